@@ -1,0 +1,91 @@
+/**
+ * An order book per instrument, as large as it likes: its orders stand in two ordered collections, so a command costs the
+ * orders that it touches and not the book. Both are keyed best order first (by price, then by arrival), so that whatever
+ * stands at the front of each is what trades next.
+ */
+import { entity, Refused, system } from "onefold";
+import { z } from "zod";
+
+const priceCentsMax = 999_999_999;
+const side = z.enum(["bid", "ask"]);
+
+/** Whole cents and pieces: money is never a fraction. */
+const order = z.object({
+  owner: z.string().min(1).max(100),
+  priceCents: z.number().int().positive().max(priceCentsMax),
+  quantity: z.number().int().positive().max(1_000_000_000),
+});
+
+const book = entity("book")
+  .state(
+    z.object({
+      placed: z.number().int().nonnegative(),
+      tradedQuantity: z.number().int().nonnegative(),
+      lastPriceCents: z.number().int().positive().nullable(),
+    }),
+    () => ({ placed: 0, tradedQuantity: 0, lastPriceCents: null }),
+  )
+  .collection("bids", order)
+  .collection("asks", order)
+  // Returns the order's key, by which it can be cancelled.
+  .command("place", order.extend({ side }), (state, { side, ...placed }, { collections }) => {
+    state.placed += 1;
+    const key = keyOf(side, placed.priceCents, state.placed);
+    (side === "bid" ? collections.bids : collections.asks).set(key, placed);
+    return key;
+  })
+  // Returns what was left of the order.
+  .command("cancel", z.object({ side, key: z.string() }), (_state, { side, key }, { collections }) => {
+    const orders = side === "bid" ? collections.bids : collections.asks;
+    const cancelled = orders.get(key);
+    if (cancelled === undefined) throw new Refused("unknown-order", { side, key });
+    orders.delete(key);
+    return cancelled.quantity;
+  })
+  // Trades the best bid with the best ask while their prices cross, at the price of the one that came first.
+  .command(
+    "match",
+    z.object({ tradesMax: z.number().int().positive().max(100) }),
+    (state, { tradesMax }, { collections }) => {
+      const { bids, asks } = collections;
+      const trades: { buyer: string; seller: string; priceCents: number; quantity: number }[] = [];
+      while (trades.length < tradesMax) {
+        const [bidKey, bid] = first(bids.range({ limit: 1 })) ?? [];
+        const [askKey, ask] = first(asks.range({ limit: 1 })) ?? [];
+        if (bidKey === undefined || bid === undefined || askKey === undefined || ask === undefined) break;
+        if (bid.priceCents < ask.priceCents) break;
+        const quantity = Math.min(bid.quantity, ask.quantity);
+        const priceCents = arrivalOf(bidKey) < arrivalOf(askKey) ? bid.priceCents : ask.priceCents;
+        trades.push({ buyer: bid.owner, seller: ask.owner, priceCents, quantity });
+        if (bid.quantity === quantity) bids.delete(bidKey);
+        else bids.set(bidKey, { ...bid, quantity: bid.quantity - quantity });
+        if (ask.quantity === quantity) asks.delete(askKey);
+        else asks.set(askKey, { ...ask, quantity: ask.quantity - quantity });
+        state.tradedQuantity += quantity;
+        state.lastPriceCents = priceCents;
+      }
+      return trades;
+    },
+  )
+  .query("best", (_state, _input, { collections }) => ({
+    bid: first(collections.bids.range({ limit: 1 }))?.[1] ?? null,
+    ask: first(collections.asks.range({ limit: 1 }))?.[1] ?? null,
+  }))
+  .query("summary", (state) => state);
+
+/** Keys order as text: prices and arrivals of fixed width, bids by falling price. */
+function keyOf(side: "bid" | "ask", priceCents: number, arrival: number): string {
+  const rank = side === "bid" ? priceCentsMax - priceCents : priceCents;
+  return `${String(rank).padStart(9, "0")}-${String(arrival).padStart(16, "0")}`;
+}
+
+function arrivalOf(key: string): number {
+  return Number(key.slice(key.indexOf("-") + 1));
+}
+
+function first<T>(items: Iterable<T>): T | undefined {
+  for (const item of items) return item;
+  return undefined;
+}
+
+export const exchange = system("exchange", { book });

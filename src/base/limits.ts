@@ -1,0 +1,119 @@
+/**
+ * Every bound of the system in one place, with the relations among them asserted below. At a limit the caller gets a
+ * named error (see `errors.ts`); nothing is ever dropped silently (G9).
+ *
+ * The limits on data are the same with every engine, so that a history can move between engines. The others can be
+ * lowered per node (tests do), never raised past what the relations allow.
+ */
+import { assert } from "./assert.ts";
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+export const limits = {
+  /** Fixed number of slots that keys hash to. A change would move every key: never. */
+  slotCount: 4096,
+
+  // ---- data
+  batchBytesMax: 512 * KiB,
+  /** The encoded effects of one command (state, items, messages, timers, output), or of one transaction. */
+  effectsBytesMax: 384 * KiB,
+  stateBytesMax: 256 * KiB,
+  itemBytesMax: 128 * KiB,
+  itemKeyBytesMax: 512,
+  idBytesMax: 512,
+  nameBytesMax: 64,
+  /** Result or refusal details of one call. */
+  outputBytesMax: 256 * KiB,
+  valueDepthMax: 64,
+  /** No value, whatever it is for, has more parts (properties and elements) or encodes to about more bytes. */
+  valuePartsMax: 1_048_576,
+  valueBytesMax: 4 * MiB,
+  /** Two's complement, sign included: some 19,700 decimal digits. Converting more takes time quadratic in their number. */
+  valueBigintBitsMax: 65_536,
+
+  // ---- one command
+  commandMs: 250,
+  /** A slice of commands runs under one watchdog; it yields to the event loop after this long. */
+  sliceMs: 4,
+  sliceCommandsMax: 256,
+  /** After so many kills of the whole process by one entity it is quarantined. */
+  messagesPerCommandMax: 1024,
+  timersPerCommandMax: 1024,
+
+  // ---- one shard
+  queuedCallsMax: 16_384,
+  queuedBytesMax: 64 * MiB,
+  /** Calls that wait behind one locked entity. */
+  waitingPerEntityMax: 4096,
+  /** Undelivered messages: above it, calls from outside that send are refused as `overloaded`. */
+  outboxSoftMax: 65_536,
+  outboxSoftBytesMax: 32 * MiB,
+  /** Above it, a delivery or timer that sends becomes a dead letter. */
+  outboxHardMax: 131_072,
+  outboxHardBytesMax: 64 * MiB,
+  /** Durable batches not yet in the store: above it, the executor waits. */
+  unappliedBytesMax: 64 * MiB,
+  /** Timers kept in memory, the nearest ones; the others stay in the store. */
+  timerWindow: 4096,
+  entityCacheBytesDefault: 64 * MiB,
+
+  // ---- sessions and idempotency
+  sessionMsDefault: 24 * 3_600_000,
+  sessionRequestsOpenMax: 1024,
+  idempotencyMsDefault: 24 * 3_600_000,
+  idempotencyKeysMax: 100_000,
+  idempotencyKeyBytesMax: 255,
+
+  // ---- transactions
+  transactionParticipantsMax: 256,
+  transactionAttemptsMax: 16,
+  transactionsOpenMax: 4096,
+  deadlineMsDefault: 30_000,
+  deadlineMsMax: 300_000,
+
+  // ---- log
+  segmentBytesDefault: 64 * MiB,
+  reserveBytesDefault: 16 * MiB,
+  anchorIntervalMs: 1000,
+
+  // ---- gateway
+  bodyBytesMax: 1 * MiB,
+  headerBytesMax: 16 * KiB,
+  connectionsMax: 4096,
+  requestsOpenMax: 4096,
+  requestReceiveMs: 10_000,
+  /** Requests of one connection that are under way at once: the bound on pipelining. */
+  requestsPerConnectionMax: 64,
+  /** Bodies that are being received, beyond the first `bodyBytesFree` of each: the bound on what slow senders occupy. */
+  receivingBytesMax: 64 * MiB,
+  bodyBytesFree: 16 * KiB,
+  /** A connection that takes nothing of its reply for this long is destroyed. */
+  replyStalledMs: 10_000,
+  keepAliveMs: 60_000,
+  /** After a reply that ends a connection in the middle of a request: reads on so long, so that the reply arrives. */
+  lingerMs: 2_000,
+  drainMs: 30_000,
+  listLimitDefault: 100,
+  listLimitMax: 1000,
+} as const;
+
+export type Limits = { readonly [name in keyof typeof limits]: number };
+
+/** Throws an `AssertionFailure` that names the broken relation. Called once for the defaults and for every override. */
+export function assertLimits(l: Limits): void {
+  const recordOverheadMax = 4 * KiB;
+  assert(l.effectsBytesMax + recordOverheadMax <= l.batchBytesMax, "one command's effects must fit in a batch");
+  assert(l.stateBytesMax <= l.effectsBytesMax, "a root state must fit in one command's effects");
+  assert(l.itemBytesMax <= l.stateBytesMax, "an item must fit in one command's effects");
+  assert(l.outputBytesMax <= l.effectsBytesMax, "an output must fit in one command's effects");
+  assert(l.outboxSoftMax < l.outboxHardMax, "deliveries need room above the soft limit of the outbox");
+  assert(l.outboxSoftBytesMax < l.outboxHardBytesMax, "deliveries need room above the soft limit of the outbox");
+  assert(l.sliceMs < l.commandMs, "a slice's own time must stay below one command's limit");
+  assert(l.batchBytesMax * 4 <= l.segmentBytesDefault, "a segment must hold several batches");
+  assert(l.deadlineMsDefault <= l.deadlineMsMax, "the default deadline must be allowed");
+  assert(l.bodyBytesMax <= l.receivingBytesMax, "the budget for receiving must hold at least one body");
+  assert(l.slotCount === 4096, "the number of slots is part of the format");
+}
+
+assertLimits(limits);

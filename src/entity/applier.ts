@@ -1,0 +1,195 @@
+/**
+ * The applier: brings durable batches into the store, many at a time, behind everyone's back. Until then they are read from
+ * memory (`working-set.ts`); after a crash they are folded again from the log.
+ *
+ * Y1  Batches reach the store in order, whole, with the position of the last of them in the same store transaction.
+ * Y2  A full disk delays it, nothing else: batches stay in memory, and at the limit on their bytes the executor pauses.
+ * Y3  Items of ended generations, which nobody can see, are swept away in small portions when there is nothing else to do.
+ */
+import type { OnefoldError } from "../base/errors.ts";
+import type { Limits } from "../base/limits.ts";
+import { DiskError, type Timer, type Timers, type Trace } from "../host/host.ts";
+import type { Store, Write } from "../store/store.ts";
+import type { DurableBatch } from "./committer.ts";
+import { entriesWithPrefix, foldBatch, WriteSet } from "./fold.ts";
+import { afterPrefix, bytesOfBinary, keys, readUint16 } from "./keys.ts";
+
+/** Long enough to gather many batches, short enough that a restart has little to fold again. */
+const applyDelayMs = 100;
+const applyBytes = 4 * 1024 * 1024;
+const retryFullMs = 1000;
+const sweepPortion = 512;
+
+export interface ApplierOwner {
+  applied(batches: readonly DurableBatch[]): void;
+  /** The store takes nothing more. */
+  onStoreFailed(cause: unknown): void;
+}
+
+export class Applier {
+  readonly #store: Store;
+  readonly #timers: Timers;
+  readonly #limits: Limits;
+  readonly #trace: Trace;
+  readonly #owner: ApplierOwner;
+  readonly #pressure: { pause(): void; resume(): void };
+  #pending: DurableBatch[] = [];
+  #pendingBytes = 0;
+  #isPaused = false;
+  #timer: Timer | undefined;
+  #running: Promise<void> | undefined;
+  #failure: unknown;
+  #hasGarbage = true;
+  #isFull = false;
+  /** Slots touched since somebody last took them, for snapshots. */
+  #dirtySlots = new Set<number>();
+
+  constructor(parts: {
+    readonly store: Store;
+    readonly timers: Timers;
+    readonly limits: Limits;
+    readonly trace: Trace;
+    readonly owner: ApplierOwner;
+    readonly pressure: { pause(): void; resume(): void };
+  }) {
+    this.#store = parts.store;
+    this.#timers = parts.timers;
+    this.#limits = parts.limits;
+    this.#trace = parts.trace;
+    this.#owner = parts.owner;
+    this.#pressure = parts.pressure;
+  }
+
+  /** Durable batches that the store doesn't have, in order. */
+  get pending(): readonly DurableBatch[] {
+    return this.#pending;
+  }
+
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  takeDirtySlots(): ReadonlySet<number> {
+    const slots = this.#dirtySlots;
+    this.#dirtySlots = new Set();
+    return slots;
+  }
+
+  returnDirtySlots(slots: ReadonlySet<number>): void {
+    for (const slot of slots) this.#dirtySlots.add(slot);
+  }
+
+  add(batch: DurableBatch): void {
+    this.#pending.push(batch);
+    this.#pendingBytes += batch.sizeBytes;
+    if (!this.#isPaused && this.#pendingBytes > this.#limits.unappliedBytesMax) {
+      this.#isPaused = true;
+      this.#pressure.pause();
+    }
+    if (this.#pendingBytes > applyBytes) this.#start();
+    else this.#timer ??= this.#timers.after(applyDelayMs, () => this.#start());
+  }
+
+  #start(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (this.#running !== undefined || this.#failure !== undefined) return;
+    if (this.#pending.length === 0 && !this.#hasGarbage) return;
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined;
+      if (this.#failure !== undefined) return;
+      const delayMs = this.#isFull ? retryFullMs : applyDelayMs;
+      if (this.#pending.length > 0 || this.#hasGarbage) {
+        this.#timer ??= this.#timers.after(delayMs, () => this.#start());
+      }
+    });
+  }
+
+  async #run(): Promise<void> {
+    const batches = this.#pending.slice();
+    try {
+      if (batches.length > 0) await this.#apply(batches);
+      else await this.#sweep();
+      this.#isFull = false;
+    } catch (cause) {
+      if (cause instanceof DiskError && cause.code === "full") {
+        if (!this.#isFull) {
+          this.#trace(
+            "error",
+            "The store's disk is full: free space. Nothing is lost; writes pause when memory is full.",
+            {
+              cause,
+            },
+          );
+        }
+        this.#isFull = true;
+        return;
+      }
+      this.#failure = cause;
+      this.#owner.onStoreFailed(cause);
+    }
+  }
+
+  async #apply(batches: readonly DurableBatch[]): Promise<void> {
+    const writes = new WriteSet();
+    for (const { entries, position } of batches) foldBatch(entries, position.sequence, writes);
+    await this.#store.apply(writes.toArray(), batches.at(-1)!.position);
+    this.#hasGarbage ||= writes.hasGarbage;
+    for (const slot of writes.slots) this.#dirtySlots.add(slot);
+    this.#pending.splice(0, batches.length);
+    for (const { sizeBytes } of batches) this.#pendingBytes -= sizeBytes;
+    this.#owner.applied(batches);
+    if (this.#isPaused && this.#pendingBytes <= this.#limits.unappliedBytesMax / 2) {
+      this.#isPaused = false;
+      this.#pressure.resume();
+    }
+  }
+
+  /** Y3. */
+  async #sweep(): Promise<void> {
+    const position = this.#store.position;
+    const [garbage] = entriesWithPrefix(this.#store, keys.table("garbage"), { limit: 1 });
+    if (garbage === undefined || position === null) {
+      this.#hasGarbage = false;
+      return;
+    }
+    const slot = readUint16(garbage.key, 1);
+    const ofGeneration = keys.itemsOfGenerationTail(slot, garbage.key.slice(3));
+    const range = {
+      from: bytesOfBinary(ofGeneration),
+      to: bytesOfBinary(afterPrefix(ofGeneration)),
+      limit: sweepPortion,
+    };
+    const writes: Write[] = [];
+    for (const { key } of this.#store.range(range)) writes.push({ key, value: null });
+    if (writes.length < sweepPortion) writes.push({ key: bytesOfBinary(garbage.key), value: null });
+    await this.#store.apply(writes, position);
+    this.#dirtySlots.add(slot);
+  }
+
+  /** Resolves when everything that is durable now is in the store. Rejects with `stopped` causes if that fails. */
+  async flush(): Promise<void> {
+    const target = this.#pending.at(-1)?.position.sequence ?? 0;
+    while (this.#failure === undefined && (this.#store.position?.sequence ?? 0) < target) {
+      if (this.#isFull && this.#running === undefined) {
+        throw new DiskError("full", "The store can't be brought up to date while its disk is full.");
+      }
+      this.#start();
+      await this.#running;
+    }
+    if (this.#failure !== undefined) throw this.#failure as OnefoldError;
+  }
+
+  /** No more is applied after it; what is under way ends first. */
+  async stop(): Promise<void> {
+    this.#hasGarbage = false;
+    this.#cancelTimer();
+    await this.#running;
+    this.#cancelTimer();
+  }
+
+  #cancelTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+}

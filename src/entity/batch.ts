@@ -1,0 +1,383 @@
+/**
+ * What a batch says: the effects of calls, never the calls themselves. Recovery folds effects and runs no user code.
+ *
+ * B1  Every effect is absolute (new state, new item, new number), so folding a batch twice gives what folding it once gives.
+ * B2  An entry is atomic: one call, or one transaction with all that it touched; it stands in a batch whole or not at all.
+ * B3  Effects name their slot: an affinity function is user code, which recovery must not need.
+ * B4  Numbers of messages count per (sender slot, receiver slot) without a gap.
+ *
+ * On the log an entry is a MessagePack array by position (`docs/format.md`); absent parts are nil.
+ */
+import { Packr } from "msgpackr";
+import { OnefoldError } from "../base/errors.ts";
+import type { BinaryString } from "./keys.ts";
+import { entityName } from "./keys.ts";
+
+export type Origin = "call" | "transaction" | "message" | "timer" | "admin";
+const origins: readonly Origin[] = ["call", "transaction", "message", "timer", "admin"];
+
+export interface ItemEffect {
+  readonly collection: string;
+  readonly key: string;
+  /** Encoded value; null for a removal. */
+  readonly value: Uint8Array | null;
+}
+
+export interface TimerEffect {
+  readonly key: string;
+  /** Null for a removal (cancelled, fired, replaced, or its entity's end). */
+  readonly timer: TimerRecord | null;
+  /** The due time of the timer that it replaces or removes; null if there was none. */
+  readonly previousDueMs: number | null;
+}
+
+export interface TimerRecord {
+  readonly dueMs: number;
+  readonly command: string;
+  readonly input: Uint8Array;
+  readonly subject: string;
+}
+
+/** What one entry did to one entity. */
+export interface EntityEffect {
+  readonly slot: number;
+  readonly tenant: string;
+  readonly kind: string;
+  readonly id: string;
+  /** `entityName` of the three above; not stored. */
+  readonly name: BinaryString;
+  readonly generation: number;
+  /** Commands that changed this generation. */
+  readonly version: number;
+  /** Whether this is the first effect of its generation. */
+  readonly isBirth: boolean;
+  readonly schemaVersion: number;
+  /** The sequence of the batch that touched the entity before this one, 0 for none: the entity's history as a linked list. */
+  readonly previousSequence: number;
+  /** The new root state; null: deleted; undefined: unchanged (only where it is larger than `touchThresholdBytes`). */
+  readonly state: Uint8Array | null | undefined;
+  readonly items: readonly ItemEffect[];
+  readonly timers: readonly TimerEffect[];
+}
+
+/** A root state up to this size is written again with every effect; a larger one only when it changed. */
+export const touchThresholdBytes = 1024;
+
+export interface MessageRecord {
+  readonly fromSlot: number;
+  readonly toSlot: number;
+  readonly number: number;
+  readonly tenant: string;
+  readonly kind: string;
+  readonly id: string;
+  readonly command: string;
+  readonly input: Uint8Array;
+  readonly subject: string;
+}
+
+/** A message or timer that ended without taking hold. Kept for people to look at. */
+export interface DeadLetter {
+  readonly slot: number;
+  readonly tenant: string;
+  readonly kind: string;
+  readonly id: string;
+  readonly command: string;
+  readonly input: Uint8Array;
+  readonly code: string;
+  readonly detail: string;
+}
+
+export interface ConsumedMessage {
+  readonly fromSlot: number;
+  readonly toSlot: number;
+  readonly number: number;
+}
+
+/** The kept outcome of a request, for its repetitions. */
+export type ResultKey =
+  | {
+      readonly type: "session";
+      readonly slot: number;
+      readonly session: BinaryString;
+      readonly expiresMs: number;
+      readonly number: number;
+      readonly lowest: number;
+      /** Numbers whose results may go now, because the client has had their answers. */
+      readonly forget: readonly number[];
+    }
+  | {
+      readonly type: "idempotency";
+      readonly slot: number;
+      readonly digest: BinaryString;
+      readonly expiresMs: number;
+      /** SHA-256 of what was asked for. */
+      readonly fingerprint: Uint8Array;
+    };
+
+export interface ResultEffect {
+  readonly key: ResultKey;
+  /** See `results.ts`. */
+  readonly outcome: Uint8Array;
+}
+
+export interface Entry {
+  readonly origin: Origin;
+  /** Command or transaction name; `delete` for a deletion from outside. */
+  readonly command: string;
+  readonly subject: string;
+  readonly effects: readonly EntityEffect[];
+  readonly messages: readonly MessageRecord[];
+  readonly consumed: ConsumedMessage | null;
+  readonly deadLetter: DeadLetter | null;
+  readonly result: ResultEffect | null;
+  /** Store keys of expired results, removed. */
+  readonly expired: readonly { readonly expiresMs: number; readonly key: BinaryString }[];
+}
+
+const packr = new Packr({ useRecords: false, useBigIntExtension: true, mapsAsObjects: true });
+
+type Packed = readonly unknown[];
+
+function orNull<T>(list: readonly T[], pack: (item: T) => unknown): readonly unknown[] | null {
+  return list.length === 0 ? null : list.map(pack);
+}
+
+function packEffect(effect: EntityEffect): Packed {
+  return [
+    effect.slot,
+    effect.tenant,
+    effect.kind,
+    effect.id,
+    effect.generation,
+    effect.version,
+    effect.schemaVersion,
+    effect.previousSequence,
+    // `false` for unchanged: nil already means deleted.
+    effect.state === undefined ? false : effect.state,
+    orNull(effect.items, (item) => [item.collection, item.key, item.value]),
+    orNull(effect.timers, ({ key, timer, previousDueMs }) => [
+      key,
+      previousDueMs,
+      timer === null ? null : [timer.dueMs, timer.command, timer.input, timer.subject],
+    ]),
+    effect.isBirth,
+  ];
+}
+
+function packResult({ key, outcome }: ResultEffect): Packed {
+  return key.type === "session"
+    ? [0, key.slot, key.session, key.expiresMs, outcome, key.number, key.lowest, key.forget]
+    : [1, key.slot, key.digest, key.expiresMs, outcome, key.fingerprint];
+}
+
+function packEntry(entry: Entry): Packed {
+  const { consumed, deadLetter } = entry;
+  return [
+    origins.indexOf(entry.origin),
+    entry.command,
+    entry.subject,
+    orNull(entry.effects, packEffect),
+    orNull(entry.messages, (m) => [
+      m.fromSlot,
+      m.toSlot,
+      m.number,
+      m.tenant,
+      m.kind,
+      m.id,
+      m.command,
+      m.input,
+      m.subject,
+    ]),
+    consumed === null ? null : [consumed.fromSlot, consumed.toSlot, consumed.number],
+    deadLetter === null
+      ? null
+      : [
+          deadLetter.slot,
+          deadLetter.tenant,
+          deadLetter.kind,
+          deadLetter.id,
+          deadLetter.command,
+          deadLetter.input,
+          deadLetter.code,
+          deadLetter.detail,
+        ],
+    entry.result === null ? null : packResult(entry.result),
+    orNull(entry.expired, (item) => [item.expiresMs, item.key]),
+  ];
+}
+
+/** The payload of a batch record. A fresh byte string. */
+export function encodeBatch(entries: readonly Entry[]): Uint8Array {
+  return packr.pack(entries.map(packEntry));
+}
+
+/**
+ * How many bytes an entry takes in a batch, at most: an estimate from above that is cheap, for the limits on effects and
+ * batches. Strings count three bytes a code unit.
+ */
+export function entryBytesMax(entry: Entry): number {
+  let size = 64 + 3 * (entry.command.length + entry.subject.length);
+  for (const effect of entry.effects) {
+    size += 96 + 3 * (effect.tenant.length + effect.kind.length + effect.id.length);
+    if (effect.state instanceof Uint8Array) size += effect.state.length;
+    for (const item of effect.items) {
+      size += 24 + 3 * (item.collection.length + item.key.length) + (item.value?.length ?? 0);
+    }
+    for (const { key, timer } of effect.timers) {
+      size += 40 + 3 * key.length;
+      if (timer !== null) size += timer.input.length + 3 * (timer.command.length + timer.subject.length);
+    }
+  }
+  for (const message of entry.messages) size += messageBytesMax(message);
+  if (entry.deadLetter !== null) {
+    const { tenant, kind, id, command, input, code, detail } = entry.deadLetter;
+    size += 64 + input.length + 3 * (tenant.length + kind.length + id.length + command.length);
+    size += 3 * (code.length + detail.length);
+  }
+  if (entry.result !== null) {
+    const { key, outcome } = entry.result;
+    size += 160 + outcome.length + (key.type === "session" ? 9 * key.forget.length : 0);
+  }
+  for (const { key } of entry.expired) size += 24 + 2 * key.length;
+  return size;
+}
+
+export function messageBytesMax(message: MessageRecord): number {
+  const { tenant, kind, id, command, subject, input } = message;
+  return 48 + input.length + 3 * (tenant.length + kind.length + id.length + command.length + subject.length);
+}
+
+// ----------------------------------------------------------------------------------------------------------- decoding
+
+// The record's checksum and chain have vouched for these bytes, so a wrong shape is a bug or a newer writer: named, not
+// guessed at. The casts below are that trust; `decodeBatch` turns any slip into `damaged`.
+
+function unpackEffect(packed: Packed): EntityEffect {
+  const [slot, tenant, kind, id, generation, version, schemaVersion, previousSequence, state, items, timers, isBirth] =
+    packed;
+  return {
+    slot: slot as number,
+    tenant: tenant as string,
+    kind: kind as string,
+    id: id as string,
+    name: entityName(tenant as string, kind as string, id as string),
+    generation: generation as number,
+    version: version as number,
+    isBirth: isBirth as boolean,
+    schemaVersion: schemaVersion as number,
+    previousSequence: previousSequence as number,
+    state: state === false ? undefined : (state as Uint8Array | null),
+    items: ((items ?? []) as Packed[]).map(([collection, key, value]) => ({
+      collection: collection as string,
+      key: key as string,
+      value: value as Uint8Array | null,
+    })),
+    timers: ((timers ?? []) as Packed[]).map(([key, previousDueMs, timer]) => ({
+      key: key as string,
+      previousDueMs: previousDueMs as number | null,
+      timer: timer === null ? null : unpackTimer(timer as Packed),
+    })),
+  };
+}
+
+function unpackTimer([dueMs, command, input, subject]: Packed): TimerRecord {
+  return {
+    dueMs: dueMs as number,
+    command: command as string,
+    input: input as Uint8Array,
+    subject: subject as string,
+  };
+}
+
+function unpackMessage(packed: Packed): MessageRecord {
+  const [fromSlot, toSlot, number, tenant, kind, id, command, input, subject] = packed;
+  return {
+    fromSlot: fromSlot as number,
+    toSlot: toSlot as number,
+    number: number as number,
+    tenant: tenant as string,
+    kind: kind as string,
+    id: id as string,
+    command: command as string,
+    input: input as Uint8Array,
+    subject: subject as string,
+  };
+}
+
+function unpackResult(packed: Packed): ResultEffect {
+  const [type, slot, name, expiresMs, outcome] = packed;
+  const base = { slot: slot as number, expiresMs: expiresMs as number };
+  const key: ResultKey =
+    type === 0
+      ? {
+          type: "session",
+          ...base,
+          session: name as string,
+          number: packed[5] as number,
+          lowest: packed[6] as number,
+          forget: packed[7] as number[],
+        }
+      : { type: "idempotency", ...base, digest: name as string, fingerprint: packed[5] as Uint8Array };
+  return { key, outcome: outcome as Uint8Array };
+}
+
+function unpackEntry(packed: Packed): Entry {
+  const [origin, command, subject, effects, messages, consumed, deadLetter, result, expired] = packed;
+  const letter = deadLetter as Packed | null;
+  return {
+    origin: origins[origin as number]!,
+    command: command as string,
+    subject: subject as string,
+    effects: ((effects ?? []) as Packed[]).map(unpackEffect),
+    messages: ((messages ?? []) as Packed[]).map(unpackMessage),
+    consumed:
+      consumed === null
+        ? null
+        : {
+            fromSlot: (consumed as number[])[0]!,
+            toSlot: (consumed as number[])[1]!,
+            number: (consumed as number[])[2]!,
+          },
+    deadLetter:
+      letter === null
+        ? null
+        : {
+            slot: letter[0] as number,
+            tenant: letter[1] as string,
+            kind: letter[2] as string,
+            id: letter[3] as string,
+            command: letter[4] as string,
+            input: letter[5] as Uint8Array,
+            code: letter[6] as string,
+            detail: letter[7] as string,
+          },
+    result: result === null ? null : unpackResult(result as Packed),
+    expired: ((expired ?? []) as Packed[]).map(([expiresMs, key]) => ({
+      expiresMs: expiresMs as number,
+      key: key as string,
+    })),
+  };
+}
+
+/** The entries of a batch's payload. Throws `damaged` where the payload isn't one. */
+export function decodeBatch(payload: Uint8Array): readonly Entry[] {
+  try {
+    const packed = packr.unpack(payload) as Packed[];
+    return packed.map(unpackEntry);
+  } catch (cause) {
+    throw new OnefoldError("damaged", "A batch's payload could not be decoded though its checksum is right.", {
+      cause,
+    });
+  }
+}
+
+/** A timer or a message as the store keeps it. */
+export const storedRecords = {
+  encodeTimer: (timer: TimerRecord): Uint8Array => packr.pack([timer.dueMs, timer.command, timer.input, timer.subject]),
+  decodeTimer: (bytes: Uint8Array): TimerRecord => unpackTimer(packr.unpack(bytes) as Packed),
+  encodeMessage: (m: MessageRecord): Uint8Array =>
+    packr.pack([m.fromSlot, m.toSlot, m.number, m.tenant, m.kind, m.id, m.command, m.input, m.subject]),
+  decodeMessage: (bytes: Uint8Array): MessageRecord => unpackMessage(packr.unpack(bytes) as Packed),
+  encodeDeadLetter: (letter: DeadLetter): Uint8Array => packr.pack({ ...letter }),
+  decodeDeadLetter: (bytes: Uint8Array): DeadLetter => packr.unpack(bytes) as DeadLetter,
+} as const;

@@ -1,0 +1,271 @@
+/**
+ * The committer: gathers entries in the open batch, and appends one batch at a time. Whatever gathers while an append is
+ * under way makes the next batch; there is no delay.
+ *
+ * M1  A work held for a batch is released only after that batch, and with it all before it, is durable (G3).
+ * M2  An append whose outcome is unknown is sent again, the identical bytes with the identical expectation, until some record
+ *     stands at its sequence; whose it is decides (design 6). 'Unknown' is never reported as failure.
+ * M3  After a failed append nothing that depended on it stays: the open batch goes with it (hazard 6).
+ * M4  Log time never goes back: a batch's time is the maximum of the last one's and the clock.
+ */
+import { assert } from "../base/assert.ts";
+import { equalBytes } from "../base/bytes.ts";
+import { OnefoldError } from "../base/errors.ts";
+import type { Limits } from "../base/limits.ts";
+import type { Clock, Timers } from "../host/host.ts";
+import type { AppendOutcome, Log, LogPosition } from "../log/log.ts";
+import { encodeRecord, formatVersion } from "../log/record.ts";
+import { type Entry, encodeBatch, entryBytesMax } from "./batch.ts";
+import type { Work } from "./work.ts";
+
+export interface Batch {
+  readonly sequence: number;
+  readonly timeMs: number;
+  readonly entries: Entry[];
+  /** Answered when the batch is durable. */
+  readonly held: Work[];
+  /** Upper bound of the encoded size. */
+  sizeBytes: number;
+}
+
+/** A batch that has become durable. */
+export interface DurableBatch {
+  readonly position: LogPosition;
+  readonly timeMs: number;
+  readonly entries: readonly Entry[];
+  readonly sizeBytes: number;
+}
+
+export interface CommitterOwner {
+  /** Called after `durableSequence` has moved and before the batch's works are released. */
+  onDurable(batch: DurableBatch): void;
+  /** The suffix beyond `durableSequence` is gone: forget everything speculative. Its works have been failed already. */
+  onDropped(error: OnefoldError): void;
+  /** The log takes nothing more. */
+  onStopped(error: OnefoldError): void;
+}
+
+const resendDelayMs = 50;
+
+export class Committer {
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #timers: Timers;
+  readonly #limits: Limits;
+  readonly #owner: CommitterOwner;
+  #end: LogPosition;
+  #lastTimeMs: number;
+  #open: Batch | undefined;
+  #inFlight: Batch | undefined;
+  #stopped: OnefoldError | undefined;
+  /** Resolves when nothing is open or in flight. */
+  #idle: (() => void)[] = [];
+
+  constructor(parts: {
+    readonly log: Log;
+    readonly clock: Clock;
+    readonly timers: Timers;
+    readonly limits: Limits;
+    readonly owner: CommitterOwner;
+    readonly lastTimeMs: number;
+  }) {
+    assert(parts.log.end !== null, "a committer needs a log with a genesis");
+    this.#log = parts.log;
+    this.#clock = parts.clock;
+    this.#timers = parts.timers;
+    this.#limits = parts.limits;
+    this.#owner = parts.owner;
+    this.#end = parts.log.end;
+    this.#lastTimeMs = parts.lastTimeMs;
+  }
+
+  get durable(): LogPosition {
+    return this.#end;
+  }
+
+  /** Log time of the open batch, or what it would be if one were opened now. */
+  get timeMs(): number {
+    return this.#open?.timeMs ?? Math.max(this.#inFlight?.timeMs ?? 0, this.#lastTimeMs, this.#clock.wallMs());
+  }
+
+  /** The sequence that an entry added now will have. */
+  get openSequence(): number {
+    return this.#open?.sequence ?? this.#end.sequence + (this.#inFlight === undefined ? 1 : 2);
+  }
+
+  /** The open batch, opened now if there is none: its time and sequence are fixed from here on. */
+  open(): Batch {
+    this.#open ??= { sequence: this.openSequence, timeMs: this.timeMs, entries: [], held: [], sizeBytes: 64 };
+    return this.#open;
+  }
+
+  /** Whether an entry of the greatest allowed size still fits. */
+  get hasRoom(): boolean {
+    return (
+      this.#open === undefined ||
+      this.#open.sizeBytes + this.#limits.effectsBytesMax + recordOverheadBytes <= this.#limits.batchBytesMax
+    );
+  }
+
+  get inFlightCount(): number {
+    return (this.#inFlight?.entries.length ?? 0) + (this.#open?.entries.length ?? 0);
+  }
+
+  /** Adds an entry to the open batch. The caller has made sure of its size (`hasRoom`, and `assertFits`). */
+  add(entry: Entry): void {
+    const batch = this.open();
+    batch.entries.push(entry);
+    batch.sizeBytes += entryBytesMax(entry);
+  }
+
+  /** Throws `too-large` if the entry is more than one command or transaction may do. */
+  assertFits(entry: Entry): void {
+    const size = entryBytesMax(entry);
+    if (size <= this.#limits.effectsBytesMax) return;
+    throw new OnefoldError(
+      "too-large",
+      `The effects would take up to ${size} bytes; the limit for one command or transaction is ${this.#limits.effectsBytesMax}.`,
+      { details: { bytes: size, bytesMax: this.#limits.effectsBytesMax } },
+    );
+  }
+
+  /** Releases `work` when everything up to `sequence` is durable: at once if it is. */
+  hold(work: Work, sequence: number): void {
+    if (sequence <= this.#end.sequence) return work.release();
+    if (this.#stopped !== undefined) return work.fail(this.#stopped);
+    const batch = this.#inFlight?.sequence === sequence ? this.#inFlight : this.#open;
+    assert(batch !== undefined && batch.sequence >= sequence, "nothing can have been observed beyond the open batch");
+    batch.held.push(work);
+  }
+
+  /** Every work that waits for durability, for deadlines. */
+  *held(): Iterable<Work> {
+    if (this.#inFlight !== undefined) yield* this.#inFlight.held;
+    if (this.#open !== undefined) yield* this.#open.held;
+  }
+
+  /** Appends the open batch if there is something in it and no append under way. */
+  kick(): void {
+    if (this.#inFlight !== undefined || this.#stopped !== undefined) return;
+    const batch = this.#open;
+    if (batch === undefined || batch.entries.length === 0) {
+      // Works may be held for an empty batch only if they observed an earlier one, and that is durable by now.
+      assert(batch === undefined || batch.held.length === 0, "a work is held for a batch that nobody will append");
+      this.#open = undefined;
+      for (const resolve of this.#idle.splice(0)) resolve();
+      return;
+    }
+    this.#open = undefined;
+    this.#inFlight = batch;
+    const { incarnation, epoch, hash: previousHash } = this.#end;
+    const { bytes, hash } = encodeRecord(
+      {
+        kind: "batch",
+        readerVersion: formatVersion,
+        incarnation,
+        epoch,
+        sequence: batch.sequence,
+        timeMs: batch.timeMs,
+        previousHash,
+      },
+      encodeBatch(batch.entries),
+    );
+    const position = { incarnation, epoch, sequence: batch.sequence, hash };
+    this.#append(bytes, position).then(
+      (outcome) => this.#finish(batch, position, outcome, bytes.length),
+      (cause: unknown) => this.#stop({ kind: "failed", cause }),
+    );
+  }
+
+  /** M2: goes on until it is known what stands at the sequence. */
+  async #append(bytes: Uint8Array, position: LogPosition): Promise<AppendOutcome> {
+    for (;;) {
+      const outcome = await this.#log.append(bytes);
+      if (outcome.kind !== "unknown" && outcome.kind !== "conflict") return outcome;
+      const found = await this.#log.read(position.sequence);
+      if (found !== undefined) {
+        return equalBytes(found.hash, position.hash) ? { kind: "appended" } : { kind: "conflict" };
+      }
+      await new Promise<void>((resolve) => this.#timers.after(resendDelayMs, resolve));
+    }
+  }
+
+  #finish(batch: Batch, position: LogPosition, outcome: AppendOutcome, sizeBytes: number): void {
+    switch (outcome.kind) {
+      case "appended": {
+        this.#inFlight = undefined;
+        this.#end = position;
+        this.#lastTimeMs = batch.timeMs;
+        // The next append starts before anyone is answered: the disk works while the answers go out.
+        this.kick();
+        this.#owner.onDurable({ position, timeMs: batch.timeMs, entries: batch.entries, sizeBytes });
+        for (const work of batch.held) work.release();
+        return;
+      }
+      case "full":
+        return this.#drop(
+          new OnefoldError("disk-full", "The log's disk is full; nothing was changed. Free space, then try again.", {
+            cause: outcome.cause,
+            retryAfterMs: 1000,
+          }),
+        );
+      case "conflict":
+      case "failed":
+      case "unknown":
+        return this.#stop(outcome);
+    }
+  }
+
+  /** Drops what has not been sent: the open batch. What is in flight goes on. */
+  dropOpen(error: OnefoldError): void {
+    const dropped = this.#open;
+    this.#open = undefined;
+    this.#owner.onDropped(error);
+    for (const work of dropped?.held ?? []) work.fail(error);
+  }
+
+  /** The entries in flight, which the memory must keep when the open batch is dropped. */
+  get inFlight(): Pick<Batch, "entries" | "sequence"> | undefined {
+    return this.#inFlight;
+  }
+
+  #drop(error: OnefoldError): void {
+    const dropped = [this.#inFlight, this.#open];
+    this.#inFlight = undefined;
+    this.#open = undefined;
+    this.#owner.onDropped(error);
+    for (const batch of dropped) for (const work of batch?.held ?? []) work.fail(error);
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #stop(outcome: AppendOutcome): void {
+    const cause = "cause" in outcome ? outcome.cause : undefined;
+    const why =
+      outcome.kind === "conflict"
+        ? "Another writer's record stands in the log where this node's was to stand; it is no longer the owner."
+        : "The log could not be written; whether the last batch is durable will be known after a restart.";
+    const error = new OnefoldError("stopped", why, { cause });
+    this.#stopped = error;
+    // Only what was in flight is in doubt; what came after it was never sent.
+    const neverSent = new OnefoldError("stopped", why, { cause, retry: "safe" });
+    const [inFlight, open] = [this.#inFlight, this.#open];
+    this.#inFlight = undefined;
+    this.#open = undefined;
+    this.#owner.onStopped(error);
+    const doubt = outcome.kind === "conflict" ? neverSent : error;
+    for (const work of inFlight?.held ?? []) work.fail(doubt);
+    for (const work of open?.held ?? []) work.fail(neverSent);
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  /** Resolves when nothing is open or under way, or the log has failed. */
+  idle(): Promise<void> {
+    if (this.#inFlight === undefined && (this.#open === undefined || this.#open.entries.length === 0)) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+}
+
+/** Record header and the batch's own framing, rounded up. */
+const recordOverheadBytes = 4096;

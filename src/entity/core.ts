@@ -1,0 +1,204 @@
+/**
+ * What all works of one shard share: the working set, the committer, the executor and the rules by which effects get from a
+ * work into both.
+ *
+ * X1  `takeIn` is the only place where effects become visible to later works, and it does so whole: batch and memory together.
+ */
+import { OnefoldError, type Refused } from "../base/errors.ts";
+import { closest, slotOfEntity } from "../base/ids.ts";
+import type { Limits } from "../base/limits.ts";
+import type { Host } from "../host/host.ts";
+import type { Store } from "../store/store.ts";
+import type { EntityEffect, Entry, MessageRecord, ResultEffect } from "./batch.ts";
+import type { Committer } from "./committer.ts";
+import type { EntityDefinition, SystemDefinition } from "./definition.ts";
+import type { Executor } from "./executor.ts";
+import { entityName } from "./keys.ts";
+import type { Mailroom } from "./mailroom.ts";
+import { encodeOutcome, type Outcome } from "./outcome.ts";
+import type { RequestIdentity, Requests } from "./requests.ts";
+import type { Surroundings, UnnumberedMessage } from "./run-command.ts";
+import type { Principal } from "./service.ts";
+import type { LiveEntity, WorkingSet } from "./working-set.ts";
+
+export interface CoreParts {
+  readonly host: Host;
+  readonly limits: Limits;
+  readonly system: SystemDefinition;
+  readonly store: Store;
+  readonly working: WorkingSet;
+  readonly requests: Requests;
+}
+
+/** An entry as works build it: messages have no numbers yet, and most parts are usually absent. */
+export interface EntryDraft {
+  readonly origin: Entry["origin"];
+  readonly command: string;
+  readonly subject: string;
+  readonly effects?: readonly EntityEffect[];
+  readonly messages?: readonly UnnumberedMessage[];
+  readonly consumed?: Entry["consumed"];
+  readonly deadLetter?: Entry["deadLetter"];
+  readonly expired?: Entry["expired"];
+}
+
+/** An outcome to be kept for a request's repetitions. */
+export interface KeptResult {
+  readonly request: RequestIdentity;
+  readonly slot: number;
+  readonly outcome: Outcome;
+  readonly outputBytes: Uint8Array | undefined;
+}
+
+const nothing: readonly never[] = [];
+
+export class Core {
+  readonly host: Host;
+  readonly limits: Limits;
+  readonly system: SystemDefinition;
+  readonly store: Store;
+  readonly working: WorkingSet;
+  readonly requests: Requests;
+  // Set once, right after construction: they need the core, and it needs them.
+  committer!: Committer;
+  executor!: Executor;
+  mailroom!: Mailroom;
+  /** A read of the store found damage. */
+  onDamage!: (error: OnefoldError) => void;
+  #age = 0;
+
+  constructor(parts: CoreParts) {
+    this.host = parts.host;
+    this.limits = parts.limits;
+    this.system = parts.system;
+    this.store = parts.store;
+    this.working = parts.working;
+    this.requests = parts.requests;
+  }
+
+  /** The next place in the order of ages, for locks. */
+  nextAge(): number {
+    return ++this.#age;
+  }
+
+  readonly definitionOf = (kind: string): EntityDefinition | undefined => this.system.entities.get(kind);
+
+  /** Throws `unknown-kind` with a hint. */
+  definition(kind: string): EntityDefinition {
+    const definition = this.system.entities.get(kind);
+    if (definition !== undefined) return definition;
+    throw new OnefoldError(
+      "unknown-kind",
+      `${this.system.name} has no kind '${kind}'${didYouMean(kind, this.system.entities.keys())}.`,
+    );
+  }
+
+  entity(definition: EntityDefinition, tenant: string, id: string): LiveEntity {
+    const name = entityName(tenant, definition.name, id);
+    return (
+      this.working.cached(name) ?? this.working.load(definition, slotOfEntity(definition, id, tenant), name, tenant, id)
+    );
+  }
+
+  /** The entity that an effect speaks of; undefined where the system no longer has its kind. */
+  readonly entityOf = (effect: EntityEffect): LiveEntity | undefined => {
+    const cached = this.working.cached(effect.name);
+    if (cached !== undefined) return cached;
+    const definition = this.system.entities.get(effect.kind);
+    if (definition === undefined) return undefined;
+    return this.working.load(definition, effect.slot, effect.name, effect.tenant, effect.id);
+  };
+
+  surroundings(caller: Principal): Surroundings {
+    return {
+      nowMs: this.committer.timeMs,
+      caller,
+      random: this.host.random,
+      store: this.store,
+      limits: this.limits,
+      definitionOf: this.definitionOf,
+    };
+  }
+
+  #number(messages: readonly UnnumberedMessage[]): readonly MessageRecord[] {
+    if (messages.length === 0) return nothing;
+    const last = new Map<number, number>();
+    return messages.map((message) => {
+      const { fromSlot, toSlot } = message;
+      const pair = fromSlot * this.limits.slotCount + toSlot;
+      const number = (last.get(pair) ?? this.working.outboxNumber(fromSlot, toSlot)) + 1;
+      last.set(pair, number);
+      return { ...message, number };
+    });
+  }
+
+  /** Builds the entry that `draft` and `result` describe. Throws `too-large`, `overloaded`. Changes nothing. */
+  entry(draft: EntryDraft, result?: KeptResult): Entry {
+    const messages = this.#number(draft.messages ?? nothing);
+    if (messages.length > 0) {
+      this.mailroom.assertRoom(messages, { isFromOutside: draft.origin === "call" || draft.origin === "transaction" });
+    }
+    const entry: Entry = {
+      origin: draft.origin,
+      command: draft.command,
+      subject: draft.subject,
+      effects: draft.effects ?? nothing,
+      messages,
+      consumed: draft.consumed ?? null,
+      deadLetter: draft.deadLetter ?? null,
+      result: result === undefined ? null : this.#resultEffect(result),
+      expired:
+        result === undefined
+          ? (draft.expired ?? nothing)
+          : this.requests.expiredPredecessor(result.request, result.slot, this.working),
+    };
+    this.committer.assertFits(entry);
+    return entry;
+  }
+
+  #resultEffect({ request, slot, outcome, outputBytes }: KeptResult): ResultEffect {
+    return {
+      key: this.requests.resultKey(request, slot, this.working, this.committer.timeMs),
+      outcome: encodeOutcome(outcome, this.committer.openSequence, outputBytes),
+    };
+  }
+
+  /** X1. Returns the sequence that the entry will have. */
+  takeIn(entry: Entry): number {
+    this.executor.beginTakingIn();
+    const { sequence } = this.committer.open();
+    this.committer.add(entry);
+    this.working.absorb(entry, sequence, this.entityOf);
+    if (entry.messages.length > 0) this.mailroom.took(entry.messages);
+    this.executor.endTakingIn();
+    return sequence;
+  }
+
+  /** Tells the operator about user code that failed; refusals are business as usual. */
+  reportFailure(failure: OnefoldError | Refused, what: string): void {
+    if (!(failure instanceof OnefoldError)) return;
+    if (failure.code !== "command-failed" && failure.code !== "command-too-slow") return;
+    const { cause } = failure;
+    this.host.trace("warn", "User code failed; its caller got an error and nothing was changed.", {
+      what,
+      code: failure.code,
+      error:
+        cause instanceof Error ? (cause.stack ?? cause.message) : cause === undefined ? undefined : printable(cause),
+    });
+  }
+}
+
+/** What user code may throw is anything, also what can't be turned into text. */
+function printable(thrown: unknown): string {
+  try {
+    return String(thrown).slice(0, 1000);
+  } catch (error) {
+    return `a ${typeof thrown} that could not be turned into text (${error instanceof Error ? error.name : "error"})`;
+  }
+}
+
+/** For messages: `; did you mean 'account'?`, or nothing. */
+export function didYouMean(name: string, candidates: Iterable<string>): string {
+  const candidate = closest(name, candidates);
+  return candidate === undefined ? "" : `; did you mean '${candidate}'?`;
+}

@@ -1,0 +1,173 @@
+/**
+ * A command that runs on one entity by itself (not in a transaction), whoever asked for it: a caller, a message, a timer.
+ *
+ * It waits while a transaction holds the entity, runs speculatively, and is held until its batch is durable. What it throws
+ * leaves no trace but what its asker wants kept.
+ */
+import { OnefoldError, type Refused } from "../base/errors.ts";
+import type { Core, EntryDraft, KeptResult } from "./core.ts";
+import type { CommandDefinition, EntityDefinition } from "./definition.ts";
+import type { EntityLock, LockHolder } from "./locks.ts";
+import { type CommandResult, effectOf, failureOf, runCommand } from "./run-command.ts";
+import type { Principal } from "./service.ts";
+import type { LiveEntity } from "./working-set.ts";
+import type { Work } from "./work.ts";
+
+export abstract class EntityCommand implements Work, LockHolder {
+  protected readonly core: Core;
+  protected readonly definition: EntityDefinition;
+  protected readonly command: CommandDefinition;
+  protected readonly tenant: string;
+  protected readonly id: string;
+  protected readonly input: unknown;
+  protected readonly caller: Principal;
+  readonly deadlineMs: number;
+  readonly sizeBytes: number;
+  readonly runsUserCode = true;
+  isSettled = false;
+  #age = 0;
+  /** The lock that it waits for or holds. */
+  #lock: EntityLock | undefined = undefined;
+
+  constructor(parts: {
+    readonly core: Core;
+    readonly definition: EntityDefinition;
+    readonly command: CommandDefinition;
+    readonly tenant: string;
+    readonly id: string;
+    readonly input: unknown;
+    readonly caller: Principal;
+    readonly deadlineMs: number;
+    readonly sizeBytes: number;
+  }) {
+    this.core = parts.core;
+    this.definition = parts.definition;
+    this.command = parts.command;
+    this.tenant = parts.tenant;
+    this.id = parts.id;
+    this.input = parts.input;
+    this.caller = parts.caller;
+    this.deadlineMs = parts.deadlineMs;
+    this.sizeBytes = parts.sizeBytes;
+  }
+
+  // ------------------------------------------------------------------------------------------------ what askers decide
+
+  /** True if there is nothing (more) to do for it; it has settled itself or been held then. */
+  protected abstract isDone(entity: LiveEntity): boolean;
+  /** The entry of a success. */
+  protected abstract entryOf(result: CommandResult, entity: LiveEntity): EntryDraft;
+  protected abstract keptOf(result: CommandResult, entity: LiveEntity): KeptResult | undefined;
+  /** Its effects are in the open batch, or there were none. `sequence` is what must be durable before anyone hears of it. */
+  protected abstract succeeded(result: CommandResult, sequence: number): void;
+  /** It failed; `sequence` is what it has observed. `entity` is undefined where it could not even be loaded. */
+  protected abstract failed(error: OnefoldError | Refused, sequence: number, entity: LiveEntity | undefined): void;
+  abstract release(): void;
+  protected abstract refuse(error: OnefoldError): void;
+
+  // --------------------------------------------------------------------------------------------------------- running
+
+  execute(): void {
+    let entity: LiveEntity | undefined;
+    try {
+      entity = this.core.entity(this.definition, this.tenant, this.id);
+      if (this.isDone(entity)) return this.#unlock();
+      if (!this.#acquire(entity)) return;
+      const result = runCommand(entity, this.command, this.input, this.core.surroundings(this.caller));
+      const sequence = this.#takeIn(entity, result);
+      this.#unlock(entity);
+      this.succeeded(result, sequence);
+    } catch (error) {
+      this.#afterFailure(failureOf(error, `${this.definition.name}.${this.command.name}`), entity);
+    }
+  }
+
+  #takeIn(entity: LiveEntity, result: CommandResult): number {
+    const draft = this.entryOf(result, entity);
+    const kept = this.keptOf(result, entity);
+    const isEmpty =
+      draft.effects === undefined && draft.messages === undefined && draft.consumed === undefined && kept === undefined;
+    if (isEmpty) {
+      entity.draft = result.draft;
+      return entity.lastSequence;
+    }
+    const entry = this.core.entry(draft, kept);
+    const sequence = this.core.takeIn(entry);
+    entity.draft = result.draft;
+    return sequence;
+  }
+
+  #afterFailure(failure: OnefoldError | Refused, entity: LiveEntity | undefined): void {
+    if (entity !== undefined) {
+      entity.draft = undefined;
+      this.#unlock(entity);
+    }
+    this.core.reportFailure(failure, `${this.definition.name}.${this.command.name}`);
+    if (failure instanceof OnefoldError && failure.code === "damaged") return this.#givenUp(failure);
+    this.failed(failure, entity?.lastSequence ?? 0, entity);
+  }
+
+  /** Stored data is damaged: nothing is concluded from it, whoever asked; the shard stops (and is rebuilt). */
+  #givenUp(failure: OnefoldError): void {
+    if (!this.isSettled) this.refuse(failure);
+    this.core.onDamage(failure);
+  }
+
+  stopped(): void {
+    const { name } = this.definition;
+    const failure = new OnefoldError(
+      "command-too-slow",
+      `${name}.${this.command.name} ran longer than ${this.core.limits.commandMs} ms and was stopped; nothing was changed.`,
+    );
+    this.#afterFailure(failure, this.core.entity(this.definition, this.tenant, this.id));
+  }
+
+  fail(error: OnefoldError): void {
+    if (this.isSettled) return;
+    this.#unlock();
+    this.refuse(error);
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- the lock
+
+  get age(): number {
+    return this.#age;
+  }
+
+  /** Waits for nobody once it holds the lock, so it need not give way. */
+  wound(): void {
+    // Nothing: see above (K2).
+  }
+
+  #acquire(entity: LiveEntity): boolean {
+    const lock = entity.lock;
+    if (lock === undefined || lock.isFree) return true;
+    if (this.#age === 0) this.#age = this.core.nextAge();
+    // The shard's own works (messages, timers) are bounded elsewhere and must not be lost to a crowd of callers.
+    const isFromOutside = this.deadlineMs !== Number.POSITIVE_INFINITY;
+    if (isFromOutside && lock.waiterCount >= this.core.limits.waitingPerEntityMax) {
+      throw new OnefoldError("overloaded", "Too many requests wait for this entity.", { retryAfterMs: 100 });
+    }
+    this.#lock = lock;
+    if (lock.acquire(this, "exclusive", () => this.core.executor.resubmit(this))) return true;
+    this.core.executor.park(this);
+    return false;
+  }
+
+  #unlock(entity?: LiveEntity): void {
+    const lock = this.#lock;
+    if (lock === undefined) return;
+    this.#lock = undefined;
+    lock.release(this);
+    if (entity?.lock === lock && lock.isFree) entity.lock = undefined;
+  }
+
+  /** The effect on the entity, as part of an entry. */
+  protected effects(result: CommandResult, entity: LiveEntity): Pick<EntryDraft, "effects" | "messages"> {
+    const effect = effectOf(entity, result);
+    return {
+      ...(effect === undefined ? {} : { effects: [effect] }),
+      ...(result.messages.length === 0 ? {} : { messages: result.messages }),
+    };
+  }
+}

@@ -1,0 +1,231 @@
+/**
+ * state = fold(log): what a batch means for the store.
+ *
+ * F1  Pure: depends on the batch and its sequence alone, never on what the store holds, the clock or user code.
+ * F2  Idempotent, and later batches win: any run of batches may be folded into one set of writes.
+ * F3  The only knowledge of the tables' values is in this file and its readers at the bottom.
+ */
+import { Packr } from "msgpackr";
+import { OnefoldError } from "../base/errors.ts";
+import type { StoreReader, Write } from "../store/store.ts";
+import { type EntityEffect, type Entry, type ResultKey, storedRecords } from "./batch.ts";
+import { afterPrefix, type BinaryString, binary, binaryOfBytes, bytesOfBinary, keys } from "./keys.ts";
+
+const packr = new Packr({ useRecords: false, useBigIntExtension: true, mapsAsObjects: true });
+
+/** The store's writes of many batches, one for each key. Root states are encoded only once they are final. */
+export class WriteSet {
+  readonly #writes = new Map<BinaryString, Uint8Array | EntityEffectAt | null>();
+  /** Slots that were touched, for incremental snapshots. */
+  readonly slots = new Set<number>();
+  /** Whether an entity's life ended, so that items may have been left behind. */
+  hasGarbage = false;
+
+  put(key: BinaryString, value: Uint8Array | EntityEffectAt | null): void {
+    this.#writes.set(key, value);
+  }
+
+  get size(): number {
+    return this.#writes.size;
+  }
+
+  *[Symbol.iterator](): Iterator<Write> {
+    for (const [key, value] of this.#writes) {
+      yield {
+        key: bytesOfBinary(key),
+        value: value === null || value instanceof Uint8Array ? value : encodeRoot(value.effect, value.sequence),
+      };
+    }
+  }
+
+  toArray(): Write[] {
+    return [...this];
+  }
+}
+
+export interface EntityEffectAt {
+  readonly effect: EntityEffect;
+  readonly sequence: number;
+}
+
+const present = new Uint8Array(0);
+
+export function foldEntry(entry: Entry, sequence: number, index: number, writes: WriteSet): void {
+  // First, because the entry may put a new record under a key that has expired.
+  for (const { expiresMs, key } of entry.expired) {
+    writes.put(keys.expiry(expiresMs, key), null);
+    writes.put(key, null);
+  }
+  for (const effect of entry.effects) foldEffect(effect, sequence, writes);
+  for (const message of entry.messages) {
+    const { fromSlot, toSlot, number } = message;
+    writes.slots.add(fromSlot);
+    writes.put(keys.outbox(fromSlot, toSlot, number), storedRecords.encodeMessage(message));
+    writes.put(keys.outboxNumber(fromSlot, toSlot), packr.pack(number));
+  }
+  if (entry.consumed !== null) {
+    const { fromSlot, toSlot, number } = entry.consumed;
+    writes.slots.add(fromSlot);
+    writes.slots.add(toSlot);
+    writes.put(keys.inboxNumber(toSlot, fromSlot), packr.pack(number));
+    writes.put(keys.outbox(fromSlot, toSlot, number), null);
+  }
+  if (entry.deadLetter !== null) {
+    writes.slots.add(entry.deadLetter.slot);
+    writes.put(
+      keys.deadLetter(entry.deadLetter.slot, sequence, index),
+      storedRecords.encodeDeadLetter(entry.deadLetter),
+    );
+  }
+  if (entry.result !== null) foldResult(entry.result.key, entry.result.outcome, writes);
+}
+
+function foldEffect(effect: EntityEffect, sequence: number, writes: WriteSet): void {
+  const { slot, name, generation } = effect;
+  writes.slots.add(slot);
+  if (effect.state === undefined) {
+    writes.put(keys.touch(slot, name), encodeTouch(effect, sequence));
+  } else {
+    writes.put(keys.entity(slot, name), { effect, sequence });
+    if (effect.state === null) {
+      writes.put(keys.listing(name), null);
+      // The items stay behind under their generation, invisible, until the store's own sweep removes them.
+      writes.put(keys.garbage(slot, name, generation), present);
+      writes.hasGarbage = true;
+    } else if (effect.isBirth) {
+      writes.put(keys.listing(name), packr.pack(slot));
+    }
+  }
+  for (const item of effect.items) {
+    writes.put(keys.items(slot, name, generation, item.collection) + binary(item.key), item.value);
+  }
+  for (const { key, timer, previousDueMs } of effect.timers) {
+    if (previousDueMs !== null) writes.put(keys.timerDue(previousDueMs, slot, name, key), null);
+    writes.put(keys.timer(slot, name, key), timer === null ? null : storedRecords.encodeTimer(timer));
+    if (timer !== null) writes.put(keys.timerDue(timer.dueMs, slot, name, key), packr.pack([slot, name, key]));
+  }
+}
+
+function foldResult(key: ResultKey, outcome: Uint8Array, writes: WriteSet): void {
+  writes.slots.add(key.slot);
+  if (key.type === "idempotency") {
+    const at = keys.idempotency(key.slot, key.digest);
+    writes.put(at, packr.pack([key.expiresMs, key.fingerprint, outcome]));
+    writes.put(keys.expiry(key.expiresMs, at), present);
+    return;
+  }
+  const results = keys.sessionResults(key.slot, key.session);
+  const at = keys.session(key.slot, key.session);
+  writes.put(results + keyNumber(key.number), outcome);
+  for (const number of key.forget) writes.put(results + keyNumber(number), null);
+  writes.put(at, packr.pack([key.expiresMs, key.lowest]));
+  writes.put(keys.expiry(key.expiresMs, at), present);
+}
+
+function keyNumber(number: number): BinaryString {
+  return keys.sessionResult(0, "", number).slice(3);
+}
+
+/** Folds a whole batch. */
+export function foldBatch(entries: readonly Entry[], sequence: number, writes: WriteSet): void {
+  for (let index = 0; index < entries.length; index++) foldEntry(entries[index]!, sequence, index, writes);
+}
+
+// ------------------------------------------------------------------------------------------------------ values' shapes
+
+/** What the store knows of an entity's root. */
+export interface StoredEntity {
+  readonly generation: number;
+  readonly version: number;
+  readonly schemaVersion: number;
+  /** The sequence of the batch that touched it last. */
+  readonly lastSequence: number;
+  /** Null: the generation has ended. */
+  readonly state: Uint8Array | null;
+}
+
+function encodeRoot(effect: EntityEffect, sequence: number): Uint8Array {
+  return packr.pack([effect.generation, effect.version, effect.schemaVersion, sequence, effect.state]);
+}
+
+function encodeTouch(effect: EntityEffect, sequence: number): Uint8Array {
+  return packr.pack([effect.generation, effect.version, effect.schemaVersion, sequence]);
+}
+
+function unpack<T>(bytes: Uint8Array, what: string): T {
+  try {
+    return packr.unpack(bytes) as T;
+  } catch (cause) {
+    throw new OnefoldError("damaged", `The store's ${what} could not be decoded though its checksum is right.`, {
+      cause,
+    });
+  }
+}
+
+/** Reads an entity's root and, where there can be one, the later touch that left the root as it was. */
+export function readEntity(
+  store: StoreReader,
+  slot: number,
+  name: BinaryString,
+  thresholdBytes: number,
+): StoredEntity | undefined {
+  const bytes = store.get(bytesOfBinary(keys.entity(slot, name)));
+  if (bytes === undefined) return undefined;
+  const [generation, version, schemaVersion, lastSequence, state] = unpack<
+    [number, number, number, number, Uint8Array | null]
+  >(bytes, "entity");
+  const root = { generation, version, schemaVersion, lastSequence, state };
+  if (state === null || state.length <= thresholdBytes) return root;
+  const touch = store.get(bytesOfBinary(keys.touch(slot, name)));
+  if (touch === undefined) return root;
+  const [, touchVersion, , touchSequence] = unpack<[number, number, number, number]>(touch, "touch");
+  return touchSequence > lastSequence ? { ...root, version: touchVersion, lastSequence: touchSequence } : root;
+}
+
+export function readNumber(store: StoreReader, key: BinaryString): number {
+  const bytes = store.get(bytesOfBinary(key));
+  return bytes === undefined ? 0 : unpack<number>(bytes, "number");
+}
+
+export interface StoredSession {
+  readonly expiresMs: number;
+  readonly lowest: number;
+}
+
+export function readSession(store: StoreReader, slot: number, session: BinaryString): StoredSession | undefined {
+  const bytes = store.get(bytesOfBinary(keys.session(slot, session)));
+  if (bytes === undefined) return undefined;
+  const [expiresMs, lowest] = unpack<[number, number]>(bytes, "session");
+  return { expiresMs, lowest };
+}
+
+export interface StoredIdempotency {
+  readonly expiresMs: number;
+  readonly fingerprint: Uint8Array;
+  readonly outcome: Uint8Array;
+}
+
+export function readIdempotency(store: StoreReader, slot: number, digest: BinaryString): StoredIdempotency | undefined {
+  const bytes = store.get(bytesOfBinary(keys.idempotency(slot, digest)));
+  if (bytes === undefined) return undefined;
+  const [expiresMs, fingerprint, outcome] = unpack<[number, Uint8Array, Uint8Array]>(bytes, "idempotency record");
+  return { expiresMs, fingerprint, outcome };
+}
+
+export function decodeDueTimer(value: Uint8Array): { slot: number; name: BinaryString; key: string } {
+  const [slot, name, key] = unpack<[number, string, string]>(value, "timer index");
+  return { slot, name, key };
+}
+
+/** All entries whose key starts with `prefix`, keys as binary strings. */
+export function* entriesWithPrefix(
+  store: StoreReader,
+  prefix: BinaryString,
+  options: { readonly limit?: number } = {},
+): Iterable<{ readonly key: BinaryString; readonly value: Uint8Array }> {
+  const range = { from: bytesOfBinary(prefix), to: bytesOfBinary(afterPrefix(prefix)) };
+  const limit = options.limit;
+  for (const entry of store.range(limit === undefined ? range : { ...range, limit })) {
+    yield { key: binaryOfBytes(entry.key), value: entry.value };
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * What happened to one entity, newest first, read from the log: every effect names the batch that touched its entity before,
+ * so a page costs as many batches as it shows, whatever the log holds.
+ */
+import { OnefoldError } from "../base/errors.ts";
+import type { Limits } from "../base/limits.ts";
+import { decodeValue } from "../base/value.ts";
+import type { Log } from "../log/log.ts";
+import { decodeBatch, type EntityEffect, type Entry } from "./batch.ts";
+import type { BinaryString } from "./keys.ts";
+import { pageLimit } from "./listing.ts";
+import type { HistoryItem, HistoryReply, ReadOptions } from "./service.ts";
+
+/** Throws `malformed` for a bad cursor or limit, `damaged` where the log is. */
+export async function history(
+  log: Log,
+  latest: { readonly name: BinaryString; readonly lastSequence: number },
+  options: ReadOptions & { readonly limit?: number; readonly cursor?: string },
+  limits: Limits,
+): Promise<HistoryReply> {
+  const limit = pageLimit(options.limit, limits);
+  const start = options.cursor === undefined ? undefined : parseCursor(options.cursor);
+  // Of the first batch, how many of its effects (from its begin) have not been shown yet.
+  let before = start?.before ?? Number.POSITIVE_INFINITY;
+  const items: HistoryItem[] = [];
+  for (let sequence = start?.sequence ?? latest.lastSequence; sequence > 0; before = Number.POSITIVE_INFINITY) {
+    if (sequence < log.firstSequence) return { items, trimmed: true };
+    const record = await log.read(sequence);
+    if (record === undefined) throw new OnefoldError("damaged", `The log does not hold batch ${sequence}.`);
+    const effects = effectsOn(latest.name, decodeBatch(record.payload));
+    if (effects.length === 0) throw new OnefoldError("damaged", `Batch ${sequence} does not speak of the entity.`);
+    for (let index = Math.min(before, effects.length) - 1; index >= 0; index--) {
+      if (items.length === limit) return { items, cursor: `${sequence}.${index + 1}`, trimmed: false };
+      items.push(itemOf(effects[index]!, sequence, record.timeMs));
+    }
+    sequence = effects[0]!.effect.previousSequence;
+  }
+  return { items, trimmed: false };
+}
+
+interface EntryEffect {
+  readonly entry: Entry;
+  readonly effect: EntityEffect;
+}
+
+function effectsOn(name: BinaryString, entries: readonly Entry[]): EntryEffect[] {
+  return entries.flatMap((entry) =>
+    entry.effects.filter((effect) => effect.name === name).map((effect) => ({ entry, effect })),
+  );
+}
+
+function itemOf({ entry, effect }: EntryEffect, sequence: number, timeMs: number): HistoryItem {
+  const { state, generation, version, items } = effect;
+  return {
+    sequence,
+    timeMs,
+    generation,
+    version,
+    command: entry.command,
+    by: entry.origin,
+    subject: entry.subject,
+    ...(state === undefined ? {} : { state: state === null ? null : decodeValue(state) }),
+    itemCount: items.length,
+  };
+}
+
+function parseCursor(cursor: string): { readonly sequence: number; readonly before: number } {
+  const match = /^(\d{1,15})\.(\d{1,9})$/.exec(cursor);
+  if (match === null) throw new OnefoldError("malformed", "The cursor is not one from this history.");
+  return { sequence: Number(match[1]), before: Number(match[2]) };
+}

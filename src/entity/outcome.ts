@@ -1,0 +1,54 @@
+/** The outcome of a request as it is kept for repetitions of the request (G6), and given to whoever asked. */
+import { type ErrorCode, errorTable, OnefoldError, Refused, type Retry } from "../base/errors.ts";
+import { decodeValue, encodeValue, type Value } from "../base/value.ts";
+import type { CallReply } from "./service.ts";
+
+export type Outcome =
+  | { readonly kind: "done"; readonly output: Value | undefined }
+  | { readonly kind: "failed"; readonly error: OnefoldError | Refused };
+
+/** `outputBytes` is the encoded output where the caller has it already. */
+export function encodeOutcome(outcome: Outcome, sequence: number, outputBytes?: Uint8Array): Uint8Array {
+  if (outcome.kind === "done") {
+    const output = outcome.output === undefined ? null : (outputBytes ?? encodeValue(outcome.output));
+    return encodeValue({ kind: "done", sequence, output });
+  }
+  const { error } = outcome;
+  if (error instanceof OnefoldError) {
+    return encodeValue({ kind: "error", sequence, code: error.code, message: error.message, retry: error.retry });
+  }
+  const details = error.details === undefined ? null : encodeValue(error.details);
+  return encodeValue({ kind: "refused", sequence, code: error.code, details });
+}
+
+/** What a repeated request is answered: exactly what the first one was. Throws the kept refusal or error. */
+export function replyOf(bytes: Uint8Array): CallReply {
+  const kept = decodeValue(bytes) as { readonly [key: string]: Value };
+  if (kept["kind"] === "done") {
+    const output = kept["output"] as Uint8Array | null;
+    return { output: output === null ? undefined : decodeValue(output), sequence: kept["sequence"] as number };
+  }
+  if (kept["kind"] === "refused") {
+    const details = kept["details"] as Uint8Array | null;
+    throw new Refused(kept["code"] as string, details === null ? undefined : decodeValue(details));
+  }
+  const code = kept["code"] as string;
+  throw new OnefoldError(code in errorTable ? (code as ErrorCode) : "internal", kept["message"] as string, {
+    retry: kept["retry"] as Retry,
+  });
+}
+
+/** Whether an outcome came from running the request, so that its repetitions must get the same instead of a second run. */
+export function isKept(error: OnefoldError | Refused): boolean {
+  if (!(error instanceof OnefoldError)) return true;
+  switch (error.code) {
+    case "command-failed":
+    case "command-too-slow":
+    case "invalid-state":
+    case "too-large":
+    case "invalid-value":
+      return true;
+    default:
+      return false;
+  }
+}

@@ -1,0 +1,92 @@
+/** Reads of one entity: queries, and its raw state. They take no locks: a transaction's changes show all at once. */
+import { OnefoldError, type Refused } from "../base/errors.ts";
+import type { Core } from "./core.ts";
+import type { EntityDefinition } from "./definition.ts";
+import { failureOf } from "./run-command.ts";
+import type { LiveEntity } from "./working-set.ts";
+import type { Work } from "./work.ts";
+
+/** What a read found, and what must be durable before anyone hears of it (G3). */
+export interface Found<T> {
+  readonly value: T;
+}
+
+export class ReadCall<T> implements Work {
+  readonly #core: Core;
+  readonly #definition: EntityDefinition;
+  readonly #tenant: string;
+  readonly #id: string;
+  readonly #what: string;
+  readonly #read: (entity: LiveEntity) => T;
+  readonly #resolve: (found: T) => void;
+  readonly #reject: (error: Error) => void;
+  readonly deadlineMs: number;
+  readonly sizeBytes: number;
+  readonly runsUserCode = true;
+  isSettled = false;
+  #found: Found<T> | undefined = undefined;
+  #error: OnefoldError | Refused | undefined = undefined;
+
+  constructor(parts: {
+    readonly core: Core;
+    readonly definition: EntityDefinition;
+    readonly tenant: string;
+    readonly id: string;
+    /** For messages: `account.balance`. */
+    readonly what: string;
+    readonly deadlineMs: number;
+    readonly sizeBytes: number;
+    readonly read: (entity: LiveEntity) => T;
+    readonly resolve: (found: T) => void;
+    readonly reject: (error: Error) => void;
+  }) {
+    this.#core = parts.core;
+    this.#definition = parts.definition;
+    this.#tenant = parts.tenant;
+    this.#id = parts.id;
+    this.#what = parts.what;
+    this.#read = parts.read;
+    this.#resolve = parts.resolve;
+    this.#reject = parts.reject;
+    this.deadlineMs = parts.deadlineMs;
+    this.sizeBytes = parts.sizeBytes;
+  }
+
+  execute(): void {
+    let sequence = 0;
+    try {
+      const entity = this.#core.entity(this.#definition, this.#tenant, this.#id);
+      sequence = entity.lastSequence;
+      this.#found = { value: this.#read(entity) };
+    } catch (error) {
+      this.#error = failureOf(error, this.#what);
+      this.#core.reportFailure(this.#error, this.#what);
+      if (this.#error.code === "damaged") {
+        this.release();
+        return this.#core.onDamage(this.#error as OnefoldError);
+      }
+    }
+    this.#core.committer.hold(this, sequence);
+  }
+
+  release(): void {
+    if (this.isSettled) return;
+    this.isSettled = true;
+    if (this.#found !== undefined) this.#resolve(this.#found.value);
+    else this.#reject(this.#error!);
+  }
+
+  fail(error: OnefoldError): void {
+    if (this.isSettled) return;
+    this.isSettled = true;
+    this.#reject(error);
+  }
+
+  stopped(): void {
+    this.fail(tooSlow(this.#what, this.#core));
+  }
+}
+
+function tooSlow(what: string, core: Core): OnefoldError {
+  return new OnefoldError("command-too-slow", `${what} ran longer than ${core.limits.commandMs} ms and was stopped.`);
+}

@@ -1,0 +1,214 @@
+/**
+ * Requests that take hold at most once (G6): RIFL sessions (Lee et al., "Implementing Linearizability at Large Scale and Low
+ * Latency", SOSP 2015) and idempotency keys for plain HTTP.
+ *
+ * Q1  A request whose outcome is kept is answered with that outcome and never run again.
+ * Q2  A request of an ended session, or one whose answer its client has acknowledged, is refused, never run.
+ * Q3  An outcome is kept at least until its session or key expires by log time, or the session's client acknowledges it.
+ */
+import { concatBytes, encodeUtf8, equalBytes } from "../base/bytes.ts";
+import { equalSecret, hmacSha256, sha256 } from "../base/digest.ts";
+import { OnefoldError } from "../base/errors.ts";
+import type { Limits } from "../base/limits.ts";
+import { decodeValue, encodeValue, type Value } from "../base/value.ts";
+import type { Random } from "../host/host.ts";
+import type { StoreReader } from "../store/store.ts";
+import type { Entry, ResultKey } from "./batch.ts";
+import type { DurableBatch } from "./committer.ts";
+import { entriesWithPrefix } from "./fold.ts";
+import { type BinaryString, binaryOfBytes, keys, readUint16, readUint64, tables } from "./keys.ts";
+import type { CallOptions, Principal } from "./service.ts";
+import type { WorkingSet } from "./working-set.ts";
+
+/** Who asks for what, once: before it is known which slot keeps the outcome. */
+export type RequestIdentity =
+  | {
+      readonly type: "session";
+      readonly session: BinaryString;
+      readonly expiresMs: number;
+      readonly number: number;
+      readonly lowest: number;
+    }
+  | { readonly type: "idempotency"; readonly digest: BinaryString; readonly fingerprint: Uint8Array };
+
+interface SessionToken {
+  readonly id: Uint8Array;
+  readonly incarnation: Uint8Array;
+  readonly expiresMs: number;
+  readonly tenant: string;
+  readonly subject: string;
+}
+
+const macBytes = 32;
+
+export interface KeptOutcome {
+  readonly outcome: Uint8Array;
+  /** The batch that it stands in; the answer waits until that is durable. */
+  readonly sequence: number;
+}
+
+export class Requests {
+  readonly #secret: Uint8Array;
+  readonly #incarnation: Uint8Array;
+  readonly #limits: Limits;
+  /** Durable idempotency records, for their bound. */
+  #idempotencyCount = 0;
+
+  constructor(parts: { readonly secret: Uint8Array; readonly incarnation: Uint8Array; readonly limits: Limits }) {
+    this.#secret = parts.secret;
+    this.#incarnation = parts.incarnation;
+    this.#limits = parts.limits;
+  }
+
+  load(store: StoreReader): void {
+    const idempotency = String.fromCharCode(tables.idempotency);
+    for (const { key } of entriesWithPrefix(store, keys.table("expiry"))) {
+      if (key[9] === idempotency) this.#idempotencyCount++;
+    }
+  }
+
+  durable(batch: DurableBatch): void {
+    const idempotency = String.fromCharCode(tables.idempotency);
+    for (const entry of batch.entries) {
+      if (entry.result?.key.type === "idempotency") this.#idempotencyCount++;
+      for (const { key } of entry.expired) if (key[0] === idempotency) this.#idempotencyCount--;
+    }
+  }
+
+  mint(principal: Principal, nowMs: number, random: Random): string {
+    const token: SessionToken = {
+      id: random.bytes(16),
+      incarnation: this.#incarnation,
+      expiresMs: nowMs + this.#limits.sessionMsDefault,
+      tenant: principal.tenant,
+      subject: principal.subject,
+    };
+    const body = encodeValue({ ...token });
+    return Buffer.from(concatBytes([hmacSha256(this.#secret, body), body])).toString("base64url");
+  }
+
+  #parse(token: string): SessionToken {
+    const bytes = new Uint8Array(Buffer.from(token, "base64url"));
+    const body = bytes.subarray(macBytes);
+    if (bytes.length <= macBytes || !equalSecret(hmacSha256(this.#secret, body), bytes.subarray(0, macBytes))) {
+      throw new OnefoldError("malformed", "The session token is not one that this system has given out.");
+    }
+    return decodeValue(body) as unknown as SessionToken;
+  }
+
+  /** Throws `session-expired` where the token's session has ended, and `forbidden` where it is somebody else's. */
+  verify(token: string, principal: Principal, nowMs: number): SessionToken {
+    const session = this.#parse(token);
+    if (session.tenant !== principal.tenant || session.subject !== principal.subject) {
+      throw new OnefoldError("forbidden", "The session belongs to another principal.");
+    }
+    if (session.expiresMs <= nowMs || !equalBytes(session.incarnation, this.#incarnation)) {
+      throw new OnefoldError("session-expired", "The session has ended; mint a new one.");
+    }
+    return session;
+  }
+
+  /** What identifies the request; undefined for one that may be run as often as it is sent. `what` is all that it asks for. */
+  identify(options: CallOptions, what: Value, nowMs: number): RequestIdentity | undefined {
+    const { principal, session, idempotencyKey } = options;
+    if (session !== undefined) {
+      if (idempotencyKey !== undefined) {
+        throw new OnefoldError("malformed", "A request has a session or an idempotency key, not both.");
+      }
+      const { number, lowest } = session;
+      const open = number - lowest;
+      if (!Number.isSafeInteger(number) || !Number.isSafeInteger(lowest) || lowest < 1 || open < 0) {
+        throw new OnefoldError("malformed", "A request's number and lowest must be whole, 1 ≤ lowest ≤ number.");
+      }
+      if (open >= this.#limits.sessionRequestsOpenMax) {
+        throw new OnefoldError("overloaded", "The session has too many unanswered requests.", { retryAfterMs: 100 });
+      }
+      const { id, expiresMs } = this.verify(session.token, principal, nowMs);
+      return { type: "session", session: binaryOfBytes(id), expiresMs, number, lowest };
+    }
+    if (idempotencyKey === undefined) return undefined;
+    const key = encodeUtf8(idempotencyKey);
+    if (key.length === 0 || key.length > this.#limits.idempotencyKeyBytesMax) {
+      throw new OnefoldError("malformed", `An idempotency key has 1 to ${this.#limits.idempotencyKeyBytesMax} bytes.`);
+    }
+    const { target, ...request } = what as { readonly target: Value };
+    return {
+      type: "idempotency",
+      digest: binaryOfBytes(sha256(encodeValue([principal.tenant, principal.subject, target, idempotencyKey]))),
+      fingerprint: sha256(encodeValue(request)),
+    };
+  }
+
+  /** Q1, Q2. `slot` is where the request's outcome is kept. */
+  find(request: RequestIdentity, slot: number, working: WorkingSet, nowMs: number): KeptOutcome | undefined {
+    if (request.type === "session") {
+      if (request.expiresMs <= nowMs) throw new OnefoldError("session-expired", "The session has ended.");
+      const session = working.session(slot, request.session);
+      if (session === undefined) return undefined;
+      if (session.kept.has(request.number)) {
+        const kept = working.sessionResult(slot, request.session, request.number);
+        if (kept !== undefined) return { outcome: kept.value, sequence: kept.sequence };
+      }
+      if (request.number < session.lowest) {
+        throw new OnefoldError("request-forgotten", "The request's answer was acknowledged before.");
+      }
+      return undefined;
+    }
+    const kept = working.idempotency(slot, request.digest);
+    if (kept === undefined || kept.value.expiresMs <= nowMs) {
+      if (this.#idempotencyCount >= this.#limits.idempotencyKeysMax) {
+        throw new OnefoldError("over-quota", "Too many idempotency keys are remembered.", { retryAfterMs: 60_000 });
+      }
+      return undefined;
+    }
+    if (!equalBytes(kept.value.fingerprint, request.fingerprint)) {
+      throw new OnefoldError("idempotency-mismatch", "The idempotency key was used before for a different request.");
+    }
+    return { outcome: kept.value.outcome, sequence: kept.sequence };
+  }
+
+  /** Where an outcome goes that is to be kept, and which earlier ones of the session may go. */
+  resultKey(request: RequestIdentity, slot: number, working: WorkingSet, nowMs: number): ResultKey {
+    if (request.type === "idempotency") {
+      const { digest, fingerprint } = request;
+      return { type: "idempotency", slot, digest, fingerprint, expiresMs: nowMs + this.#limits.idempotencyMsDefault };
+    }
+    const { session, expiresMs, number, lowest } = request;
+    const forget: number[] = [];
+    for (const kept of working.session(slot, session)?.kept ?? []) if (kept < lowest) forget.push(kept);
+    return { type: "session", slot, session, expiresMs, number, lowest, forget };
+  }
+
+  /** The record under the request's own key that has expired but not been removed, to go in the same entry. */
+  expiredPredecessor(request: RequestIdentity, slot: number, working: WorkingSet): Entry["expired"] {
+    if (request.type !== "idempotency") return [];
+    const kept = working.idempotency(slot, request.digest);
+    return kept === undefined ? [] : [{ expiresMs: kept.value.expiresMs, key: keys.idempotency(slot, request.digest) }];
+  }
+
+  /** Records that have expired by `nowMs`, at most `countMax`, with all keys that go with them. */
+  static expired(
+    store: StoreReader,
+    working: WorkingSet,
+    nowMs: number,
+    countMax: number,
+  ): readonly { readonly expiresMs: number; readonly key: BinaryString }[] {
+    const expired: { expiresMs: number; key: BinaryString }[] = [];
+    for (const { key: at } of entriesWithPrefix(store, keys.table("expiry"), { limit: countMax })) {
+      const expiresMs = readUint64(at, 1);
+      if (expiresMs > nowMs || expired.length >= countMax) break;
+      const key = at.slice(9);
+      if (key.charCodeAt(0) === tables.idempotency) {
+        // The key may have been used anew since the index was written: then the record is a younger one.
+        const kept = working.idempotency(readUint16(key, 1), key.slice(3));
+        if (kept !== undefined && kept.value.expiresMs !== expiresMs) continue;
+      }
+      expired.push({ expiresMs, key });
+      if (key.charCodeAt(0) === tables.session) {
+        const results = String.fromCharCode(tables.sessionResult) + key.slice(1);
+        for (const result of entriesWithPrefix(store, results)) expired.push({ expiresMs, key: result.key });
+      }
+    }
+    return expired;
+  }
+}

@@ -1,0 +1,429 @@
+/**
+ * Runs one command or query of one entity: user code in, effects out. Nothing here changes what others can see.
+ *
+ * C1  A command that throws, is stopped, or leaves something that can't be kept has no effect: its draft is thrown away and
+ *     decoded anew when next needed, so the good path copies nothing.
+ * C2  A command costs what it touches: the root state, and the items that it reads and writes.
+ * C3  What goes out (output, state, items, messages) was encoded before the command counts as done: it shares no memory
+ *     with user code.
+ * C4  A query can't change anything: it gets frozen copies.
+ */
+import { OnefoldError, Refused } from "../base/errors.ts";
+import { parseId, slotOfEntity } from "../base/ids.ts";
+import type { Limits } from "../base/limits.ts";
+import { containsMutable, decodeValue, deepFreezeValue, encodeValue, type Value } from "../base/value.ts";
+import type { Random } from "../host/host.ts";
+import type { StoreReader } from "../store/store.ts";
+import type { EntityEffect, ItemEffect, MessageRecord, TimerEffect, TimerRecord } from "./batch.ts";
+import { touchThresholdBytes } from "./batch.ts";
+import { LiveCollection } from "./collection.ts";
+import type { CommandDefinition, EntityDefinition, EntityHandle, QueryDefinition } from "./definition.ts";
+import type { EntityView } from "./entity-view.ts";
+import { ItemOverlay } from "./item-overlay.ts";
+import type { Principal } from "./service.ts";
+import { validate } from "./validate.ts";
+
+export interface Surroundings {
+  readonly nowMs: number;
+  readonly caller: Principal;
+  readonly random: Random;
+  readonly store: StoreReader;
+  readonly limits: Limits;
+  readonly definitionOf: (kind: string) => EntityDefinition | undefined;
+}
+
+/** A message before it has a number. */
+export type UnnumberedMessage = Omit<MessageRecord, "number">;
+
+export interface CommandResult {
+  /** A fresh value, already encoded if it is more than a primitive. */
+  readonly output: Value | undefined;
+  readonly outputBytes: Uint8Array | undefined;
+  /** The encoded state after it; undefined if it is the same as before; null if the entity ended. */
+  readonly state: Uint8Array | null | undefined;
+  readonly draft: object | undefined;
+  readonly items: readonly ItemEffect[];
+  readonly timers: readonly TimerEffect[];
+  readonly messages: readonly UnnumberedMessage[];
+}
+
+const noItems: readonly ItemEffect[] = [];
+const noTimers: readonly TimerEffect[] = [];
+const noMessages: readonly UnnumberedMessage[] = [];
+
+/** The decoded, migrated state. Throws `unsupported-version` if a newer version of the system wrote it. */
+function decodeState(definition: EntityDefinition, state: Uint8Array | null, schemaVersion: number): object {
+  let value: Value;
+  if (state === null) {
+    // Through the codec, so that a system whose `initial` hands out one object over and over does no harm.
+    value = decodeValue(encodeValue(definition.initial()));
+  } else {
+    if (schemaVersion > definition.schemaVersion) {
+      throw new OnefoldError(
+        "unsupported-version",
+        `This ${definition.name} was written by version ${schemaVersion} of its schema; the running code knows ${definition.schemaVersion}. Deploy the newer code.`,
+      );
+    }
+    value = decodeValue(state);
+    for (let version = schemaVersion; version < definition.schemaVersion; version++) {
+      value = definition.migrations[version - 1]!(value as never);
+    }
+  }
+  return value as object;
+}
+
+/** A foreign copy of this library may have thrown it, so a refusal is known by its shape as well. */
+export function isRefusal(error: unknown): error is Refused {
+  if (error instanceof Refused) return true;
+  return error instanceof Error && error.name === "Refused" && typeof (error as { code?: unknown }).code === "string";
+}
+
+/** What a caller is told about something that user code threw. Refusals and Onefold's own errors pass as they are. */
+export function failureOf(error: unknown, what: string): OnefoldError | Refused {
+  if (error instanceof OnefoldError) return error;
+  if (isRefusal(error)) return error;
+  return new OnefoldError("command-failed", `${what} threw; nothing was changed.`, { cause: error });
+}
+
+/** Throws what the user's code threw, or the named error of what it left behind. `view.draft` is gone then. */
+export function runCommand(
+  view: EntityView,
+  command: CommandDefinition,
+  input: unknown,
+  surroundings: Surroundings,
+): CommandResult {
+  const { limits } = surroundings;
+  const { definition } = view.live;
+  const what = `${definition.name}.${command.name}`;
+  const checked = checkInput(command.input, input, what);
+  const draft = view.draft ?? decodeState(definition, view.state, view.schemaVersion);
+  view.draft = undefined;
+  const context = new RunningCommand(view, surroundings);
+  let returned: unknown;
+  try {
+    returned = command.run(draft as never, checked as never, context as never);
+  } finally {
+    context.end();
+  }
+  if (returned instanceof Promise) {
+    // Its outcome is of no interest: it was refused. Without a handler its failure would end the process.
+    returned.then(undefined, () => undefined);
+    throw new OnefoldError("command-failed", `${what} returned a promise; commands are synchronous functions.`);
+  }
+  const output = returned as Value | undefined;
+  const outputBytes =
+    output === undefined ? undefined : encodeLimited(output, limits.outputBytesMax, `${what}'s output`);
+
+  if (context.deleted) {
+    const timers = [...view.timers()].map(([key, previousDueMs]) => ({ key, timer: null, previousDueMs }));
+    return {
+      output: isolated(output, outputBytes),
+      outputBytes,
+      state: null,
+      draft: undefined,
+      items: noItems,
+      timers,
+      messages: context.messages,
+    };
+  }
+  const encoded = encodeLimited(draft, limits.stateBytesMax, `the state of ${definition.name}`);
+  const isSame =
+    view.state !== null && view.schemaVersion === definition.schemaVersion && Buffer.compare(encoded, view.state) === 0;
+  if (!isSame) validate(definition.state, draft, { what: `the state after ${what}`, code: "invalid-state" });
+  return {
+    output: isolated(output, outputBytes),
+    outputBytes,
+    state: isSame ? undefined : encoded,
+    draft,
+    items: context.itemEffects(),
+    timers: context.timerEffects(),
+    messages: context.messages,
+  };
+}
+
+function checkInput(schema: CommandDefinition["input"], input: unknown, what: string): unknown {
+  if (schema !== undefined) return validate(schema, input, { what: `the input of ${what}` });
+  if (input === undefined || input === null) return undefined;
+  throw new OnefoldError("invalid-input", `${what} takes no input.`, {
+    details: { issues: [{ path: [], message: "no input is expected" }] },
+  });
+}
+
+function encodeLimited(value: unknown, bytesMax: number, what: string): Uint8Array {
+  const bytes = encodeValue(value);
+  if (bytes.length > bytesMax) {
+    throw new OnefoldError("too-large", `${what} would be ${bytes.length} bytes; the limit is ${bytesMax}.`, {
+      details: { bytes: bytes.length, bytesMax },
+    });
+  }
+  return bytes;
+}
+
+function isolated(output: Value | undefined, bytes: Uint8Array | undefined): Value | undefined {
+  return typeof output !== "object" || output === null ? output : decodeValue(bytes!);
+}
+
+export interface QueryResult {
+  readonly output: Value | undefined;
+}
+
+/** Runs a query on a frozen copy of the state that `view` shows. Throws as `runCommand` does. */
+export function runQuery(
+  view: EntityView,
+  query: QueryDefinition,
+  input: unknown,
+  surroundings: Surroundings,
+): QueryResult {
+  const { live } = view;
+  const what = `${live.definition.name}.${query.name}`;
+  const checked = checkInput(query.input, input, what);
+  const isShared = view === live;
+  let state = isShared ? live.frozen : undefined;
+  if (state === undefined) {
+    state = decodeState(live.definition, view.state, view.schemaVersion);
+    if (!containsMutable(state as Value)) {
+      deepFreezeValue(state as Value);
+      if (isShared) live.frozen = state;
+    }
+  }
+  const context = new RunningQuery(view, surroundings);
+  let returned: unknown;
+  try {
+    returned = query.run(state as never, checked as never, context as never);
+  } finally {
+    context.end();
+  }
+  if (returned instanceof Promise) {
+    returned.then(undefined, () => undefined);
+    throw new OnefoldError("command-failed", `${what} returned a promise; queries are synchronous functions.`);
+  }
+  const output = returned as Value | undefined;
+  if (typeof output !== "object" || output === null) {
+    if (output !== undefined) encodeLimitedPrimitive(output, surroundings.limits.outputBytesMax, what);
+    return { output };
+  }
+  return { output: decodeValue(encodeLimited(output, surroundings.limits.outputBytesMax, `${what}'s output`)) };
+}
+
+function encodeLimitedPrimitive(output: Value, bytesMax: number, what: string): void {
+  // A number needs no encoding to be known as small; everything else goes the long way.
+  if (typeof output === "number" && Number.isFinite(output)) return;
+  encodeLimited(output, bytesMax, `${what}'s output`);
+}
+
+/** The raw state, decoded and migrated. Throws `not-found`. */
+export function readState(view: EntityView): Value {
+  const { live } = view;
+  if (view.state === null) throw new OnefoldError("not-found", `There is no ${live.kind} '${live.id}'.`);
+  return decodeState(live.definition, view.state, view.schemaVersion) as Value;
+}
+
+// ------------------------------------------------------------------------------------------------------------ effects
+
+/**
+ * The effect of a command on the entity that `view` shows; undefined if it changed nothing of it. `previousSequence` links
+ * it into the entity's history.
+ */
+export function effectOf(view: EntityView, result: CommandResult): EntityEffect | undefined {
+  const { live } = view;
+  const exists = view.state !== null;
+  if (exists && result.state === undefined && result.items.length === 0 && result.timers.length === 0) return undefined;
+  let state = result.state;
+  if (state === undefined && view.state !== null && view.state.length <= touchThresholdBytes) state = view.state;
+  return {
+    slot: live.slot,
+    tenant: live.tenant,
+    kind: live.kind,
+    id: live.id,
+    name: live.name,
+    generation: exists ? view.generation : view.generation + 1,
+    version: exists ? view.version + 1 : 1,
+    isBirth: !exists,
+    schemaVersion: state === undefined ? view.schemaVersion : live.definition.schemaVersion,
+    previousSequence: live.lastSequence,
+    state,
+    items: result.items,
+    timers: result.timers,
+  };
+}
+
+// ------------------------------------------------------------------------------------------------------------ context
+
+const ended = () =>
+  new OnefoldError("command-failed", "A command's context was used after the command had returned; don't keep it.");
+
+abstract class Running {
+  readonly view: EntityView;
+  protected readonly surroundings: Surroundings;
+  #collections: Readonly<Record<string, LiveCollection>> | undefined = undefined;
+  #isOver = false;
+
+  constructor(view: EntityView, surroundings: Surroundings) {
+    this.view = view;
+    this.surroundings = surroundings;
+  }
+
+  get id(): string {
+    return this.view.live.id;
+  }
+  get tenant(): string {
+    return this.view.live.tenant;
+  }
+  get now(): number {
+    return this.surroundings.nowMs;
+  }
+  get caller(): Principal {
+    return this.surroundings.caller;
+  }
+
+  get collections(): Readonly<Record<string, LiveCollection>> {
+    this.#collections ??= this.makeCollections();
+    return this.#collections;
+  }
+
+  protected abstract changesOf(collection: string): ItemOverlay | undefined;
+
+  private makeCollections(): Readonly<Record<string, LiveCollection>> {
+    const collections: Record<string, LiveCollection> = Object.create(null);
+    for (const definition of this.view.live.definition.collections.values()) {
+      collections[definition.name] = new LiveCollection({
+        view: this.view,
+        definition,
+        store: this.surroundings.store,
+        limits: this.surroundings.limits,
+        changes: this.changesOf(definition.name),
+        assertUsable: () => this.assertUsable(),
+      });
+    }
+    return collections;
+  }
+
+  protected assertUsable(): void {
+    if (this.#isOver) throw ended();
+  }
+
+  end(): void {
+    this.#isOver = true;
+  }
+}
+
+class RunningQuery extends Running {
+  protected override changesOf(): undefined {
+    return undefined;
+  }
+}
+
+class RunningCommand extends Running {
+  messages: readonly UnnumberedMessage[] = noMessages;
+  deleted = false;
+  #changes: Map<string, ItemOverlay> | undefined = undefined;
+  #timers: Map<string, TimerRecord | null> | undefined = undefined;
+
+  protected override changesOf(collection: string): ItemOverlay {
+    this.#changes ??= new Map();
+    let changes = this.#changes.get(collection);
+    if (changes === undefined) {
+      changes = new ItemOverlay();
+      this.#changes.set(collection, changes);
+    }
+    return changes;
+  }
+
+  random(): number {
+    this.assertUsable();
+    return this.surroundings.random.next();
+  }
+
+  newId(): string {
+    this.assertUsable();
+    return Buffer.from(this.surroundings.random.bytes(16)).toString("base64url");
+  }
+
+  send(entity: EntityHandle, id: string, command: string, input?: unknown): void {
+    this.assertUsable();
+    const { limits, definitionOf, caller } = this.surroundings;
+    const target = entity.definition;
+    if (definitionOf(target.name) !== target) {
+      throw new OnefoldError("unknown-kind", `The system has no entity kind ${target.name}; add it to system(...).`);
+    }
+    const definition = target.commands.get(command);
+    if (definition === undefined) {
+      throw new OnefoldError("unknown-command", `${target.name} has no command ${command}.`);
+    }
+    checkInput(definition.input, input, `${target.name}.${command}`);
+    if (this.messages.length >= limits.messagesPerCommandMax) {
+      throw new OnefoldError("too-large", `A command may send ${limits.messagesPerCommandMax} messages at most.`);
+    }
+    const message: UnnumberedMessage = {
+      fromSlot: this.view.live.slot,
+      toSlot: slotOfEntity(target, parseId(id), this.tenant),
+      tenant: this.tenant,
+      kind: target.name,
+      id,
+      command,
+      input: encodeLimited(input ?? null, limits.itemBytesMax, `the input of ${target.name}.${command}`),
+      subject: caller.subject,
+    };
+    if (this.messages === noMessages) this.messages = [message];
+    else (this.messages as UnnumberedMessage[]).push(message);
+  }
+
+  after(delayMs: number, command: string, input?: unknown, options: { readonly key?: string } = {}): void {
+    this.assertUsable();
+    const { limits, caller, nowMs } = this.surroundings;
+    if (!Number.isFinite(delayMs) || delayMs < 0 || nowMs + delayMs > maxTimeMs) {
+      throw new OnefoldError("invalid-value", "A timer's delay must be a number of milliseconds, 0 or more.");
+    }
+    const { definition } = this.view.live;
+    const target = definition.commands.get(command);
+    if (target === undefined) {
+      throw new OnefoldError("unknown-command", `${definition.name} has no command ${command}.`);
+    }
+    checkInput(target.input, input, `${definition.name}.${command}`);
+    this.#timers ??= new Map();
+    const key = options.key === undefined ? `~${this.newId()}` : parseId(options.key);
+    if (this.#timers.size >= limits.timersPerCommandMax || this.view.timers().size >= limits.timersPerCommandMax) {
+      throw new OnefoldError("too-large", `An entity may have ${limits.timersPerCommandMax} timers at most.`);
+    }
+    this.#timers.set(key, {
+      dueMs: Math.ceil(nowMs + delayMs),
+      command,
+      input: encodeLimited(input ?? null, limits.itemBytesMax, `the input of ${definition.name}.${command}`),
+      subject: caller.subject,
+    });
+  }
+
+  cancelTimer(key: string): void {
+    this.assertUsable();
+    this.#timers ??= new Map();
+    this.#timers.set(key, null);
+  }
+
+  delete(): void {
+    this.assertUsable();
+    this.deleted = true;
+  }
+
+  itemEffects(): readonly ItemEffect[] {
+    if (this.#changes === undefined) return noItems;
+    const effects: ItemEffect[] = [];
+    for (const [collection, changes] of this.#changes) {
+      for (const { key, value } of changes) effects.push({ collection, key, value });
+    }
+    return effects;
+  }
+
+  timerEffects(): readonly TimerEffect[] {
+    if (this.#timers === undefined) return noTimers;
+    const before = this.view.timers();
+    const effects: TimerEffect[] = [];
+    for (const [key, timer] of this.#timers) {
+      const previousDueMs = before.get(key) ?? null;
+      if (timer !== null || previousDueMs !== null) effects.push({ key, timer, previousDueMs });
+    }
+    return effects;
+  }
+}
+
+/** The last time that a Date can hold (ECMA-262). */
+const maxTimeMs = 8.64e15;

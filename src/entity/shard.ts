@@ -1,0 +1,522 @@
+/**
+ * A shard: one log's owner at work. Puts the parts together and offers them as a `Service`.
+ *
+ * H1  A shard's memory is the fold of its store and its unapplied batches, and nothing else: `open` needs only these.
+ * H2  After the log or the store has failed, the shard answers every call with the reason, and changes nothing any more.
+ */
+import { OnefoldError } from "../base/errors.ts";
+import { parseId } from "../base/ids.ts";
+import type { Limits } from "../base/limits.ts";
+import type { Value } from "../base/value.ts";
+import type { Host } from "../host/host.ts";
+import type { Log } from "../log/log.ts";
+import type { Store } from "../store/store.ts";
+import { AlarmClock } from "./alarm-clock.ts";
+import { Applier } from "./applier.ts";
+import { CommandCall, deleteCommand } from "./command-call.ts";
+import { Committer, type DurableBatch } from "./committer.ts";
+import { Core, didYouMean } from "./core.ts";
+import type { CommandDefinition, EntityDefinition, SystemDefinition, TransactionDefinition } from "./definition.ts";
+import { Executor } from "./executor.ts";
+import { history } from "./history.ts";
+import { list } from "./listing.ts";
+import { Mailroom } from "./mailroom.ts";
+import { ReadCall } from "./read-call.ts";
+import type { RequestIdentity } from "./requests.ts";
+import { Requests } from "./requests.ts";
+import { readState, runQuery } from "./run-command.ts";
+import type {
+  CallOptions,
+  CallReply,
+  EntityAddress,
+  Health,
+  HistoryReply,
+  ListReply,
+  Principal,
+  QueryReply,
+  ReadOptions,
+  Service,
+  StateReply,
+} from "./service.ts";
+import type { LiveEntity } from "./working-set.ts";
+import { WorkingSet } from "./working-set.ts";
+
+/** What runs transactions on a shard; `src/transaction` has it. */
+export interface TransactionRunner {
+  readonly openCount: number;
+  readonly isInside: boolean;
+  submit(request: {
+    readonly definition: TransactionDefinition;
+    readonly input: unknown;
+    readonly caller: Principal;
+    readonly deadlineMs: number;
+    readonly request: RequestIdentity | undefined;
+    readonly sizeBytes: number;
+    readonly settle: { resolve(reply: CallReply): void; reject(error: Error): void };
+  }): void;
+  afterSlice(): void;
+  dropped(): void;
+  failExpired(nowMs: number): void;
+  stop(error: OnefoldError): void;
+}
+
+export interface ShardOptions {
+  readonly host: Host;
+  readonly limits: Limits;
+  readonly system: SystemDefinition;
+  readonly log: Log;
+  /** Brought up to the log's end by the caller. */
+  readonly store: Store;
+  /** Log time of the log's last record. */
+  readonly lastTimeMs: number;
+  /** Signs session tokens; the same for all lives of the log's incarnation. */
+  readonly secret: Uint8Array;
+  readonly cacheBytes?: number;
+  readonly transactions: (core: Core) => TransactionRunner;
+  /** The shard has stopped for good; `isDamage` tells that its store must be rebuilt. */
+  readonly onStopped: (error: OnefoldError, facts: { readonly isDamage: boolean }) => void;
+}
+
+/** A guess at what a call's input takes in memory, where the caller doesn't say. */
+const inputBytesGuess = 256;
+/** What a queued call takes besides its input. */
+const callOverheadBytes = 512;
+const expiryIntervalMs = 1000;
+const expiryPortion = 128;
+
+export class Shard implements Service {
+  readonly #host: Host;
+  readonly #limits: Limits;
+  readonly #log: Log;
+  readonly #core: Core;
+  readonly #committer: Committer;
+  readonly #executor: Executor;
+  readonly #applier: Applier;
+  readonly #mailroom: Mailroom;
+  readonly #alarms: AlarmClock;
+  readonly #transactions: TransactionRunner;
+  readonly #onStopped: ShardOptions["onStopped"];
+  #state: Health["state"] = "starting";
+  #stopped: OnefoldError | undefined = undefined;
+  #isLogFull = false;
+  #appendedBytes = 0;
+  /** Calls that have not been answered. */
+  #acceptedCount = 0;
+  readonly #onDrained: (() => void)[] = [];
+  readonly #problems = new Map<string, string>();
+
+  constructor(options: ShardOptions) {
+    const { host, limits, system, log, store } = options;
+    this.#host = host;
+    this.#limits = limits;
+    this.#log = log;
+    this.#onStopped = options.onStopped;
+    const working = new WorkingSet(store, options.cacheBytes ?? limits.entityCacheBytesDefault);
+    working.appliedSequence = store.position?.sequence ?? 0;
+    const requests = new Requests({ secret: options.secret, incarnation: log.end!.incarnation, limits });
+    const core = new Core({ host, limits, system, store, working, requests });
+    this.#core = core;
+    this.#committer = new Committer({
+      log,
+      clock: host.clock,
+      timers: host.timers,
+      limits,
+      lastTimeMs: options.lastTimeMs,
+      owner: {
+        onDurable: (batch) => this.#durable(batch),
+        onDropped: (error) => this.#dropped(error),
+        onStopped: (error) => this.#stop(error, { isDamage: false }),
+      },
+    });
+    this.#transactions = options.transactions(core);
+    this.#executor = new Executor({
+      host,
+      limits,
+      committer: this.#committer,
+      afterSlice: () => this.#transactions.afterSlice(),
+      dropSuffix: () =>
+        this.#committer.dropOpen(
+          new OnefoldError("conflict", "Work beside it failed; nothing was changed. Try again."),
+        ),
+      onBug: (error) => this.#bug(error),
+      elsewhere: {
+        hasOpen: () => this.#transactions.openCount > 0,
+        failExpired: (nowMs) => this.#transactions.failExpired(nowMs),
+      },
+    });
+    this.#applier = new Applier({
+      store,
+      timers: host.timers,
+      limits,
+      trace: host.trace,
+      pressure: this.#executor,
+      owner: {
+        applied: (batches) => {
+          for (const { entries, position } of batches) working.applied(entries, position.sequence);
+          working.evict();
+        },
+        onStoreFailed: (cause) =>
+          this.#stop(new OnefoldError("stopped", "The store could not be written; restart to rebuild it.", { cause }), {
+            isDamage: true,
+          }),
+      },
+    });
+    this.#mailroom = new Mailroom(core);
+    this.#alarms = new AlarmClock(core, () => this.#applier.flush());
+    core.committer = this.#committer;
+    core.executor = this.#executor;
+    core.mailroom = this.#mailroom;
+    core.onDamage = (error) => this.#stop(error, { isDamage: true });
+  }
+
+  /** Begins to serve. */
+  start(): void {
+    this.#core.requests.load(this.#core.store);
+    this.#mailroom.load();
+    this.#alarms.load();
+    this.#state = "ready";
+    this.#mailroom.start();
+    this.#alarms.start();
+    this.#scheduleExpiry();
+  }
+
+  // ------------------------------------------------------------------------------------------------------ the committer
+
+  #durable(batch: DurableBatch): void {
+    this.#isLogFull = false;
+    this.#appendedBytes += batch.sizeBytes;
+    this.#core.requests.durable(batch);
+    this.#applier.add(batch);
+    this.#mailroom.durable(batch);
+    this.#alarms.durable(batch);
+    // A batch that was full has kept the executor waiting.
+    this.#executor.wake();
+    this.#core.working.evict();
+  }
+
+  /** H1: forgets everything speculative, by forgetting everything and absorbing what is durable. */
+  #dropped(error: OnefoldError): void {
+    if (error.code === "disk-full") {
+      if (!this.#isLogFull) this.#host.trace("error", error.message, { cause: error.cause });
+      this.#isLogFull = true;
+    }
+    const { working, entityOf } = this.#core;
+    working.clear();
+    for (const { entries, position } of this.#applier.pending) {
+      for (const entry of entries) working.absorb(entry, position.sequence, entityOf);
+    }
+    const inFlight = this.#committer.inFlight;
+    for (const entry of inFlight?.entries ?? []) working.absorb(entry, inFlight!.sequence, entityOf);
+    this.#mailroom.dropped();
+    for (const { messages } of inFlight?.entries ?? []) this.#mailroom.took(messages);
+    this.#alarms.dropped();
+    this.#transactions.dropped();
+  }
+
+  #bug(error: unknown): void {
+    this.#host.trace("error", "A bug in Onefold stopped the shard; restart it, and report this.", { error });
+    this.#stop(new OnefoldError("stopped", "A bug stopped the shard.", { cause: error }), { isDamage: false });
+  }
+
+  #stop(error: OnefoldError, facts: { readonly isDamage: boolean }): void {
+    if (this.#stopped !== undefined) return;
+    this.#stopped = error;
+    this.#state = "stopped";
+    this.#alarms.stop();
+    this.#executor.stop(error);
+    this.#transactions.stop(error);
+    this.#onStopped(error, facts);
+  }
+
+  /** Removes outcomes that nobody may ask for any more. */
+  #scheduleExpiry(): void {
+    this.#host.timers.after(expiryIntervalMs, () => {
+      if (this.#state !== "ready" && this.#state !== "draining") return;
+      const { store, working } = this.#core;
+      const expired = Requests.expired(store, working, this.#committer.timeMs, expiryPortion);
+      if (expired.length > 0) {
+        this.#executor.resubmit(
+          housekeeping(() => {
+            this.#core.takeIn(this.#core.entry({ origin: "admin", command: "expire", subject: "onefold", expired }));
+          }),
+        );
+      }
+      this.#scheduleExpiry();
+    });
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- calls
+
+  #assertServing(): void {
+    if (this.#stopped !== undefined) throw this.#stopped;
+    if (this.#state === "ready") {
+      if (!this.#transactions.isInside) return;
+      throw new OnefoldError(
+        "would-wait-for-itself",
+        "The ordinary client was called from inside a transaction, which would wait for itself; use the transaction's own `tx`.",
+      );
+    }
+    throw new OnefoldError("not-ready", "The node is starting or stopping.", { retryAfterMs: 200 });
+  }
+
+  /** A promise that counts as accepted work until it is settled. `submit` may throw instead of accepting. */
+  #accept<T>(submit: (settle: { resolve(reply: T): void; reject(error: Error): void }) => void): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const settled = () => {
+        if (--this.#acceptedCount === 0) for (const done of this.#onDrained.splice(0)) done();
+      };
+      submit({
+        resolve: (reply) => {
+          settled();
+          resolve(reply);
+        },
+        reject: (error) => {
+          settled();
+          reject(error);
+        },
+      });
+      this.#acceptedCount++;
+    });
+  }
+
+  #deadline(deadlineMs: number | undefined): number {
+    const { deadlineMsDefault, deadlineMsMax } = this.#limits;
+    return this.#host.clock.monotonicMs() + Math.min(deadlineMs ?? deadlineMsDefault, deadlineMsMax);
+  }
+
+  #identify(options: CallOptions, target: readonly string[], input: unknown): RequestIdentity | undefined {
+    if (options.session === undefined && options.idempotencyKey === undefined) return undefined;
+    const what = { target: [...target], input: (input ?? null) as Value };
+    return this.#core.requests.identify(options, what, this.#committer.timeMs);
+  }
+
+  async command(address: EntityAddress, name: string, input: unknown, options: CallOptions): Promise<CallReply> {
+    const definition = this.#core.definition(address.kind);
+    const command = definition.commands.get(name);
+    if (command === undefined) {
+      throw new OnefoldError(
+        "unknown-command",
+        `${definition.name} has no command '${name}'${didYouMean(name, definition.commands.keys())}.`,
+      );
+    }
+    return this.#call(definition, command, address.id, input, options);
+  }
+
+  async delete(address: EntityAddress, options: CallOptions): Promise<CallReply> {
+    return this.#call(this.#core.definition(address.kind), deleteCommand, address.id, undefined, options);
+  }
+
+  #call(
+    definition: EntityDefinition,
+    command: CommandDefinition,
+    id: string,
+    input: unknown,
+    options: CallOptions,
+  ): Promise<CallReply> {
+    this.#assertServing();
+    const { principal } = options;
+    const parts = {
+      core: this.#core,
+      definition,
+      command,
+      tenant: principal.tenant,
+      id: parseId(id),
+      input,
+      caller: principal,
+      deadlineMs: this.#deadline(options.deadlineMs),
+      sizeBytes: callOverheadBytes + (options.inputBytes ?? inputBytesGuess),
+      request: this.#identify(options, [definition.name, id, command.name], input),
+    };
+    return this.#accept((settle) => this.#executor.submit(new CommandCall({ ...parts, settle })));
+  }
+
+  async transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply> {
+    this.#assertServing();
+    const definition = this.#core.system.transactions.get(name);
+    if (definition === undefined) {
+      throw new OnefoldError(
+        "unknown-transaction",
+        `${this.#core.system.name} has no transaction '${name}'${didYouMean(name, this.#core.system.transactions.keys())}.`,
+      );
+    }
+    const request = this.#identify(options, [name], input);
+    return this.#accept((settle) =>
+      this.#transactions.submit({
+        definition,
+        input,
+        caller: options.principal,
+        deadlineMs: this.#deadline(options.deadlineMs),
+        request,
+        sizeBytes: callOverheadBytes + (options.inputBytes ?? inputBytesGuess),
+        settle,
+      }),
+    );
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- reads
+
+  #read<T>(
+    definition: EntityDefinition,
+    id: string,
+    what: string,
+    options: ReadOptions,
+    read: (entity: LiveEntity) => T,
+  ): Promise<T> {
+    this.#assertServing();
+    if (options.sessionToken !== undefined) {
+      // Its positions are reached: one log, and a read at its end sees all that any session has written or read.
+      this.#core.requests.verify(options.sessionToken, options.principal, this.#committer.timeMs);
+    }
+    const parts = {
+      core: this.#core,
+      definition,
+      tenant: options.principal.tenant,
+      id: parseId(id),
+      what,
+      deadlineMs: this.#deadline(options.deadlineMs),
+      sizeBytes: callOverheadBytes,
+      read,
+    };
+    return this.#accept((settle) => this.#executor.submit(new ReadCall<T>({ ...parts, ...settle })));
+  }
+
+  async query(address: EntityAddress, name: string, input: unknown, options: ReadOptions): Promise<QueryReply> {
+    const definition = this.#core.definition(address.kind);
+    const query = definition.queries.get(name);
+    if (query === undefined) {
+      throw new OnefoldError(
+        "unknown-query",
+        `${definition.name} has no query '${name}'${didYouMean(name, definition.queries.keys())}.`,
+      );
+    }
+    return this.#read(definition, address.id, `${definition.name}.${name}`, options, (entity) => ({
+      output: runQuery(entity, query, input, this.#core.surroundings(options.principal)).output,
+      sequence: entity.lastSequence,
+    }));
+  }
+
+  async state(address: EntityAddress, options: ReadOptions): Promise<StateReply> {
+    const definition = this.#core.definition(address.kind);
+    return this.#read(definition, address.id, `the state of ${definition.name}`, options, (entity) => ({
+      state: readState(entity),
+      generation: entity.generation,
+      version: entity.version,
+      schemaVersion: definition.schemaVersion,
+      sequence: entity.lastSequence,
+    }));
+  }
+
+  async list(
+    kind: string,
+    options: ReadOptions & { readonly prefix?: string; readonly limit?: number; readonly cursor?: string },
+  ): Promise<ListReply> {
+    this.#assertServing();
+    const definition = this.#core.definition(kind);
+    // The index lives in the store: everything acknowledged before this call has to be there.
+    await this.#flush();
+    return list(this.#core.store, definition.name, options, this.#limits);
+  }
+
+  async history(
+    address: EntityAddress,
+    options: ReadOptions & { readonly limit?: number; readonly cursor?: string },
+  ): Promise<HistoryReply> {
+    const definition = this.#core.definition(address.kind);
+    const latest = await this.#read(definition, address.id, "history", options, ({ name, lastSequence }) => ({
+      name,
+      lastSequence,
+    }));
+    return history(this.#log, latest, options, this.#limits);
+  }
+
+  async #flush(): Promise<void> {
+    try {
+      await this.#applier.flush();
+    } catch (cause) {
+      if (this.#stopped !== undefined) throw this.#stopped;
+      throw new OnefoldError("disk-full", "The listing can't be brought up to date while the disk is full.", { cause });
+    }
+  }
+
+  mintSession(principal: Principal): string {
+    this.#assertServing();
+    return this.#core.requests.mint(principal, this.#committer.timeMs, this.#host.random);
+  }
+
+  health(): Health {
+    const problems = [...this.#problems.values()];
+    if (this.#stopped !== undefined) problems.push(`${this.#stopped.code}: ${this.#stopped.message}`);
+    if (this.#isLogFull) problems.push("disk-full: the log's disk is full; writes are refused until space is freed");
+    if (this.#applier.isFull) problems.push("disk-full: the store's disk is full");
+    return {
+      state: this.#state,
+      sequence: this.#committer.durable.sequence,
+      appliedSequence: this.#core.working.appliedSequence,
+      queuedCalls: this.#executor.queuedCount,
+      problems,
+    };
+  }
+
+  /** Shows a problem that an operator should look at in `health`, until it is set to undefined. */
+  setProblem(name: string, problem: string | undefined): void {
+    if (problem === undefined) this.#problems.delete(name);
+    else this.#problems.set(name, problem);
+  }
+
+  /** Bytes of log appended in this life, for the schedule of snapshots. */
+  get appendedBytes(): number {
+    return this.#appendedBytes;
+  }
+
+  get isLogFull(): boolean {
+    return this.#isLogFull;
+  }
+
+  get applier(): Applier {
+    return this.#applier;
+  }
+
+  /** Memory of the entity cache, for metrics and benchmarks. */
+  get cache(): { readonly entities: number; readonly bytes: number } {
+    return { entities: this.#core.working.entityCount, bytes: this.#core.working.sizeBytes };
+  }
+
+  /**
+   * Finishes what it has accepted, brings the store up to date and ends. New calls get `not-ready` meanwhile. Messages and
+   * timers that are not done stay for the next life.
+   */
+  async close(): Promise<void> {
+    if (this.#state === "ready") this.#state = "draining";
+    this.#alarms.stop();
+    if (this.#acceptedCount > 0) await new Promise<void>((resolve) => this.#onDrained.push(resolve));
+    const closing = new OnefoldError("not-ready", "The node is stopping.", { retryAfterMs: 1000 });
+    this.#executor.stop(this.#stopped ?? closing);
+    this.#transactions.stop(this.#stopped ?? closing);
+    if (this.#stopped === undefined) {
+      await this.#committer.idle();
+      await this.#applier.flush().catch((cause: unknown) => {
+        // The log has it all; the next start folds it again.
+        this.#host.trace("warn", "The store could not be brought up to date; the next start takes longer.", { cause });
+      });
+    }
+    await this.#applier.stop();
+    this.#state = "stopped";
+  }
+}
+
+function housekeeping(execute: () => void) {
+  const work = {
+    deadlineMs: Number.POSITIVE_INFINITY,
+    runsUserCode: false,
+    sizeBytes: 0,
+    isSettled: false,
+    execute: () => {
+      work.isSettled = true;
+      execute();
+    },
+    release: () => undefined,
+    fail: () => undefined,
+    stopped: () => undefined,
+  };
+  return work;
+}

@@ -1,0 +1,396 @@
+/**
+ * What a shard knows in memory beyond its store: entities in use, and everything that batches said which the store doesn't
+ * hold yet. Exactly the fold of (store, durable batches not yet applied, batches not yet durable), so that speculation can
+ * be dropped by forgetting everything and absorbing the durable batches again.
+ *
+ * W1  What was touched by a batch beyond `appliedSequence` stays in memory until the store has it (it is pinned).
+ * W2  `absorb` is the only way in: a command's own result enters the same way as a batch that is absorbed again.
+ * W3  Bytes are the truth of a state; decoded objects are caches of them that may be thrown away at any time.
+ */
+import type { Store } from "../store/store.ts";
+import {
+  type ConsumedMessage,
+  type EntityEffect,
+  type Entry,
+  type MessageRecord,
+  type ResultKey,
+  storedRecords,
+  touchThresholdBytes,
+} from "./batch.ts";
+import type { EntityDefinition } from "./definition.ts";
+import type { EntityView } from "./entity-view.ts";
+import {
+  entriesWithPrefix,
+  readEntity,
+  readIdempotency,
+  readNumber,
+  readSession,
+  type StoredIdempotency,
+} from "./fold.ts";
+import { ItemOverlay } from "./item-overlay.ts";
+import { type BinaryString, bytesOfBinary, keys, readUint64, textOfBinary } from "./keys.ts";
+import type { EntityLock } from "./locks.ts";
+
+/** One entity in memory. Only this folder's files hold on to it. */
+export class LiveEntity implements EntityView {
+  readonly name: BinaryString;
+  readonly slot: number;
+  readonly tenant: string;
+  readonly kind: string;
+  readonly id: string;
+  readonly definition: EntityDefinition;
+  generation = 0;
+  version = 0;
+  schemaVersion: number;
+  /** The last batch that touched it. */
+  lastSequence = 0;
+  /** Encoded root state; null where the entity has no life now. */
+  state: Uint8Array | null = null;
+  /** What commands work on: decoded `state`, or undefined where it has to be decoded first. */
+  draft: object | undefined = undefined;
+  /** What queries read: decoded and frozen; only kept for states without Dates and bytes, which can't be frozen. */
+  frozen: object | undefined = undefined;
+  readonly items = new Map<string, ItemOverlay>();
+  readonly #loadTimers: (entity: LiveEntity) => Map<string, number>;
+  #timers: Map<string, number> | undefined = undefined;
+  lock: EntityLock | undefined = undefined;
+  /** For the cache: used since the last sweep came by. */
+  used = true;
+  sizeBytes = 0;
+
+  constructor(
+    definition: EntityDefinition,
+    slot: number,
+    name: BinaryString,
+    tenant: string,
+    id: string,
+    loadTimers: (entity: LiveEntity) => Map<string, number>,
+  ) {
+    this.#loadTimers = loadTimers;
+    this.definition = definition;
+    this.slot = slot;
+    this.name = name;
+    this.tenant = tenant;
+    this.kind = definition.name;
+    this.id = id;
+    this.schemaVersion = definition.schemaVersion;
+  }
+
+  get live(): LiveEntity {
+    return this;
+  }
+
+  get exists(): boolean {
+    return this.state !== null;
+  }
+
+  layers(collection: string): readonly (ItemOverlay | undefined)[] {
+    return [this.items.get(collection)];
+  }
+
+  /** Due times of its timers by key, loaded when first asked for. */
+  timers(): Map<string, number> {
+    this.#timers ??= this.#loadTimers(this);
+    return this.#timers;
+  }
+
+  overlay(collection: string): ItemOverlay {
+    let overlay = this.items.get(collection);
+    if (overlay === undefined) {
+      overlay = new ItemOverlay();
+      this.items.set(collection, overlay);
+    }
+    return overlay;
+  }
+}
+
+/** A session as one slot sees it. */
+export interface LiveSession {
+  readonly expiresMs: number;
+  lowest: number;
+  /** Numbers whose results are kept. */
+  readonly kept: Set<number>;
+  lastSequence: number;
+}
+
+interface Overlaid<T> {
+  readonly value: T;
+  readonly sequence: number;
+}
+
+/** What it costs to keep an entity besides its bytes: the object, its key and the map's entry. Measured, rounded up. */
+const entityOverheadBytes = 600;
+
+export class WorkingSet {
+  readonly #store: Store;
+  readonly #budgetBytes: number;
+  readonly #entities = new Map<BinaryString, LiveEntity>();
+  readonly #sessions = new Map<BinaryString, LiveSession>();
+  readonly #results = new Map<BinaryString, Overlaid<Uint8Array>>();
+  readonly #idempotency = new Map<BinaryString, Overlaid<StoredIdempotency | undefined>>();
+  readonly #outboxNumbers = new Map<BinaryString, number>();
+  readonly #inboxNumbers = new Map<BinaryString, Overlaid<number>>();
+  #sizeBytes = 0;
+  #sweep: Iterator<LiveEntity> | undefined = undefined;
+  /** Everything up to here is in the store. */
+  appliedSequence = 0;
+
+  constructor(store: Store, budgetBytes: number) {
+    this.#store = store;
+    this.#budgetBytes = budgetBytes;
+  }
+
+  get entityCount(): number {
+    return this.#entities.size;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  // ------------------------------------------------------------------------------------------------------- entities
+
+  cached(name: BinaryString): LiveEntity | undefined {
+    const entity = this.#entities.get(name);
+    if (entity !== undefined) entity.used = true;
+    return entity;
+  }
+
+  /** Loads an entity that isn't cached. `slot` must be the one its definition says. Throws `damaged`. */
+  load(definition: EntityDefinition, slot: number, name: BinaryString, tenant: string, id: string): LiveEntity {
+    const entity = new LiveEntity(definition, slot, name, tenant, id, this.#loadTimers);
+    const stored = readEntity(this.#store, slot, name, touchThresholdBytes);
+    if (stored !== undefined) {
+      entity.generation = stored.generation;
+      entity.version = stored.version;
+      entity.schemaVersion = stored.schemaVersion;
+      entity.lastSequence = stored.lastSequence;
+      entity.state = stored.state;
+    }
+    this.#entities.set(name, entity);
+    this.#resize(entity);
+    return entity;
+  }
+
+  #resize(entity: LiveEntity): void {
+    let size = entityOverheadBytes + 2 * entity.name.length;
+    // Encoded, decoded for commands and decoded for queries.
+    if (entity.state !== null) size += 4 * entity.state.length;
+    for (const overlay of entity.items.values()) size += 200 * overlay.size;
+    this.#sizeBytes += size - entity.sizeBytes;
+    entity.sizeBytes = size;
+  }
+
+  /** Evicts entities that the store could give again, until the budget holds or everything has been looked at once. */
+  evict(): void {
+    let looks = 2 * this.#entities.size;
+    while (this.#sizeBytes > this.#budgetBytes && looks-- > 0) {
+      this.#sweep ??= this.#entities.values();
+      const next = this.#sweep.next();
+      if (next.done === true) {
+        this.#sweep = undefined;
+        continue;
+      }
+      const entity = next.value;
+      if (entity.used) entity.used = false;
+      else if (entity.lastSequence <= this.appliedSequence && entity.lock?.isFree !== false) {
+        this.#entities.delete(entity.name);
+        this.#sizeBytes -= entity.sizeBytes;
+      }
+    }
+  }
+
+  #loadTimers = (entity: LiveEntity): Map<string, number> => {
+    const timers = new Map<string, number>();
+    const prefix = keys.timers(entity.slot, entity.name);
+    for (const { key, value } of entriesWithPrefix(this.#store, prefix)) {
+      timers.set(textOfBinary(key.slice(prefix.length)), storedRecords.decodeTimer(value).dueMs);
+    }
+    return timers;
+  };
+
+  // ------------------------------------------------------------------------------------------------------- requests
+
+  session(slot: number, session: BinaryString): LiveSession | undefined {
+    const at = keys.session(slot, session);
+    let live = this.#sessions.get(at);
+    if (live === undefined) {
+      const stored = readSession(this.#store, slot, session);
+      if (stored === undefined) return undefined;
+      live = { ...stored, kept: new Set(), lastSequence: 0 };
+      const prefix = keys.sessionResults(slot, session);
+      for (const { key } of entriesWithPrefix(this.#store, prefix)) live.kept.add(readUint64(key, prefix.length));
+      this.#sessions.set(at, live);
+    }
+    return live;
+  }
+
+  /** The kept outcome of a request and the batch it is in (0: long durable). */
+  sessionResult(slot: number, session: BinaryString, number: number): Overlaid<Uint8Array> | undefined {
+    const at = keys.sessionResult(slot, session, number);
+    const overlaid = this.#results.get(at);
+    if (overlaid !== undefined) return overlaid;
+    const value = this.#store.get(bytesOfBinary(at));
+    return value === undefined ? undefined : { value, sequence: 0 };
+  }
+
+  idempotency(slot: number, digest: BinaryString): Overlaid<StoredIdempotency> | undefined {
+    const at = keys.idempotency(slot, digest);
+    const overlaid = this.#idempotency.get(at);
+    if (overlaid !== undefined) {
+      return overlaid.value === undefined ? undefined : { value: overlaid.value, sequence: overlaid.sequence };
+    }
+    const value = readIdempotency(this.#store, slot, digest);
+    return value === undefined ? undefined : { value, sequence: 0 };
+  }
+
+  // ------------------------------------------------------------------------------------------------------- messages
+
+  /** The number of the last message from one slot to another; 0 for none yet. */
+  outboxNumber(from: number, to: number): number {
+    const at = keys.outboxNumber(from, to);
+    let number = this.#outboxNumbers.get(at);
+    if (number === undefined) {
+      number = readNumber(this.#store, at);
+      this.#outboxNumbers.set(at, number);
+    }
+    return number;
+  }
+
+  /** The number of the last message that a slot has consumed from another. */
+  inboxNumber(to: number, from: number): number {
+    const at = keys.inboxNumber(to, from);
+    return this.#inboxNumbers.get(at)?.value ?? readNumber(this.#store, at);
+  }
+
+  // --------------------------------------------------------------------------------------------------- in and out
+
+  /**
+   * Takes in what an entry of the batch `sequence` says. `drafts` gives, for effects of a command that ran just now, the
+   * object that the encoded state came from, to save decoding it again.
+   */
+  absorb(entry: Entry, sequence: number, entityOf: (effect: EntityEffect) => LiveEntity | undefined): void {
+    for (const { key } of entry.expired) {
+      this.#results.delete(key);
+      this.#sessions.delete(key);
+      this.#idempotency.set(key, { value: undefined, sequence });
+    }
+    for (const effect of entry.effects) {
+      const entity = entityOf(effect);
+      if (entity !== undefined) this.#absorbEffect(entity, effect, sequence);
+    }
+    for (const message of entry.messages) this.#absorbMessage(message);
+    if (entry.consumed !== null) this.#absorbConsumed(entry.consumed, sequence);
+    if (entry.result !== null) this.#absorbResult(entry.result.key, entry.result.outcome, sequence);
+  }
+
+  #absorbEffect(entity: LiveEntity, effect: EntityEffect, sequence: number): void {
+    if (effect.generation !== entity.generation || effect.state === null) entity.items.clear();
+    entity.generation = effect.generation;
+    entity.version = effect.version;
+    entity.schemaVersion = effect.schemaVersion;
+    entity.lastSequence = sequence;
+    if (effect.state !== undefined && effect.state !== entity.state) {
+      entity.state = effect.state;
+      entity.draft = undefined;
+      entity.frozen = undefined;
+    }
+    for (const { collection, key, value } of effect.items) entity.overlay(collection).set({ key, value, sequence });
+    if (effect.timers.length > 0) {
+      const timers = entity.timers();
+      for (const { key, timer } of effect.timers) {
+        if (timer === null) timers.delete(key);
+        else timers.set(key, timer.dueMs);
+      }
+    }
+    this.#resize(entity);
+  }
+
+  #absorbMessage({ fromSlot, toSlot, number }: MessageRecord): void {
+    this.#outboxNumbers.set(keys.outboxNumber(fromSlot, toSlot), number);
+  }
+
+  #absorbConsumed({ fromSlot, toSlot, number }: ConsumedMessage, sequence: number): void {
+    this.#inboxNumbers.set(keys.inboxNumber(toSlot, fromSlot), { value: number, sequence });
+  }
+
+  #absorbResult(key: ResultKey, outcome: Uint8Array, sequence: number): void {
+    if (key.type === "idempotency") {
+      const { expiresMs, fingerprint } = key;
+      this.#idempotency.set(keys.idempotency(key.slot, key.digest), {
+        value: { expiresMs, fingerprint, outcome },
+        sequence,
+      });
+      return;
+    }
+    const at = keys.session(key.slot, key.session);
+    let session = this.session(key.slot, key.session);
+    if (session === undefined) {
+      session = { expiresMs: key.expiresMs, lowest: key.lowest, kept: new Set(), lastSequence: sequence };
+      this.#sessions.set(at, session);
+    }
+    session.lastSequence = sequence;
+    session.lowest = Math.max(session.lowest, key.lowest);
+    session.kept.add(key.number);
+    this.#results.set(keys.sessionResult(key.slot, key.session, key.number), { value: outcome, sequence });
+    for (const number of key.forget) {
+      session.kept.delete(number);
+      this.#results.delete(keys.sessionResult(key.slot, key.session, number));
+    }
+  }
+
+  /** The store has applied this batch: what it pinned may go. */
+  applied(entries: readonly Entry[], sequence: number): void {
+    this.appliedSequence = sequence;
+    for (const entry of entries) {
+      for (const { name, items } of entry.effects) {
+        if (items.length === 0) continue;
+        const entity = this.#entities.get(name);
+        if (entity === undefined) continue;
+        for (const { collection, key } of items) entity.items.get(collection)?.prune(key, sequence);
+        this.#resize(entity);
+      }
+      for (const { fromSlot, toSlot, number } of entry.messages) {
+        const at = keys.outboxNumber(fromSlot, toSlot);
+        if (this.#outboxNumbers.get(at) === number) this.#outboxNumbers.delete(at);
+      }
+      if (entry.consumed !== null) {
+        const at = keys.inboxNumber(entry.consumed.toSlot, entry.consumed.fromSlot);
+        const overlaid = this.#inboxNumbers.get(at);
+        if (overlaid !== undefined && overlaid.sequence <= sequence) this.#inboxNumbers.delete(at);
+      }
+      if (entry.result !== null) this.#pruneResult(entry.result.key, sequence);
+      for (const { key } of entry.expired) {
+        const overlaid = this.#idempotency.get(key);
+        if (overlaid !== undefined && overlaid.sequence <= sequence) this.#idempotency.delete(key);
+      }
+    }
+  }
+
+  #pruneResult(key: ResultKey, sequence: number): void {
+    if (key.type === "idempotency") {
+      const at = keys.idempotency(key.slot, key.digest);
+      const overlaid = this.#idempotency.get(at);
+      if (overlaid !== undefined && overlaid.sequence <= sequence) this.#idempotency.delete(at);
+      return;
+    }
+    const result = keys.sessionResult(key.slot, key.session, key.number);
+    const overlaid = this.#results.get(result);
+    if (overlaid !== undefined && overlaid.sequence <= sequence) this.#results.delete(result);
+    const at = keys.session(key.slot, key.session);
+    const session = this.#sessions.get(at);
+    if (session !== undefined && session.lastSequence <= sequence) this.#sessions.delete(at);
+  }
+
+  /** Forgets everything. The durable batches that the store doesn't have must be absorbed again at once. */
+  clear(): void {
+    this.#entities.clear();
+    this.#sessions.clear();
+    this.#results.clear();
+    this.#idempotency.clear();
+    this.#outboxNumbers.clear();
+    this.#inboxNumbers.clear();
+    this.#sizeBytes = 0;
+    this.#sweep = undefined;
+  }
+}

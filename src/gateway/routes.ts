@@ -1,0 +1,51 @@
+/** Every route of the gateway in one table: the router, `OPTIONS`, 405 and the front page are made from it. */
+import type { OperationHandler } from "./operations.ts";
+import {
+  deleteEntity,
+  listEntities,
+  mintSession,
+  readHistory,
+  readState,
+  runCall,
+  runCommand,
+  runQuery,
+  runTransaction,
+} from "./operations.ts";
+import { frontPage, liveness, readiness } from "./status.ts";
+
+export interface Route {
+  readonly method: "GET" | "POST" | "DELETE";
+  /** `:name` is one percent-encoded part of the path. */
+  readonly pattern: string;
+  readonly handler: OperationHandler;
+  /** True: answered without credentials, and however much is under way. */
+  readonly open?: boolean;
+}
+
+export const routes: readonly Route[] = [
+  { method: "POST", pattern: "/v1/entities/:kind/:id/:command", handler: runCommand },
+  { method: "GET", pattern: "/v1/entities/:kind/:id/:query", handler: runQuery },
+  { method: "GET", pattern: "/v1/entities/:kind/:id", handler: readState },
+  { method: "DELETE", pattern: "/v1/entities/:kind/:id", handler: deleteEntity },
+  { method: "GET", pattern: "/v1/entities/:kind", handler: listEntities },
+  { method: "POST", pattern: "/v1/transactions/:name", handler: runTransaction },
+  { method: "POST", pattern: "/v1/call", handler: runCall },
+  { method: "POST", pattern: "/v1/sessions", handler: mintSession },
+  { method: "GET", pattern: "/v1/history/:kind/:id", handler: readHistory },
+  { method: "GET", pattern: "/healthz", handler: liveness, open: true },
+  { method: "GET", pattern: "/readyz", handler: readiness, open: true },
+  { method: "GET", pattern: "/", handler: frontPage },
+];
+
+const matchers = routes.map(({ method, pattern }) => ({
+  method,
+  path: new RegExp(`^${pattern.replaceAll(/:[a-z]+/g, "[^/]*")}$`),
+}));
+
+/** The methods that a path (still percent-encoded, with or without a query) answers; empty if it is no route. */
+export function methodsOfPath(url: string): readonly string[] {
+  const path = url.split(/[?#]/, 1)[0]!;
+  const methods = matchers.filter((matcher) => matcher.path.test(path)).map((matcher) => matcher.method);
+  if (methods.length === 0) return [];
+  return [...methods, ...(methods.includes("GET") ? ["HEAD"] : []), "OPTIONS"];
+}

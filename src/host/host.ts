@@ -1,0 +1,113 @@
+/**
+ * The ports between Onefold and the world. Everything above takes time, timers, randomness and files from here and from
+ * nowhere else; that is what makes a whole system simulable. `host/node` has the real ones, `sim` the simulated ones.
+ */
+
+export interface Clock {
+  /** Milliseconds since the Unix epoch, whole. May jump, also back: only for log time and for people. */
+  wallMs(): number;
+  /** Milliseconds from an arbitrary start, fractional. Never goes back: for all durations and deadlines. */
+  monotonicMs(): number;
+}
+
+export interface Timer {
+  /** After it the callback does not run. Idempotent. */
+  cancel(): void;
+}
+
+export interface Timers {
+  /** Runs `callback` once, `delayMs` from now or a little later; never synchronously. Does not keep a process alive. */
+  after(delayMs: number, callback: () => void): Timer;
+  /** Runs `callback` in a turn of its own soon, after I/O that is already due had its chance. In order of the calls. */
+  soon(callback: () => void): void;
+}
+
+export interface Random {
+  bytes(count: number): Uint8Array;
+  /** Uniform in [0, 1). */
+  next(): number;
+}
+
+/** What is thrown by `Guard.run` when `run` took longer than its limit and was stopped in the middle. */
+export class GuardTimeout extends Error {
+  override readonly name = "GuardTimeout";
+}
+
+export interface Guard {
+  /**
+   * Runs `run` synchronously, and stops it wherever it is, even in `while (true)`, once `limitMs` have passed: then throws
+   * `GuardTimeout`. No `catch` or `finally` inside `run` sees the stop. Errors that `run` throws pass through.
+   */
+  run(limitMs: number, run: () => void): void;
+}
+
+/** Values that follow an asynchronous call tree; used for one purpose: to notice a client called inside a transaction. */
+export interface Scope<T> {
+  run<R>(value: T, body: () => R): R;
+  current(): T | undefined;
+}
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** Structured log. `message` is a constant sentence that says what to do if anything is to be done; facts go in `fields`. */
+export type Trace = (level: LogLevel, message: string, fields?: Readonly<Record<string, unknown>>) => void;
+
+// ------------------------------------------------------------------------------------------------------------- disk
+
+export type DiskErrorCode = "not-found" | "exists" | "full" | "busy" | "failed";
+
+/** The disk's refusal, translated once from the platform's codes. `full`: no space; nothing can be assumed written. */
+export class DiskError extends Error {
+  override readonly name = "DiskError";
+  readonly code: DiskErrorCode;
+  constructor(code: DiskErrorCode, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/**
+ * One open file. What is written is visible to later reads at once, and durable only after `sync` (or `writeDurable`) has
+ * resolved. After a crash an unsynced write may be there in whole, in part (by 512-byte sectors), or not at all. A sync
+ * that fails may have lost any unsynced write: it must not be tried again as if it had not failed.
+ */
+export interface DiskFile {
+  readonly path: string;
+  size(): Promise<number>;
+  /** Reads up to `length` bytes; fewer only at the end of the file. */
+  read(position: number, length: number): Promise<Uint8Array>;
+  write(position: number, bytes: Uint8Array): Promise<void>;
+  /** Writes and makes durable these bytes (and the file's size), in one operation where the platform can. */
+  writeDurable(position: number, bytes: Uint8Array): Promise<void>;
+  sync(): Promise<void>;
+  truncate(sizeBytes: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Paths use `/`, are relative to the disk's root, and never contain `..`. All operations throw `DiskError`. */
+export interface Disk {
+  /** `create: "always"` makes or keeps the file, `"new"` fails with `exists`, absent fails with `not-found`. */
+  open(path: string, options?: { readonly create?: "always" | "new" }): Promise<DiskFile>;
+  /** Names (not paths) in a directory, sorted by bytes; an absent directory is empty. */
+  list(directory: string): Promise<readonly string[]>;
+  makeDirectory(path: string): Promise<void>;
+  /** Absent is fine. Durable after `syncDirectory` of its directory. */
+  remove(path: string): Promise<void>;
+  /** Replaces the target atomically. Durable after `syncDirectory`. */
+  rename(from: string, to: string): Promise<void>;
+  /** Makes creations, removals and renames in this directory durable. */
+  syncDirectory(path: string): Promise<void>;
+  freeBytes(): Promise<number>;
+  /** Takes an exclusive lock that ends with the process; throws `busy` where another holds it. */
+  lock(path: string): Promise<{ release(): Promise<void> }>;
+}
+
+export interface Host {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  readonly guard: Guard;
+  readonly trace: Trace;
+  readonly disk: Disk;
+  newScope<T>(): Scope<T>;
+}

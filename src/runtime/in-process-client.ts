@@ -1,0 +1,61 @@
+/**
+ * The client for code that runs in the same process as the node: tests, benchmarks, scripts. Same types and same meaning as
+ * the remote one: inputs are copied, so what the caller does to them later changes nothing; outputs are the caller's own.
+ */
+import { cloneValue, type Value } from "../base/value.ts";
+import type { Client } from "../entity/client-types.ts";
+import type { EntityDefinition, SystemHandle } from "../entity/definition.ts";
+import type { CallOptions, EntityAddress, Principal, Service } from "../entity/service.ts";
+
+/** One method of the service with everything but the address and the input filled in. */
+type Run = (address: EntityAddress, input: Value | undefined) => Promise<Value | undefined>;
+
+/**
+ * A client of `system` whose calls run on `service` as `principal`. Its calls fail as the service's do, with
+ * `OnefoldError` or `Refused`; an input that is no value rejects with `invalid-value`.
+ */
+export function inProcessClient<S extends SystemHandle>(system: S, service: Service, principal: Principal): Client<S> {
+  const options: CallOptions = Object.freeze({ principal });
+  const client: Record<string, unknown> = {};
+  for (const [kind, definition] of system.definition.entities)
+    client[kind] = entityFactory(kind, definition, service, options);
+  for (const name of system.definition.transactions.keys()) {
+    client[name] = async (input?: Value): Promise<Value | undefined> =>
+      (await service.transaction(name, cloneValue(input), options)).output;
+  }
+  return Object.freeze(client) as Client<S>;
+}
+
+/** A kind's methods are made once, on a prototype; a call of `client.account(id)` makes one small object. */
+function entityFactory(
+  kind: string,
+  definition: EntityDefinition,
+  service: Service,
+  options: CallOptions,
+): (id: string) => object {
+  class EntityCalls {
+    // Private, because any other property could hide a command of the same name.
+    readonly #address: EntityAddress;
+
+    constructor(id: string) {
+      this.#address = { kind, id };
+    }
+
+    static method(run: Run): (this: EntityCalls, input?: Value) => Promise<Value | undefined> {
+      return async function (this: EntityCalls, input?: Value) {
+        return run(this.#address, cloneValue(input));
+      };
+    }
+  }
+  const methods = EntityCalls.prototype as unknown as Record<string, unknown>;
+  for (const name of definition.commands.keys())
+    methods[name] = EntityCalls.method(async (address, input) => {
+      return (await service.command(address, name, input, options)).output;
+    });
+  for (const name of definition.queries.keys())
+    methods[name] = EntityCalls.method(async (address, input) => {
+      return (await service.query(address, name, input, options)).output;
+    });
+  Object.freeze(methods);
+  return (id) => new EntityCalls(id);
+}

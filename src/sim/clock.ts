@@ -1,0 +1,105 @@
+/**
+ * Simulated clocks and timers, on the scheduler's virtual time. A node's clock runs at its own rate, and its wall clock may
+ * jump; nobody but the scheduler knows the true time.
+ *
+ * T1  The monotonic clock never goes back and is never set: a node's clocks survive its restart with the same rate.
+ * T2  A timer fires once the node's own monotonic clock has passed its delay, never synchronously, and never after the
+ *     node's life has ended.
+ */
+import { AsyncResource } from "node:async_hooks";
+import { assert } from "../base/assert.ts";
+import type { SeededRandom } from "../base/random.ts";
+import type { Clock, Timer, Timers } from "../host/host.ts";
+import type { NodeLife } from "./life.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+/** 2026-01-01T00:00:00Z. */
+const wallStartMsDefault = 1_767_225_600_000;
+/** Timers are late by up to this much, as they are in a real process. */
+const latenessMsMax = 1;
+const latenessMsMin = 0.001;
+
+export interface SimulatedClockOptions {
+  readonly scheduler: Scheduler;
+  /** Local milliseconds that pass per true one, minus 1, in millionths: 100 gains 8.6 s a day. Default 0. */
+  readonly driftPpm?: number;
+  /** What the wall clock shows at virtual time 0. */
+  readonly wallStartMs?: number;
+}
+
+export class SimulatedClock implements Clock {
+  readonly #scheduler: Scheduler;
+  readonly #rate: number;
+  #wallOffsetMs: number;
+
+  constructor(options: SimulatedClockOptions) {
+    this.#scheduler = options.scheduler;
+    this.#rate = 1 + (options.driftPpm ?? 0) / 1e6;
+    assert(this.#rate > 0, "a clock must run forward");
+    this.#wallOffsetMs = options.wallStartMs ?? wallStartMsDefault;
+  }
+
+  wallMs(): number {
+    return Math.floor(this.#wallOffsetMs + this.monotonicMs());
+  }
+
+  monotonicMs(): number {
+    return this.#scheduler.nowMs * this.#rate;
+  }
+
+  /** True milliseconds in which this clock advances by `localMs`. */
+  trueMs(localMs: number): number {
+    return localMs / this.#rate;
+  }
+
+  /** Sets the wall clock forward, or back where `byMs` is negative, as an operator or NTP would. */
+  jumpWall(byMs: number): void {
+    this.#wallOffsetMs += byMs;
+  }
+}
+
+export interface SimulatedTimersOptions {
+  readonly scheduler: Scheduler;
+  readonly clock: SimulatedClock;
+  readonly life: NodeLife;
+  readonly random: SeededRandom;
+}
+
+export class SimulatedTimers implements Timers {
+  readonly #scheduler: Scheduler;
+  readonly #clock: SimulatedClock;
+  readonly #life: NodeLife;
+  readonly #random: SeededRandom;
+
+  constructor(options: SimulatedTimersOptions) {
+    this.#scheduler = options.scheduler;
+    this.#clock = options.clock;
+    this.#life = options.life;
+    this.#random = options.random;
+  }
+
+  after(delayMs: number, callback: () => void): Timer {
+    const latenessMs = latenessMsMin + this.#random.next() * (latenessMsMax - latenessMsMin);
+    return this.#fire(this.#clock.trueMs(Math.max(0, delayMs) + latenessMs), callback);
+  }
+
+  soon(callback: () => void): void {
+    this.#fire(0, callback);
+  }
+
+  #fire(trueDelayMs: number, callback: () => void): Timer {
+    if (!this.#life.alive) return { cancel: () => undefined };
+    // As with real timers, values of a `Scope` follow from where a timer was set to where it fires.
+    const resource = new AsyncResource("SimulatedTimer");
+    return this.#scheduler.at(trueDelayMs, () => {
+      if (!this.#life.alive) return;
+      const moment = this.#life.count();
+      if (moment === "before" || moment === "during") {
+        this.#life.end();
+        return;
+      }
+      resource.runInAsyncScope(callback);
+      if (moment === "after") this.#life.end();
+    });
+  }
+}

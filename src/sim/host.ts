@@ -1,0 +1,137 @@
+/**
+ * A simulated node's host: all ports, on one scheduler and from one seed. The node is what outlives crashes: its disk and
+ * its clocks. Each `start` gives the host of a new life; code of an earlier life has no effect on the world any more.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { SeededRandom } from "../base/random.ts";
+import type { Disk, Host, LogLevel, Scope, Trace } from "../host/host.ts";
+import { SimulatedClock, SimulatedTimers } from "./clock.ts";
+import { type CrashOptions, SimulatedDisk } from "./disk.ts";
+import { FaultCounts } from "./faults.ts";
+import { SimulatedGuard } from "./guard.ts";
+import { NodeLife } from "./life.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+export interface SimulatedNodeOptions {
+  readonly scheduler: Scheduler;
+  readonly random: SeededRandom;
+  /** Tells nodes apart in the trace. Default `node`. */
+  readonly name?: string;
+  /** By default a new, boundless one. */
+  readonly disk?: SimulatedDisk;
+  readonly driftPpm?: number;
+  readonly counts?: FaultCounts;
+  /** Receives what the node's code traces, besides the scheduler's trace. */
+  readonly onTrace?: (line: TraceLine) => void;
+}
+
+export interface TraceLine {
+  readonly level: LogLevel;
+  readonly message: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+class SimulatedScope<T> implements Scope<T> {
+  readonly #storage = new AsyncLocalStorage<T>();
+
+  run<R>(value: T, body: () => R): R {
+    return this.#storage.run(value, body);
+  }
+
+  current(): T | undefined {
+    return this.#storage.getStore();
+  }
+}
+
+/** The host of one life. */
+export class SimulatedHost implements Host {
+  readonly clock: SimulatedClock;
+  readonly timers: SimulatedTimers;
+  readonly random: SeededRandom;
+  readonly guard: SimulatedGuard;
+  readonly trace: Trace;
+  readonly disk: Disk;
+  readonly life: NodeLife;
+
+  constructor(node: SimulatedNode, random: SeededRandom, life: NodeLife) {
+    const { scheduler, clock } = node;
+    this.life = life;
+    this.clock = clock;
+    this.random = random.fork("host");
+    this.timers = new SimulatedTimers({ scheduler, clock, life, random: random.fork("timers") });
+    this.guard = new SimulatedGuard({ scheduler, counts: node.counts });
+    this.disk = node.disk.attach(life);
+    this.trace = (level, message, fields = {}) => {
+      if (life.alive) node.trace({ level, message, fields });
+    };
+  }
+
+  newScope<T>(): Scope<T> {
+    return new SimulatedScope<T>();
+  }
+}
+
+export class SimulatedNode {
+  readonly name: string;
+  readonly scheduler: Scheduler;
+  readonly disk: SimulatedDisk;
+  readonly clock: SimulatedClock;
+  readonly counts: FaultCounts;
+  readonly #random: SeededRandom;
+  readonly #onTrace: ((line: TraceLine) => void) | undefined;
+  #lifeCount = 0;
+  #life: NodeLife | undefined;
+
+  constructor(options: SimulatedNodeOptions) {
+    const { scheduler, random } = options;
+    this.name = options.name ?? "node";
+    this.scheduler = scheduler;
+    this.counts = options.counts ?? options.disk?.counts ?? new FaultCounts();
+    this.#random = random;
+    this.#onTrace = options.onTrace;
+    this.disk = options.disk ?? new SimulatedDisk({ scheduler, random: random.fork("disk"), counts: this.counts });
+    this.clock = new SimulatedClock({ scheduler, driftPpm: options.driftPpm ?? 0 });
+    if (options.driftPpm !== undefined && options.driftPpm !== 0) this.counts.add("clock-drift");
+  }
+
+  /** Begins a life. The earlier one must have ended by a crash; one that closed in good order is let go by `crash` too. */
+  start(): SimulatedHost {
+    this.#life = new NodeLife();
+    return new SimulatedHost(this, this.#random.fork(`life-${++this.#lifeCount}`), this.#life);
+  }
+
+  get alive(): boolean {
+    return this.#life?.alive === true;
+  }
+
+  /** Ends the present life, if there is one: its timers don't fire and its operations don't settle any more. */
+  crash(): void {
+    this.#life?.end();
+  }
+
+  /** Crashes at the `operation`-th operation from now: a disk operation, or a timer that fires. */
+  crashAt(operation: number, options: CrashOptions): void {
+    this.disk.crashAt(operation, options);
+  }
+
+  /** Sets the wall clock; see `SimulatedClock`. */
+  jumpWall(byMs: number): void {
+    this.clock.jumpWall(byMs);
+    this.counts.add("clock-jump");
+  }
+
+  /** For the hosts of this node. */
+  trace(line: TraceLine): void {
+    this.scheduler.note(`${this.name} ${line.level} ${line.message}`);
+    this.#onTrace?.(line);
+  }
+}
+
+/** A node of its own with its first host, for tests that need no more than that. */
+export function simulatedHost(options: SimulatedNodeOptions): {
+  readonly node: SimulatedNode;
+  readonly host: SimulatedHost;
+} {
+  const node = new SimulatedNode(options);
+  return { node, host: node.start() };
+}

@@ -1,0 +1,61 @@
+/**
+ * One life of a simulated node, from its start to its crash. Every port of the node belongs to a life; when the life ends,
+ * its operations never settle and its timers never fire, so that its code can have no effect on the world any more.
+ *
+ * N1  A life ends once and never comes back; a restarted node has a new one.
+ * N2  Every awaited operation and every timer that fires is counted, so that a test can crash the node at each of them.
+ */
+import { assert } from "../base/assert.ts";
+
+/**
+ * Where in an operation a planned crash falls: `before` it has any effect; `during` it, so that its effect is partial;
+ * `after` its whole effect, but before the code that awaits it learns of that.
+ */
+export type CrashMoment = "before" | "during" | "after";
+
+export const crashMoments: readonly CrashMoment[] = ["before", "during", "after"];
+
+interface CrashPlan {
+  readonly operation: number;
+  readonly moment: CrashMoment;
+}
+
+export class NodeLife {
+  #alive = true;
+  #operationCount = 0;
+  #plan: CrashPlan | undefined;
+  readonly #listeners: (() => void)[] = [];
+
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  /** Awaited operations that were begun, and timers that fired, in this life. */
+  get operationCount(): number {
+    return this.#operationCount;
+  }
+
+  /** Ends the life at the `operation`-th operation from now (1 is the next one). Replaces an earlier plan. */
+  crashAt(operation: number, moment: CrashMoment): void {
+    assert(Number.isInteger(operation) && operation >= 1, "operations are counted from 1");
+    this.#plan = { operation: this.#operationCount + operation, moment };
+  }
+
+  /** Counts one operation of a port; returns the moment in it at which the port must call `end`, if any. */
+  count(): CrashMoment | undefined {
+    this.#operationCount++;
+    return this.#plan?.operation === this.#operationCount ? this.#plan.moment : undefined;
+  }
+
+  /** Calls `listener`, once, when the life ends; in order of registration. */
+  onEnd(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** The crash. Idempotent. */
+  end(): void {
+    if (!this.#alive) return;
+    this.#alive = false;
+    for (const listener of this.#listeners) listener();
+  }
+}

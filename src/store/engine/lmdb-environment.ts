@@ -1,0 +1,155 @@
+/**
+ * One open LMDB environment behind lmdb-js, with the two databases of a store: its entries, and its state record. The only
+ * file that calls lmdb-js; its errors become `DiskError` and `OnefoldError` here, by code.
+ */
+import { type Database, open, type RootDatabase, type Transaction } from "lmdb";
+import { OnefoldError } from "../../base/errors.ts";
+import { DiskError } from "../../host/host.ts";
+import type { Entry, RangeOptions, Write } from "../store.ts";
+import { decodeState, emptyState, type StoreState, stateKey } from "./lmdb-state.ts";
+
+/** The names under which LMDB's main database knows the two. Part of the format. */
+export const entriesName = "entries";
+export const stateName = "state";
+
+type Bytes = Database<Uint8Array, Uint8Array>;
+
+/** One read transaction, shared by whoever retains it; holds back the reuse of pages until the last has released it. */
+export interface Handles {
+  /** As stored, sealed, in a buffer that the next read overwrites; only its `length` is right, views of it are not. */
+  getFast(key: Uint8Array): Uint8Array | undefined;
+  /** As stored, sealed; each entry owns its bytes. */
+  range(options: RangeOptions): Iterable<Entry>;
+  retain(): void;
+  release(): void;
+}
+
+export class LmdbEnvironment {
+  readonly #root: RootDatabase<Uint8Array, Uint8Array>;
+  readonly #entries: Bytes;
+  readonly #state: Bytes;
+
+  private constructor(root: RootDatabase<Uint8Array, Uint8Array>) {
+    this.#root = root;
+    this.#entries = root.openDB({ name: entriesName, keyEncoding: "binary", encoding: "binary" });
+    this.#state = root.openDB({ name: stateName, keyEncoding: "binary", encoding: "binary" });
+  }
+
+  /** Opens or makes the file at `path`, which has been checked. Throws `damaged`, or `DiskError`. */
+  static open(path: string, mapBytes: number): LmdbEnvironment {
+    return translating(() => {
+      const root = open<Uint8Array, Uint8Array>({
+        path,
+        noSubdir: true,
+        keyEncoding: "binary",
+        encoding: "binary",
+        overlappingSync: false,
+        cache: false,
+        mapSize: mapBytes,
+        maxDbs: 4,
+      });
+      return new LmdbEnvironment(root);
+    });
+  }
+
+  readState(): StoreState {
+    return translating(() => {
+      const sealed = this.#state.getBinary(stateKey);
+      return sealed === undefined ? emptyState : decodeState(sealed);
+    });
+  }
+
+  /** A read transaction on the last commit. */
+  takeSnapshot(): Handles {
+    const entries = this.#entries;
+    this.#root.resetReadTxn();
+    const transaction = entries.useReadTransaction() as Transaction & { use(): void };
+    const options = { transaction };
+    return {
+      // lmdb-js takes the options, its types do not say so.
+      getFast: (key) =>
+        (entries.getBinaryFast as (key: Uint8Array, o: object) => Uint8Array | undefined).call(entries, key, options),
+      range: (range) => rangeOf(entries, range, transaction),
+      retain: () => transaction.use(),
+      release: () => transaction.done(),
+    };
+  }
+
+  /** One durable transaction. Throws `DiskError`: `full` means that nothing was written. */
+  async write(
+    writes: readonly Write[],
+    state: { readonly key: Uint8Array; readonly value: Uint8Array },
+  ): Promise<void> {
+    try {
+      await this.#root.batch(() => {
+        for (const { key, value } of writes) {
+          // One promise stands for the whole batch; those of its parts are the same one, or never reject.
+          if (value === null) void this.#entries.remove(key);
+          else void this.#entries.put(key, value);
+        }
+        void this.#state.put(state.key, state.value);
+      });
+    } catch (error) {
+      throw translate(await commitCause(error));
+    }
+  }
+
+  /** Every read transaction ends with it. */
+  async close(): Promise<void> {
+    await this.#root.close();
+  }
+}
+
+function* rangeOf(entries: Bytes, options: RangeOptions, transaction: Transaction): IterableIterator<Entry> {
+  const { from, to, reverse = false, limit } = options;
+  if (Buffer.compare(from, to) >= 0 || limit === 0) return;
+  // LMDB's ranges begin inclusively and end exclusively in their own direction, and know no empty key.
+  const begin = from.length === 0 ? Uint8Array.of(0) : from;
+  const bounds = reverse
+    ? { start: to, end: begin, reverse, exclusiveStart: true, inclusiveEnd: true }
+    : { start: begin, end: to };
+  yield* entries.getRange({ ...bounds, transaction, ...(limit === undefined ? {} : { limit }) });
+}
+
+/** What lmdb-js hides behind 'Commit failed': the error is in a promise that rejects with it. */
+async function commitCause(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !("commitError" in error)) return error;
+  try {
+    await error.commitError;
+    return error;
+  } catch (cause) {
+    return cause;
+  }
+}
+
+function translating<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+/** LMDB's own codes, from lmdb.h. */
+const mapFull = -30792;
+const damagedCodes: ReadonlySet<unknown> = new Set([
+  -30797, // MDB_PAGE_NOTFOUND
+  -30796, // MDB_CORRUPTED
+  -30795, // MDB_PANIC
+  -30794, // MDB_VERSION_MISMATCH
+  -30793, // MDB_INVALID
+]);
+/** ENOSPC, EFBIG and EDQUOT of Linux and macOS. */
+const fullCodes: ReadonlySet<unknown> = new Set([mapFull, 28, 27, 122, 69]);
+
+function translate(error: unknown): Error {
+  if (error instanceof OnefoldError || error instanceof DiskError) return error;
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (fullCodes.has(code)) {
+    return new DiskError("full", "There is no room for the store; nothing was applied.", { cause: error });
+  }
+  if (damagedCodes.has(code)) {
+    return new OnefoldError("damaged", "LMDB finds the store's file damaged. It must be rebuilt.", { cause: error });
+  }
+  return new DiskError("failed", "LMDB could not read or write the store's file.", { cause: error });
+}

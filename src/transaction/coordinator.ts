@@ -1,0 +1,410 @@
+/**
+ * The coordinator of transactions whose participants are all in one log: strict two-phase locking with wound-wait, one entry
+ * in one batch as commit, no second phase (design 8).
+ *
+ * T1  Nothing that a transaction did is visible before its entry is in a batch, nor told to anyone before that is durable.
+ * T2  A transaction that is aborted, throws, or loses leaves nothing; a caught refusal undoes that command alone.
+ * T3  A retry keeps its first age, so that every transaction is the oldest in the end; retries are bounded all the same.
+ * T4  With a request's identity, the outcome is kept at the home's slot, in the same entry as the effects.
+ * T5  Its body runs outside the watchdog (it is asynchronous), each of its steps and its `.at` inside.
+ */
+import { OnefoldError, type Refused } from "../base/errors.ts";
+import { parseId, slotOfEntity, slotOfParts } from "../base/ids.ts";
+import type { Value } from "../base/value.ts";
+import { cloneValue } from "../base/value.ts";
+import { replayed, type Settle } from "../entity/command-call.ts";
+import type { Core, KeptResult } from "../entity/core.ts";
+import type { EntityDefinition, EntityHandle, TransactionDefinition } from "../entity/definition.ts";
+import { isKept } from "../entity/outcome.ts";
+import type { RequestIdentity } from "../entity/requests.ts";
+import { failureOf } from "../entity/run-command.ts";
+import type { CallReply, Principal } from "../entity/service.ts";
+import { validate } from "../entity/validate.ts";
+import type { Work } from "../entity/work.ts";
+import type { Scope } from "../host/host.ts";
+import { Step, type StepTarget } from "./step.ts";
+import { Aborted, Transaction } from "./transaction.ts";
+
+export interface TransactionRequest {
+  readonly definition: TransactionDefinition;
+  readonly input: unknown;
+  readonly caller: Principal;
+  readonly deadlineMs: number;
+  readonly request: RequestIdentity | undefined;
+  readonly sizeBytes: number;
+  readonly settle: Settle;
+}
+
+/** Longest wait before another attempt; attempts begin at once and wait twice as long each time. */
+const retryDelayMsMax = 64;
+
+export class Coordinator {
+  readonly #core: Core;
+  /** Marks everything that a transaction's body calls, to notice an ordinary client in there. */
+  readonly #scope: Scope<Transaction>;
+  readonly #open = new Set<Run>();
+  /** Bodies to begin when the slice is over (T5). */
+  #toBegin: Run[] = [];
+
+  constructor(core: Core, scope: Scope<Transaction>) {
+    this.#core = core;
+    this.#scope = scope;
+  }
+
+  get openCount(): number {
+    return this.#open.size;
+  }
+
+  /** Whether the code that runs now was called by a transaction's body. */
+  get isInside(): boolean {
+    return this.#scope.current() !== undefined;
+  }
+
+  /** Throws `overloaded`. The request is settled later. */
+  submit(request: TransactionRequest): void {
+    if (this.#open.size >= this.#core.limits.transactionsOpenMax) {
+      throw new OnefoldError("overloaded", "Too many transactions are open; nothing was changed.", {
+        retryAfterMs: 100,
+      });
+    }
+    const run = new Run(this.#core, request, {
+      begin: () => this.#toBegin.push(run),
+      over: () => this.#open.delete(run),
+    });
+    this.#core.executor.submit(run);
+    this.#open.add(run);
+  }
+
+  /** Outside the watchdog. */
+  afterSlice(): void {
+    if (this.#toBegin.length === 0) return;
+    const runs = this.#toBegin;
+    this.#toBegin = [];
+    for (const run of runs) run.attempt((transaction, body) => this.#scope.run(transaction, body));
+  }
+
+  /** What was not durable is gone, and open attempts may have seen it: they are tried again. */
+  dropped(): void {
+    for (const run of this.#open)
+      run.transaction?.abort(new Aborted("What it saw was rolled back.", { isRetried: true }));
+  }
+
+  /** Ends every open transaction whose caller has stopped waiting. */
+  failExpired(nowMs: number): void {
+    for (const run of [...this.#open]) run.failExpired(nowMs);
+  }
+
+  stop(error: OnefoldError): void {
+    for (const run of [...this.#open]) run.fail(error);
+  }
+}
+
+/** A transaction from its request to its answer, over all attempts. As a work it is its own beginning and its own end. */
+class Run implements Work {
+  readonly #core: Core;
+  readonly #request: TransactionRequest;
+  readonly #lifecycle: { readonly begin: () => void; readonly over: () => void };
+  readonly #age: number;
+  readonly deadlineMs: number;
+  readonly sizeBytes: number;
+  isSettled = false;
+  transaction: Transaction | undefined = undefined;
+  #attempts = 0;
+  #input: unknown = undefined;
+  #home = 0;
+  /** What the body came to; set before the run is queued again to finish. */
+  #ended: { readonly output: Value | undefined } | { readonly error: OnefoldError | Refused } | undefined = undefined;
+  #answer: { readonly reply: CallReply } | { readonly error: Error } | undefined = undefined;
+  readonly #steps = new Set<Step>();
+
+  constructor(
+    core: Core,
+    request: TransactionRequest,
+    lifecycle: { readonly begin: () => void; readonly over: () => void },
+  ) {
+    this.#core = core;
+    this.#request = request;
+    this.#lifecycle = lifecycle;
+    this.#age = core.nextAge();
+    this.deadlineMs = request.deadlineMs;
+    this.sizeBytes = request.sizeBytes;
+  }
+
+  get #what(): string {
+    return `transaction ${this.#request.definition.name}`;
+  }
+
+  /** Only before the first attempt: checking the input and finding the home are the user's code. */
+  get runsUserCode(): boolean {
+    return this.#attempts === 0;
+  }
+
+  execute(): void {
+    if (this.#ended !== undefined) return this.#finish();
+    try {
+      if (this.#attempts === 0) {
+        const { definition, input } = this.#request;
+        this.#input = checkedInput(definition, input);
+        this.#home = this.#homeSlot();
+      }
+      if (this.#replays()) return;
+      this.#lifecycle.begin();
+    } catch (error) {
+      this.#reject(failureOf(error, this.#what));
+    }
+  }
+
+  #homeSlot(): number {
+    const { definition, caller, request } = this.#request;
+    if (definition.at !== undefined) {
+      const { entity, id } = definition.at(this.#input as never);
+      return slotOfEntity(entity.definition, parseId(id), caller.tenant);
+    }
+    // Without a home of its own: where its request's number leads. Without that either, nothing is kept.
+    if (request === undefined) return 0;
+    const name = request.type === "session" ? `${request.session}${request.number}` : request.digest;
+    return slotOfParts([caller.tenant, definition.name, name]);
+  }
+
+  /** T4. True if the request has an outcome already. */
+  #replays(): boolean {
+    const { request } = this.#request;
+    if (request === undefined) return false;
+    const kept = this.#core.requests.find(request, this.#home, this.#core.working, this.#core.committer.timeMs);
+    if (kept === undefined) return false;
+    this.transaction?.end();
+    this.#hold(replayed(kept.outcome), kept.sequence);
+    return true;
+  }
+
+  /** Runs the body once. */
+  attempt(runInScope: (transaction: Transaction, body: () => Promise<unknown>) => Promise<unknown>): void {
+    if (this.isSettled) return;
+    this.#attempts++;
+    const { definition, caller } = this.#request;
+    const transaction = new Transaction({
+      core: this.#core,
+      age: this.#age,
+      caller,
+      deadlineMs: this.deadlineMs,
+      onAbort: (reason) => this.#aborted(reason),
+    });
+    this.transaction = transaction;
+    const input = cloneValue(this.#input as Value);
+    const body = async () => definition.run(callerOf(this.#core, transaction, this.#steps) as never, input as never);
+    runInScope(transaction, body).then(
+      (output) => this.#bodyEnded(transaction, { output: output as Value | undefined }),
+      (error: unknown) => this.#bodyEnded(transaction, { error }),
+    );
+  }
+
+  #aborted(reason: Aborted): void {
+    for (const step of [...this.#steps]) step.abandon(reason);
+    this.#steps.clear();
+  }
+
+  #bodyEnded(
+    transaction: Transaction,
+    ended: { readonly output: Value | undefined } | { readonly error: unknown },
+  ): void {
+    if (this.isSettled || transaction !== this.transaction) return transaction.end();
+    if (transaction.aborted !== undefined) return this.#retry();
+    // Steps that the body did not await must not go on after it.
+    const unawaited = [...this.#steps].some((step) => !step.isSettled);
+    if (unawaited) {
+      const message = `${this.#what} ended before all of its steps; await every step.`;
+      for (const step of [...this.#steps]) step.abandon(new Aborted(message, { isRetried: false }));
+      this.#ended = { error: new OnefoldError("command-failed", message) };
+    } else {
+      this.#ended = "error" in ended ? { error: failureOf(ended.error, this.#what) } : ended;
+    }
+    this.#steps.clear();
+    this.#core.executor.resubmit(this);
+  }
+
+  #retry(): void {
+    if (this.isSettled) return;
+    this.transaction = undefined;
+    this.#ended = undefined;
+    const { limits, host } = this.#core;
+    if (this.#attempts >= limits.transactionAttemptsMax) {
+      return this.#reject(
+        new OnefoldError(
+          "conflict",
+          `${this.#what} lost against others ${this.#attempts} times; nothing was changed.`,
+          {
+            retryAfterMs: retryDelayMsMax,
+          },
+        ),
+      );
+    }
+    // At once the first time: it will wait its turn at the lock. Then with jitter, so that crowds disperse.
+    if (this.#attempts === 1) return this.#core.executor.resubmit(this);
+    const delayMs = host.random.next() * Math.min(retryDelayMsMax, 2 ** this.#attempts);
+    host.timers.after(delayMs, () => {
+      if (!this.isSettled) this.#core.executor.resubmit(this);
+    });
+  }
+
+  /** Commits, or gives up, inside a slice. */
+  #finish(): void {
+    const transaction = this.transaction;
+    const ended = this.#ended;
+    if (transaction === undefined || ended === undefined || transaction.aborted !== undefined) return this.#retry();
+    try {
+      if (this.#replays()) return;
+      if ("error" in ended) return this.#giveUp(transaction, ended.error);
+      const sequence = this.#commit(transaction, ended.output);
+      transaction.end();
+      this.#hold({ reply: { output: cloneValue(ended.output), sequence } }, sequence);
+    } catch (error) {
+      this.#giveUp(transaction, failureOf(error, this.#what));
+    }
+  }
+
+  #commit(transaction: Transaction, output: Value | undefined): number {
+    const { definition, caller } = this.#request;
+    // Checked even where nothing keeps it: what a transaction returns must be a value.
+    if (output !== undefined) cloneValue(output);
+    const kept = this.#kept({ kind: "done", output });
+    const effects = transaction.effects();
+    const { messages } = transaction;
+    if (effects.length === 0 && messages.length === 0 && kept === undefined) return transaction.observedSequence;
+    const entry = this.#core.entry(
+      { origin: "transaction", command: definition.name, subject: caller.subject, effects, messages },
+      kept,
+    );
+    return this.#core.takeIn(entry);
+  }
+
+  #kept(outcome: KeptResult["outcome"]): KeptResult | undefined {
+    const { request } = this.#request;
+    if (request === undefined) return undefined;
+    return { request, slot: this.#home, outcome, outputBytes: undefined };
+  }
+
+  /** T2: nothing of it stays but, for a request that may be repeated, its outcome. */
+  #giveUp(transaction: Transaction, error: OnefoldError | Refused): void {
+    const { definition, caller } = this.#request;
+    let sequence = transaction.observedSequence;
+    transaction.end();
+    this.#core.reportFailure(error, this.#what);
+    const kept = isKept(error) ? this.#kept({ kind: "failed", error }) : undefined;
+    try {
+      if (kept !== undefined) {
+        const draft = { origin: "transaction", command: definition.name, subject: caller.subject } as const;
+        sequence = this.#core.takeIn(this.#core.entry(draft, kept));
+      }
+      this.#hold({ error }, sequence);
+    } catch (unkeepable) {
+      this.#hold({ error: failureOf(unkeepable, this.#what) }, sequence);
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ settling
+
+  #hold(answer: { readonly reply: CallReply } | { readonly error: Error }, sequence: number): void {
+    this.#answer = answer;
+    this.#core.committer.hold(this, sequence);
+  }
+
+  release(): void {
+    const answer = this.#answer!;
+    if ("error" in answer) return this.#reject(answer.error);
+    if (this.isSettled) return;
+    this.isSettled = true;
+    this.#lifecycle.over();
+    this.#request.settle.resolve(answer.reply);
+  }
+
+  #reject(error: Error): void {
+    if (this.isSettled) return;
+    this.isSettled = true;
+    this.#lifecycle.over();
+    this.#request.settle.reject(error);
+  }
+
+  fail(error: OnefoldError): void {
+    this.#reject(error);
+    this.transaction?.abort(new Aborted(error.message, { isRetried: false }));
+  }
+
+  /** Once its entry is in a batch, the sweep over held works knows better than this what became of it. */
+  failExpired(nowMs: number): void {
+    if (this.deadlineMs >= nowMs || this.#answer !== undefined) return;
+    this.fail(
+      new OnefoldError("deadline-passed", `The deadline passed before ${this.#what} ended; nothing was changed.`, {
+        retry: "safe",
+      }),
+    );
+  }
+
+  stopped(): void {
+    const { limits } = this.#core;
+    this.fail(
+      new OnefoldError("command-too-slow", `${this.#what} took longer than ${limits.commandMs} ms to check its input.`),
+    );
+  }
+}
+
+function checkedInput({ name, input: schema }: TransactionDefinition, input: unknown): unknown {
+  if (schema !== undefined) return validate(schema, input, { what: `the input of ${name}` });
+  if (input === undefined || input === null) return undefined;
+  throw new OnefoldError("invalid-input", `${name} takes no input.`, {
+    details: { issues: [{ path: [], message: "no input is expected" }] },
+  });
+}
+
+// ------------------------------------------------------------------------------------------------- what a body calls with
+
+type Methods = Readonly<Record<string, (input?: unknown) => Promise<unknown>>>;
+
+/** `tx` of a transaction's body: `tx(account, id).withdraw(input)`. */
+function callerOf(core: Core, transaction: Transaction, steps: Set<Step>) {
+  return (entity: EntityHandle, id: string): Methods => {
+    const { definition } = entity;
+    if (core.definitionOf(definition.name) !== definition) {
+      throw new OnefoldError(
+        "unknown-kind",
+        `The system has no entity kind ${definition.name}; add it to system(...).`,
+      );
+    }
+    return methodsOf(definition, (target, input) => {
+      return new Promise((resolve, reject) => {
+        const step: Step = new Step({
+          transaction,
+          definition,
+          id: parseId(id),
+          target,
+          // The body may go on with what it passed while the step waits for its lock.
+          input: cloneValue(input as Value | undefined),
+          resolve: (output) => {
+            steps.delete(step);
+            resolve(output);
+          },
+          reject: (error) => {
+            steps.delete(step);
+            reject(error);
+          },
+        });
+        transaction.assertOpen();
+        steps.add(step);
+        core.executor.resubmit(step);
+      });
+    });
+  };
+}
+
+function methodsOf(
+  definition: EntityDefinition,
+  call: (target: StepTarget, input: unknown) => Promise<unknown>,
+): Methods {
+  const methods: Record<string, (input?: unknown) => Promise<unknown>> = Object.create(null);
+  for (const command of definition.commands.values()) {
+    methods[command.name] = (input) => call({ type: "command", command }, input);
+  }
+  for (const query of definition.queries.values()) {
+    methods[query.name] = (input) => call({ type: "query", query }, input);
+  }
+  return methods;
+}

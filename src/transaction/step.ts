@@ -1,0 +1,105 @@
+/** One command or query of a transaction, on one entity. */
+import { OnefoldError } from "../base/errors.ts";
+import type { CommandDefinition, EntityDefinition, QueryDefinition } from "../entity/definition.ts";
+import { failureOf, runCommand, runQuery } from "../entity/run-command.ts";
+import type { Work } from "../entity/work.ts";
+import { Aborted, type Transaction } from "./transaction.ts";
+
+export type StepTarget =
+  | { readonly type: "command"; readonly command: CommandDefinition }
+  | { readonly type: "query"; readonly query: QueryDefinition };
+
+export class Step implements Work {
+  readonly #transaction: Transaction;
+  readonly #definition: EntityDefinition;
+  readonly #id: string;
+  readonly #target: StepTarget;
+  readonly #input: unknown;
+  readonly #resolve: (output: unknown) => void;
+  readonly #reject: (error: Error) => void;
+  readonly deadlineMs = Number.POSITIVE_INFINITY;
+  readonly sizeBytes = 0;
+  readonly runsUserCode = true;
+  isSettled = false;
+
+  constructor(parts: {
+    readonly transaction: Transaction;
+    readonly definition: EntityDefinition;
+    readonly id: string;
+    readonly target: StepTarget;
+    readonly input: unknown;
+    readonly resolve: (output: unknown) => void;
+    readonly reject: (error: Error) => void;
+  }) {
+    this.#transaction = parts.transaction;
+    this.#definition = parts.definition;
+    this.#id = parts.id;
+    this.#target = parts.target;
+    this.#input = parts.input;
+    this.#resolve = parts.resolve;
+    this.#reject = parts.reject;
+  }
+
+  get #what(): string {
+    const { name } = this.#target.type === "command" ? this.#target.command : this.#target.query;
+    return `${this.#definition.name}.${name}`;
+  }
+
+  execute(): void {
+    const transaction = this.#transaction;
+    const { core, caller } = transaction;
+    try {
+      transaction.assertOpen();
+      const live = core.entity(this.#definition, caller.tenant, this.#id);
+      const mode = this.#target.type === "command" ? "exclusive" : "shared";
+      if (!transaction.lock(live, mode, () => core.executor.resubmit(this))) return core.executor.park(this);
+      const entity = transaction.entity(live);
+      const surroundings = core.surroundings(caller);
+      if (this.#target.type === "query") {
+        return this.#succeed(runQuery(entity, this.#target.query, this.#input, surroundings).output);
+      }
+      const result = runCommand(entity, this.#target.command, this.#input, surroundings);
+      entity.merge(result);
+      transaction.messages.push(...result.messages);
+      this.#succeed(result.output);
+    } catch (error) {
+      if (error instanceof Aborted) return this.#refuse(error);
+      const failure = failureOf(error, this.#what);
+      core.reportFailure(failure, this.#what);
+      this.#refuse(failure);
+      if (failure.code === "damaged") core.onDamage(failure as OnefoldError);
+    }
+  }
+
+  #succeed(output: unknown): void {
+    this.isSettled = true;
+    this.#resolve(output);
+  }
+
+  #refuse(error: Error): void {
+    if (this.isSettled) return;
+    this.isSettled = true;
+    this.#transaction.core.executor.unpark(this);
+    this.#reject(error);
+  }
+
+  /** The transaction was aborted while the step waited. */
+  abandon(reason: Aborted): void {
+    this.#refuse(reason);
+  }
+
+  release(): void {
+    // Its output is given out at once, inside the transaction; see G3.
+  }
+
+  fail(error: OnefoldError): void {
+    this.#refuse(error);
+  }
+
+  stopped(): void {
+    const { limits } = this.#transaction.core;
+    this.#refuse(
+      new OnefoldError("command-too-slow", `${this.#what} ran longer than ${limits.commandMs} ms and was stopped.`),
+    );
+  }
+}

@@ -1,0 +1,112 @@
+/** One entity as one transaction sees it: the shard's state of it, under the transaction's own changes. */
+import type { EntityEffect, TimerEffect } from "../entity/batch.ts";
+import { touchThresholdBytes } from "../entity/batch.ts";
+import type { EntityView } from "../entity/entity-view.ts";
+import { ItemOverlay } from "../entity/item-overlay.ts";
+import { type CommandResult, effectOf } from "../entity/run-command.ts";
+import type { LiveEntity } from "../entity/working-set.ts";
+
+export class TransactionEntity implements EntityView {
+  readonly live: LiveEntity;
+  generation: number;
+  version: number;
+  schemaVersion: number;
+  state: Uint8Array | null;
+  draft: object | undefined = undefined;
+  readonly #items = new Map<string, ItemOverlay>();
+  #timers: Map<string, number> | undefined = undefined;
+  readonly #timerEffects = new Map<string, TimerEffect>();
+  /** Lives of the entity that this transaction ended. */
+  readonly #ended: EntityEffect[] = [];
+  #isChanged = false;
+  #isBirth = false;
+
+  constructor(live: LiveEntity) {
+    this.live = live;
+    this.generation = live.generation;
+    this.version = live.version;
+    this.schemaVersion = live.schemaVersion;
+    this.state = live.state;
+  }
+
+  layers(collection: string): readonly (ItemOverlay | undefined)[] {
+    const own = this.#items.get(collection);
+    // What the shard knows belongs to another life once this transaction has ended one.
+    return this.#ended.length > 0 ? [own] : [own, this.live.items.get(collection)];
+  }
+
+  timers(): ReadonlyMap<string, number> {
+    return this.#timers ?? this.live.timers();
+  }
+
+  /** Takes in what a command of this transaction did. */
+  merge(result: CommandResult): void {
+    const effect = effectOf(this, result);
+    this.draft = result.draft;
+    if (effect === undefined) return;
+    this.#isChanged = true;
+    this.#isBirth ||= effect.isBirth;
+    this.generation = effect.generation;
+    this.version = effect.version;
+    this.schemaVersion = effect.schemaVersion;
+    for (const timer of effect.timers) this.#mergeTimer(timer);
+    if (effect.state === null) {
+      this.#ended.push({ ...effect, isBirth: this.#isBirth, items: [], timers: [...this.#timerEffects.values()] });
+      this.#items.clear();
+      this.#timerEffects.clear();
+      this.#timers = new Map();
+      this.state = null;
+      this.#isChanged = false;
+      this.#isBirth = false;
+      return;
+    }
+    if (effect.state !== undefined) this.state = effect.state;
+    for (const { collection, key, value } of effect.items) {
+      let overlay = this.#items.get(collection);
+      if (overlay === undefined) {
+        overlay = new ItemOverlay();
+        this.#items.set(collection, overlay);
+      }
+      overlay.set({ key, value, sequence: 0 });
+    }
+  }
+
+  #mergeTimer({ key, timer, previousDueMs }: TimerEffect): void {
+    this.#timers ??= new Map(this.live.timers());
+    if (timer === null) this.#timers.delete(key);
+    else this.#timers.set(key, timer.dueMs);
+    // What the store holds is what stood before the transaction, not what an earlier step of it set.
+    const first = this.#timerEffects.get(key);
+    this.#timerEffects.set(key, {
+      key,
+      timer,
+      previousDueMs: first === undefined ? previousDueMs : first.previousDueMs,
+    });
+  }
+
+  /** What the transaction did to it, in order of its lives. */
+  effects(): readonly EntityEffect[] {
+    if (!this.#isChanged) return this.#ended;
+    const { live, state } = this;
+    const isSame = this.#ended.length === 0 && state === live.state;
+    const items = [...this.#items].flatMap(([collection, overlay]) =>
+      [...overlay].map(({ key, value }) => ({ collection, key, value })),
+    );
+    const last: EntityEffect = {
+      slot: live.slot,
+      tenant: live.tenant,
+      kind: live.kind,
+      id: live.id,
+      name: live.name,
+      generation: this.generation,
+      version: this.version,
+      isBirth: this.#isBirth,
+      schemaVersion: this.schemaVersion,
+      previousSequence: live.lastSequence,
+      state: isSame && state !== null && state.length > touchThresholdBytes ? undefined : state,
+      items,
+      timers: [...this.#timerEffects.values()],
+    };
+    return [...this.#ended, last];
+  }
+}
