@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -19,6 +19,28 @@ interface Ended {
   readonly code: number | null;
   readonly out: string;
   readonly err: string;
+}
+
+/** Where the text stands in the files of a directory. */
+async function findBytes(directory: string, text: string): Promise<{ readonly path: string; readonly offset: number }> {
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name);
+    const offset = (await readFile(path)).indexOf(text);
+    if (offset >= 0) return { path, offset };
+  }
+  return assert.fail(`${text} is in no file of ${directory}`);
+}
+
+async function flipBit(path: string, offset: number): Promise<void> {
+  const file = await open(path, "r+");
+  try {
+    const byte = Buffer.alloc(1);
+    await file.read(byte, 0, 1, offset);
+    byte[0]! ^= 1;
+    await file.write(byte, 0, 1, offset);
+  } finally {
+    await file.close();
+  }
 }
 
 describe("the program onefold", { timeout: 60_000 }, () => {
@@ -205,6 +227,60 @@ describe("the program onefold", { timeout: 60_000 }, () => {
       const devPort = await onefold("dev", bank, "--port", new URL(url).port, "--data", "other");
       assert.equal(devPort.code, 4);
       assert.equal(await stopped(child), 0);
+    });
+
+    test("verifies the data of a stopped node, and names the first bad byte", async () => {
+      const { child, url } = await serve("--data", "verified");
+      const at = ["--url", url];
+      assert.equal((await onefold("call", "account/named-in-the-log", "deposit", '{"cents":5}', ...at)).code, 0);
+      assert.equal((await onefold("verify", "--data", "verified")).code, 4, "a node has it open");
+      assert.equal(await stopped(child), 0);
+      const whole = await onefold("verify", "--data", "verified");
+      assert.equal(whole.code, 0, whole.err);
+      assert.match(whole.out, /Whole: every record/);
+
+      const log = join(folder, "verified", "log");
+      const { path, offset } = await findBytes(log, "named-in-the-log");
+      await flipBit(path, offset);
+      const damaged = await onefold("verify", "--data", "verified", "--json");
+      assert.equal(damaged.code, 1);
+      const report = JSON.parse(damaged.out) as { whole: boolean; damages: { file: string; offset: number }[] };
+      assert.equal(report.whole, false);
+      assert.equal(report.damages[0]?.file, `log/${basename(path)}`);
+      assert.ok(Math.abs(report.damages[0].offset - offset) < 2048);
+      assert.match(damaged.err, /Damaged: .* at byte \d+\./);
+      const refused = await onefold("start", bank, "--port", "0", "--data", "verified");
+      assert.equal(refused.code, 1);
+      assert.match(refused.err, /damaged/);
+      await flipBit(path, offset);
+      assert.equal((await onefold("verify", "--data", "verified")).code, 0);
+    });
+
+    test("has nothing to verify where there is no data", async () => {
+      const { code, err } = await onefold("verify", "--data", "nowhere");
+      assert.equal(code, 2);
+      assert.match(err, /There is no Onefold data in nowhere/);
+      await assert.rejects(stat(join(folder, "nowhere")));
+    });
+
+    test("waits at the first signal for a request that is under way, and ends at once at the second", async () => {
+      const { child, url } = await serve("--data", "signals");
+      let noted = "";
+      child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+        noted += text;
+      });
+      const slow = connect(Number(new URL(url).port), "127.0.0.1");
+      slow.on("error", () => slow.destroy());
+      slow.write("POST /v1/transactions/transfer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+      slow.write("Content-Length: 100\r\nExpect: 100-continue\r\n\r\n");
+      await once(slow, "data");
+      child.kill("SIGTERM");
+      while (!noted.includes("once more")) await once(child.stderr!, "data");
+      assert.equal(child.exitCode, null);
+      child.kill("SIGTERM");
+      const [code] = (await once(child, "exit")) as [number | null];
+      assert.equal(code, 143);
+      slow.destroy();
     });
 
     test("refuses to listen where other machines reach it, without authenticate", async () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createContext, runInContext } from "node:vm";
 import fc from "fast-check";
+import { fromHex, toHex } from "./bytes.ts";
 import { OnefoldError } from "./errors.ts";
 import { limits } from "./limits.ts";
 import {
@@ -43,6 +44,42 @@ describe("a value", () => {
       }),
       { numRuns: 1000 },
     );
+  });
+
+  // These bytes are part of the format: later versions must read and write the same.
+  test("encodes to the bytes that the format says", () => {
+    const long = `d928${"78".repeat(40)}`;
+    for (const [value, hex] of [
+      [null, "c0"],
+      [false, "c2"],
+      [true, "c3"],
+      [127, "7f"],
+      [128, "cc80"],
+      [65_535, "cdffff"],
+      [4_294_967_295, "ceffffffff"],
+      [4_294_967_296, "cb41f0000000000000"],
+      [-32, "e0"],
+      [-33, "d0df"],
+      [-32_768, "d18000"],
+      [-2_147_483_648, "d280000000"],
+      [1.5, "cb3ff8000000000000"],
+      ["é", "a2c3a9"],
+      ["x".repeat(40), long],
+      [5n, "d30000000000000005"],
+      [2n ** 63n, "cf8000000000000000"],
+      [2n ** 64n, "d84200000000000000010000000000000000"],
+      [-(2n ** 63n) - 1n, "d842ffffffffffffffff7fffffffffffffff"],
+      [new Uint8Array([1, 2]), "c4020102"],
+      [new Date(1000), "d6ff00000001"],
+      [new Date(1001), "d7ff003d090000000001"],
+      [new Date(-1), "c70cff3b8b87c0ffffffffffffffff"],
+      [[1, []], "920190"],
+      [{ b: 1, a: {} }, "82a16201a16180"],
+      [{ b: 1, 7: 2 }, "82a13702a16201"],
+    ] as const satisfies readonly (readonly [Value, string])[]) {
+      assert.equal(toHex(encodeValue(value)), hex);
+      assert.deepStrictEqual(decodeValue(fromHex(hex)), value);
+    }
   });
 
   test("encodes to the same bytes each time, and its copy does too", () => {
@@ -300,6 +337,9 @@ function assertNothingShared(a: unknown, b: unknown): void {
   if (typeof a !== "object" || a === null) return;
   assert.notEqual(a, b);
   if (a instanceof Date) return;
-  if (a instanceof Uint8Array) return assert.notEqual(a.buffer, (b as Uint8Array).buffer);
+  if (a instanceof Uint8Array) {
+    assert.notEqual(a.buffer, (b as Uint8Array).buffer);
+    return;
+  }
   for (const [key, part] of Object.entries(a)) assertNothingShared(part, (b as Record<string, unknown>)[key]);
 }

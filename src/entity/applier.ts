@@ -18,6 +18,7 @@ import { afterPrefix, bytesOfBinary, keys, readUint16 } from "./keys.ts";
 const applyDelayMs = 100;
 const applyBytes = 4 * 1024 * 1024;
 const retryFullMs = 1000;
+const portionWrites = 2000;
 const sweepPortion = 512;
 
 export interface ApplierOwner {
@@ -106,9 +107,10 @@ export class Applier {
   }
 
   async #run(): Promise<void> {
-    const batches = this.#pending.slice();
+    const count = this.#pending.length;
     try {
-      if (batches.length > 0) await this.#apply(batches);
+      // In portions, because the store takes its writes on the main thread: some 2,000 of them are a few milliseconds.
+      if (count > 0) for (let done = 0; done < count; ) done += await this.#applyPortion(count - done);
       else await this.#sweep();
       this.#isFull = false;
     } catch (cause) {
@@ -130,9 +132,15 @@ export class Applier {
     }
   }
 
-  async #apply(batches: readonly DurableBatch[]): Promise<void> {
+  /** Applies some of the first `countMax` pending batches; returns how many. */
+  async #applyPortion(countMax: number): Promise<number> {
     const writes = new WriteSet();
-    for (const { entries, position } of batches) foldBatch(entries, position.sequence, writes);
+    let count = 0;
+    while (count < countMax && writes.size < portionWrites) {
+      const { entries, position } = this.#pending[count++]!;
+      foldBatch(entries, position.sequence, writes);
+    }
+    const batches = this.#pending.slice(0, count);
     await this.#store.apply(writes.toArray(), batches.at(-1)!.position);
     this.#hasGarbage ||= writes.hasGarbage;
     for (const slot of writes.slots) this.#dirtySlots.add(slot);
@@ -143,6 +151,7 @@ export class Applier {
       this.#isPaused = false;
       this.#pressure.resume();
     }
+    return count;
   }
 
   /** Y3. */

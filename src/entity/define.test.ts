@@ -102,7 +102,10 @@ describe("an entity's definition", () => {
     assertRefused(() => untypedCounter.command("x", state), /Command "x" of counter: its function is missing/);
     assertRefused(() => untypedCounter.command("x"), /its function is missing/);
     assertRefused(() => untypedCounter.command("x", async () => 1), /must be an ordinary synchronous function/);
-    assertRefused(() => untypedCounter.query("x", function* () {}), /must be an ordinary synchronous function/);
+    function* later(): Generator<number> {
+      yield 1;
+    }
+    assertRefused(() => untypedCounter.query("x", later), /must be an ordinary synchronous function/);
     assertRefused(() => untypedCounter.affinity("id"), /The affinity of counter: its function is missing/);
   });
 

@@ -75,7 +75,7 @@ export abstract class EntityCommand implements Work, LockHolder {
       if (!this.#acquire(entity)) return;
       const result = runCommand(entity, this.command, this.input, this.core.surroundings(this.caller));
       const sequence = this.#takeIn(entity, result);
-      this.#unlock(entity);
+      this.#unlock();
       this.succeeded(result, sequence);
     } catch (error) {
       this.#afterFailure(failureOf(error, `${this.definition.name}.${this.command.name}`), entity);
@@ -100,7 +100,7 @@ export abstract class EntityCommand implements Work, LockHolder {
   #afterFailure(failure: OnefoldError | Refused, entity: LiveEntity | undefined): void {
     if (entity !== undefined) {
       entity.draft = undefined;
-      this.#unlock(entity);
+      this.#unlock();
     }
     this.core.reportFailure(failure, `${this.definition.name}.${this.command.name}`);
     if (failure instanceof OnefoldError && failure.code === "damaged") return this.#givenUp(failure);
@@ -154,12 +154,11 @@ export abstract class EntityCommand implements Work, LockHolder {
     return false;
   }
 
-  #unlock(entity?: LiveEntity): void {
+  #unlock(): void {
     const lock = this.#lock;
     if (lock === undefined) return;
     this.#lock = undefined;
     lock.release(this);
-    if (entity?.lock === lock && lock.isFree) entity.lock = undefined;
   }
 
   /** The effect on the entity, as part of an entry. */

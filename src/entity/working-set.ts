@@ -53,6 +53,7 @@ export class LiveEntity implements EntityView {
   readonly items = new Map<string, ItemOverlay>();
   readonly #loadTimers: (entity: LiveEntity) => Map<string, number>;
   #timers: Map<string, number> | undefined = undefined;
+  /** Made by the first transaction that locks it, and kept: whoever waits for a lock must find the same one as its holder. */
   lock: EntityLock | undefined = undefined;
   /** For the cache: used since the last sweep came by. */
   used = true;

@@ -54,6 +54,11 @@ export function sendProblemAndLinger(
   reply.hijack();
   const outgoing = reply.raw;
   const incoming = reply.request.raw;
+  // The sender went away: nobody to answer, and no event left to wait for.
+  if (outgoing.destroyed || incoming.destroyed) {
+    outgoing.destroy();
+    return;
+  }
   outgoing.writeHead(problem.status, {
     ...problemHeaders(problem, { ...facts, closes: true }),
     "content-length": String(utf8Length(problem.body)),

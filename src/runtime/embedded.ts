@@ -20,7 +20,7 @@ import type { LogPosition } from "../log/log.ts";
 import { type Blobs, openDiskBlobs } from "../store/blobs.ts";
 import { type Manifest, readManifest, readNewest } from "../store/manifest.ts";
 import { openStoreOrRebuild } from "../store/recovery.ts";
-import { collectGarbage, writeSnapshot } from "../store/snapshot.ts";
+import { collectGarbage, verifySnapshot, writeSnapshot } from "../store/snapshot.ts";
 import type { Store, StoreEngine, Write } from "../store/store.ts";
 import { Coordinator } from "../transaction/coordinator.ts";
 import { dataLayout } from "./data-layout.ts";
@@ -119,6 +119,12 @@ export class EmbeddedNode {
   get shard(): Shard {
     if (this.#opened === undefined) throw new OnefoldError("not-ready", "The node is not open.");
     return this.#opened.shard;
+  }
+
+  /** For tests and benchmarks. */
+  get log(): SegmentLog {
+    if (this.#opened === undefined) throw new OnefoldError("not-ready", "The node is not open.");
+    return this.#opened.log;
   }
 
   get #snapshotBytes(): number {
@@ -334,7 +340,10 @@ export class EmbeddedNode {
     shard.setProblem("snapshot", undefined);
     await collectGarbage({ blobs, yield: this.#yield });
     const older = (await newestManifests(blobs, this.#host.trace))[1];
-    if (older !== undefined) await log.trim(older.position.sequence + 1);
+    if (older === undefined) return;
+    // Pieces that the newer snapshot took over were read back long ago: what the log is given up for is read again.
+    await verifySnapshot({ manifest: older, blobs, yield: this.#yield });
+    await log.trim(older.position.sequence + 1);
   }
 
   /** Reads everything that the log holds, slowly: what was not verified at the start is found before it is needed. */

@@ -73,10 +73,7 @@ export class Transaction implements LockHolder {
   end(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    for (const [entity, lock] of this.#locks) {
-      lock.release(this);
-      if (entity.lock === lock && lock.isFree) entity.lock = undefined;
-    }
+    for (const lock of this.#locks.values()) lock.release(this);
     this.#locks.clear();
     this.#entities.clear();
   }

@@ -23,6 +23,8 @@ export interface CrashCoverage {
   doubtfulKept: number;
   doubtfulLost: number;
   trimmed: number;
+  /** Restarts of the process alone. */
+  processes: number;
   /** Torn appends that recovery found and removed. */
   cut: number;
 }
@@ -37,6 +39,7 @@ export function noCoverage(): CrashCoverage {
     doubtfulKept: 0,
     doubtfulLost: 0,
     trimmed: 0,
+    processes: 0,
     cut: 0,
   };
 }
@@ -88,22 +91,25 @@ export class CrashProgram {
     });
   }
 
-  open(verifyFromSequence = 1): Promise<SegmentLog> {
+  /** In a new life of the node, or in a new process of the present one. */
+  open(restart: "node" | "process" = "node"): Promise<SegmentLog> {
     const { random } = this.place;
+    const verifyFromSequence = random.chance(0.3) ? 1 + random.integer(this.endSequence + 1) : 1;
     const remembered = this.#positions.length > 0 && random.chance(0.5) ? [random.pick(this.#positions)] : [];
-    return this.place.open({
+    const options = {
       segmentBytes: this.#segmentBytes,
       reserveBytes: 4096,
       verifiedThrough: remembered,
       verifyFromSequence,
-    });
+    };
+    return restart === "node" ? this.place.open(options) : this.place.openAgain(options);
   }
 
   async #live(crashAfter: number | undefined): Promise<void> {
     const { scheduler, disk, random } = this.place;
     let over = false;
     let opened = false;
-    const opening = this.open(random.chance(0.3) ? 1 + random.integer(this.endSequence + 1) : 1);
+    const opening = this.open();
     if (crashAfter !== undefined) {
       const onCrash = (): void => {
         if (!opened && !over) this.coverage.openCrashed++;
@@ -114,13 +120,9 @@ export class CrashProgram {
     const life = opening.then(
       async (log) => {
         opened = true;
-        if (await this.#tolerant(() => this.#check(log))) await this.#work(log);
+        await this.#processes(log);
       },
-      (error: unknown) => {
-        // Without corruption a log is never called damaged; a disk that refuses is named.
-        if (!(error instanceof DiskError)) throw error;
-        this.coverage.openRefused++;
-      },
+      (error: unknown) => this.#refused(error),
     );
     let failure: unknown;
     life.then(
@@ -135,6 +137,28 @@ export class CrashProgram {
     await scheduler.run({ stopWhen: () => over });
     if (failure !== undefined) throw failure;
     assert.ok(over, "the program came to a standstill without a crash");
+  }
+
+  /** One process after the other on a machine that keeps running: what was only in the cache is still there to be seen. */
+  async #processes(first: SegmentLog): Promise<void> {
+    let log = first;
+    for (;;) {
+      if (await this.#tolerant(() => this.#check(log))) await this.#work(log);
+      if (this.place.random.chance(0.4)) return;
+      try {
+        await this.#tolerant(() => log.close());
+        log = await this.open("process");
+        this.coverage.processes++;
+      } catch (error) {
+        return this.#refused(error);
+      }
+    }
+  }
+
+  /** Without corruption a log is never called damaged; a disk that refuses is named. */
+  #refused(error: unknown): void {
+    if (!(error instanceof DiskError)) throw error;
+    this.coverage.openRefused++;
   }
 
   /** Everything acknowledged is there byte for byte, and beyond it at most the one record in doubt. */
@@ -173,11 +197,6 @@ export class CrashProgram {
         else if (this.endSequence >= log.firstSequence) await this.#readOne(log);
       });
       if (!goesOn || this.#doubtful !== undefined) return;
-    }
-    if (random.chance(0.5)) {
-      await log.close().catch((error: unknown) => {
-        if (!hasCode("stopped")(error) && !(error instanceof DiskError)) throw error;
-      });
     }
   }
 

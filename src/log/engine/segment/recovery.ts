@@ -4,7 +4,8 @@
  * V1  Nothing is changed before every check has passed: damage is evidence, and evidence is kept.
  * V2  A torn append is cut off only if no anchor, no caller and no later frame knows of its record.
  * V3  What recovery found is made durable again before it is built on. After a failed sync the cache may show bytes that the
- *     disk doesn't have, and no later sync brings them there; so the last frame and the zeros after it are rewritten.
+ *     disk doesn't have, and no later sync brings them there; so the last frame and the zeros after it are rewritten, and the
+ *     directory is synced.
  * V4  Recovery can crash anywhere and be run again.
  */
 import { OnefoldError } from "../../../base/errors.ts";
@@ -118,7 +119,7 @@ async function recoverSegments(
 
   // All is verified; from here on things are changed (V1).
   await anchors.refresh();
-  await finishTrim(options, names, anchors.state.firstSequence);
+  await settleNames(options, names, anchors.state.firstSequence);
   if (end.link === null) {
     // The segment was begun for a genesis that nobody ever saw. Another genesis has another incarnation: begin again.
     await disk.remove(last.path);
@@ -129,11 +130,11 @@ async function recoverSegments(
   return { anchors, segments, end: end.link, tailOffset: end.offset };
 }
 
-/** Removes the segments that a trim gave up and a crash kept. */
-async function finishTrim(options: RecoveryOptions, names: readonly string[], firstSequence: number): Promise<void> {
+/** Removes the segments that a trim gave up and a crash kept, and makes the names that were seen durable (V3). */
+async function settleNames(options: RecoveryOptions, names: readonly string[], firstSequence: number): Promise<void> {
   const given = segmentNames(names).filter((name) => parseSegmentFileName(name)! < firstSequence);
   for (const name of given) await options.disk.remove(`${options.directory}/${name}`);
-  if (given.length > 0) await options.disk.syncDirectory(options.directory);
+  await options.disk.syncDirectory(options.directory);
 }
 
 /** Makes the end of the log durable as it was read: the last frame, then zeros as far as an append can reach (V3). */

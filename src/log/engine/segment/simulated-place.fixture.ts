@@ -1,5 +1,7 @@
 /** For tests: a segment log on a simulated disk, opened and crashed as often as a test likes. */
+import { assert } from "../../../base/assert.ts";
 import { SeededRandom } from "../../../base/random.ts";
+import type { Host } from "../../../host/host.ts";
 import type { SimulatedDisk } from "../../../sim/disk.ts";
 import { SimulatedNode, type TraceLine } from "../../../sim/host.ts";
 import { Scheduler } from "../../../sim/scheduler.ts";
@@ -12,6 +14,7 @@ export class SimulatedLogPlace {
   readonly random: SeededRandom;
   readonly node: SimulatedNode;
   readonly traced: TraceLine[] = [];
+  #host: Host | undefined;
 
   constructor(seed: string | number) {
     this.random = new SeededRandom(seed);
@@ -29,16 +32,16 @@ export class SimulatedLogPlace {
   /** Opens the log in a new life of the node; a life that is still running ends by a crash. */
   open(options: Partial<SegmentLogOptions> = {}): Promise<SegmentLog> {
     this.node.crash();
-    const { disk, random, trace } = this.node.start();
-    return openSegmentLog({
-      disk,
-      random,
-      trace,
-      directory: logDirectory,
-      segmentBytes: 64 * 512,
-      reserveBytes: 0,
-      ...options,
-    });
+    this.#host = this.node.start();
+    return this.openAgain(options);
+  }
+
+  /** Opens the log once more in the present life, as a process does that was restarted on a machine that kept running. */
+  openAgain(options: Partial<SegmentLogOptions> = {}): Promise<SegmentLog> {
+    assert(this.#host !== undefined, "the log was opened before");
+    const { disk, random, trace } = this.#host;
+    const defaults = { directory: logDirectory, segmentBytes: 64 * 512, reserveBytes: 0 };
+    return openSegmentLog({ disk, random, trace, ...defaults, ...options });
   }
 
   drive<T>(body: () => Promise<T>): Promise<T> {

@@ -1,0 +1,40 @@
+/** The real host: every port as this machine and Node have it. */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { Host, Scope, Trace } from "../host.ts";
+import { nodeClock, nodeTimers } from "./clock.ts";
+import { NodeDisk } from "./disk.ts";
+import { NodeGuard } from "./guard.ts";
+import { NodeRandom } from "./random.ts";
+import { makeTrace } from "./trace.ts";
+
+export interface NodeHostOptions {
+  /** The disk's root; made if need be. */
+  readonly dataDirectory: string;
+  /** Default: text on standard error, from `info`. */
+  readonly trace?: Trace;
+}
+
+class NodeScope<T> implements Scope<T> {
+  readonly #storage = new AsyncLocalStorage<T>();
+
+  run<R>(value: T, body: () => R): R {
+    return this.#storage.run(value, body);
+  }
+
+  current(): T | undefined {
+    return this.#storage.getStore();
+  }
+}
+
+/** Throws `DiskError` where the directory can't be made. Holds no resource that would have to be closed. */
+export function nodeHost(options: NodeHostOptions): Host {
+  return {
+    clock: nodeClock,
+    timers: nodeTimers,
+    random: new NodeRandom(),
+    guard: new NodeGuard(),
+    trace: options.trace ?? makeTrace(),
+    disk: new NodeDisk(options.dataDirectory),
+    newScope: <T>() => new NodeScope<T>(),
+  };
+}
