@@ -16,7 +16,11 @@ const developer = { tenant: "default", subject: "developer", scopes: ["*"] } as 
 const text = "x".repeat(90);
 const id = (index: number) => `record-${index}`;
 
-async function resident(): Promise<{ readonly totalMb: number; readonly anonymousMb: number; readonly fileMb: number }> {
+async function resident(): Promise<{
+  readonly totalMb: number;
+  readonly anonymousMb: number;
+  readonly fileMb: number;
+}> {
   const status = await readFile("/proc/self/status", "utf8");
   const field = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1] ?? 0) / 1024;
   return {
@@ -33,7 +37,13 @@ async function directoryBytes(directory: string): Promise<number> {
 }
 
 function report(json: boolean, facts: Readonly<Record<string, unknown>>): void {
-  console.log(json ? JSON.stringify(facts) : Object.entries(facts).map(([name, value]) => `${name}=${value}`).join("  "));
+  console.log(
+    json
+      ? JSON.stringify(facts)
+      : Object.entries(facts)
+          .map(([name, value]) => `${name}=${value}`)
+          .join("  "),
+  );
 }
 
 export async function measureMemory(directory: string, { json }: { readonly json: boolean }): Promise<void> {
@@ -57,7 +67,12 @@ export async function measureMemory(directory: string, { json }: { readonly json
   const writers = (from: number, count: number) =>
     Promise.all(Array.from({ length: 512 }, (_, first) => writer(from + first, 512, count)));
   await writers(0, entityCount);
-  report(json, { step: "loaded", entities: entityCount, seconds: Math.round(performance.now() - began) / 1000, ...(await resident()) });
+  report(json, {
+    step: "loaded",
+    entities: entityCount,
+    seconds: Math.round(performance.now() - began) / 1000,
+    ...(await resident()),
+  });
   for (let from = entityCount; (await directoryBytes(join(directory, "log"))) < logBytes; from += 200_000) {
     await writers(from, from + 200_000);
   }
@@ -75,7 +90,7 @@ export async function measureMemory(directory: string, { json }: { readonly json
 
 /** Runs this file as a program of its own: `restart` opens, reads some, reports, and ends as it is told. */
 async function inProcess(directory: string, json: boolean, how: string): Promise<void> {
-  const child = spawn(process.execPath, ["--import", "tsx", fileURLToPath(import.meta.url), directory, String(json), how], {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), directory, String(json), how], {
     stdio: "inherit",
   });
   await new Promise<void>((resolve) => child.once("exit", () => resolve()));
@@ -94,7 +109,11 @@ async function restart(directory: string, json: boolean, how: string): Promise<v
     }
   };
   await Promise.all(Array.from({ length: 64 }, (_, first) => reader(first)));
-  report(json, { step: "read 200,000 at random", ...(await resident()), cachedEntities: node.embedded.shard.cache.entities });
+  report(json, {
+    step: "read 200,000 at random",
+    ...(await resident()),
+    cachedEntities: node.embedded.shard.cache.entities,
+  });
   if (how === "clean stop") {
     for (let index = 0; index < 20_000; index += 512) {
       await Promise.all(Array.from({ length: 512 }, (_, i) => client.record(id(index + i)).write({ text })));

@@ -1,5 +1,5 @@
 /** The system that the benchmark's workloads run on. */
-import { entity, system, transaction } from "onefold";
+import { entity, system, transaction } from "../src/index.ts";
 import { z } from "zod";
 
 const counter = entity("counter")

@@ -1,6 +1,6 @@
 /** The workloads: what one operation is, and how each run checks that its operations did what they say. */
 import assert from "node:assert/strict";
-import type { Client } from "onefold";
+import type { Client } from "../src/index.ts";
 import type { benchSystem } from "./system.ts";
 
 type BenchClient = Client<typeof benchSystem>;

@@ -62,7 +62,7 @@ function brokenNames(path: string): string[] {
     if (stem.split("-").some((word) => forbiddenNames.test(word))) broken.push(`${part} names no concept`);
   }
   const name = parts.at(-1)!;
-  if (!/^[a-z0-9]+(-[a-z0-9]+)*(\.(test|suite|fake|fixture|child|test-d))?\.ts$/.test(name))
+  if (!/^[a-z0-9]+(-[a-z0-9]+)*(\.(test|suite|fake|fixture|child|test-d|d))?\.ts$/.test(name))
     broken.push(`${name} is not kebab-case`);
   return broken;
 }

@@ -23,7 +23,8 @@ async function main(filters: readonly string[]): Promise<number> {
     return 2;
   }
   if (await isBuildStale()) {
-    const built = await run(["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]);
+    const compiled = await run(["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]);
+    const built = compiled === 0 ? await run(["--import", "tsx", "scripts/link-program.ts"]) : compiled;
     if (built !== 0) {
       console.error("The build failed, so the tests were not run.");
       return built;

@@ -198,7 +198,7 @@ describe("the program onefold", { timeout: 60_000 }, () => {
 
       const refused = await onefold("call", "account/a", "withdraw", '{"cents":5000}', "--json", ...at);
       assert.equal(refused.code, 1);
-      assert.match(refused.err, /insufficient-funds[\s\S]*"balanceCents": 300/);
+      assert.match(refused.err, /^Refused: insufficient-funds\n[\s\S]*"balanceCents": 300/);
       assert.equal((JSON.parse(refused.out) as { code: string }).code, "insufficient-funds");
       const mistyped = await onefold("call", "account/a", "desposit", '{"cents":1}', ...at);
       assert.equal(mistyped.code, 1);

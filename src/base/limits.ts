@@ -69,6 +69,8 @@ export const limits = {
   transactionParticipantsMax: 256,
   transactionAttemptsMax: 16,
   transactionsOpenMax: 4096,
+  /** Bodies that run at once while they make progress: more of them mostly wound each other. See docs/performance.md. */
+  transactionsRunningMax: 256,
   deadlineMsDefault: 30_000,
   deadlineMsMax: 300_000,
 

@@ -110,7 +110,10 @@ function answerFailure(response: Response, body: string, url: string): CommandFa
   const problem = parseProblem(body);
   if (problem === undefined) return foreignAnswer(response, url);
   const said = [problem.detail, problem.title].find((text) => typeof text === "string" && text !== "");
-  const lines = [`${String(problem.code)}: ${String(said ?? response.statusText)}`];
+  const isRefusal = problem.refused === true;
+  const lines = [
+    isRefusal ? `Refused: ${String(problem.code)}` : `${String(problem.code)}: ${String(said ?? response.statusText)}`,
+  ];
   if (problem.details !== undefined && problem.details !== null) lines.push(JSON.stringify(problem.details, null, 2));
   return new CommandFailure(exitCodeOfProblem(problem), lines.join("\n"), { problem });
 }

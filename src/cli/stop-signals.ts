@@ -1,8 +1,13 @@
-/** SIGTERM and SIGINT (Ctrl-C): the first asks for a graceful stop, the second ends the process at once. */
+/**
+ * SIGTERM and SIGINT (Ctrl-C): the first asks for a graceful stop, the second ends the process at once.
+ *
+ * Under `npm start` a SIGTERM to npm reaches the shell between npm and this program, and ends there: the program would go on
+ * without anybody knowing. So under npm the end of the parent is a request to stop, too.
+ */
 
 export interface StopSignals {
-  /** Resolves with the name of the first signal. */
-  readonly asked: Promise<string>;
+  /** Resolves when a stop is asked for. */
+  readonly asked: Promise<void>;
 }
 
 const names = ["SIGTERM", "SIGINT"] as const;
@@ -12,18 +17,31 @@ const exitCodes = { SIGTERM: 143, SIGINT: 130 } as const;
 /** Listens from now until the process ends. `onSecond` runs just before the process is ended. */
 export function listenForStop(onSecond: () => void): StopSignals {
   let count = 0;
-  const asked = new Promise<string>((resolve) => {
+  const asked = new Promise<void>((resolve) => {
     for (const name of names) {
       process.on(name, () => {
         count++;
         if (count === 1) {
-          resolve(name);
+          resolve();
           return;
         }
         onSecond();
         process.exit(exitCodes[name]);
       });
     }
+    if (process.env.npm_lifecycle_event !== undefined) whenParentEnds(resolve);
   });
   return { asked };
+}
+
+const parentIntervalMs = 250;
+
+function whenParentEnds(notice: () => void): void {
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    notice();
+  }, parentIntervalMs);
+  timer.unref();
 }

@@ -5,7 +5,10 @@
  *     its command: so it takes hold once.
  * A2  What is in memory is a window of the nearest timers; later ones stay in the store (G9). Entries in memory may be stale,
  *     since the entity's own record decides when one fires; none may be missing below the horizon.
+ * A3  What fires is the timer as it was set last: the store's record counts only where no later batch has changed it.
+ * A4  An alarm that went off, or was passed over for a change that is not durable, comes back if that is dropped.
  */
+import { equalBytes } from "../base/bytes.ts";
 import { OnefoldError, type Refused } from "../base/errors.ts";
 import { decodeValue } from "../base/value.ts";
 import type { Timer } from "../host/host.ts";
@@ -25,6 +28,9 @@ interface Alarm {
   readonly key: string;
 }
 
+/** How long timers wait for a store that can't be written. */
+const catchUpDelayMs = 1000;
+
 export class AlarmClock {
   readonly #core: Core;
   /** Applies everything durable to the store. */
@@ -33,7 +39,11 @@ export class AlarmClock {
   #alarms: Alarm[] = [];
   /** Timers due after this are not in memory. */
   #horizonMs = Number.POSITIVE_INFINITY;
+  /** Gone off, or passed over (A4), and not known to be done durably. */
   readonly #firing = new Map<string, Alarm>();
+  /** Due, but the store has to catch up before they can fire. */
+  #early: Alarm[] = [];
+  #isCatchingUp = false;
   /** While the next window is read from the store: timers that were set meanwhile. */
   #meanwhile: Alarm[] | undefined;
   #timer: Timer | undefined;
@@ -97,8 +107,8 @@ export class AlarmClock {
       for (const { slot, name, timers } of entry.effects) {
         for (const { key, timer } of timers) {
           isChanged = true;
-          if (timer === null) this.#firing.delete(idOf(name, key));
-          else this.#set({ dueMs: timer.dueMs, slot, name, key });
+          this.#firing.delete(idOf(name, key));
+          if (timer !== null) this.#set({ dueMs: timer.dueMs, slot, name, key });
         }
       }
     }
@@ -133,7 +143,16 @@ export class AlarmClock {
     }
     // At most a minute ahead, so that a jump of the clock delays no timer for longer.
     const delayMs = Math.min(60_000, Math.max(0, next.dueMs - this.#core.host.clock.wallMs()));
-    this.#timer = this.#core.host.timers.after(delayMs, () => this.#ring());
+    this.#timer = this.#core.host.timers.after(delayMs, () => this.#unlessDamaged(() => this.#ring()));
+  }
+
+  #unlessDamaged(read: () => void): void {
+    try {
+      read();
+    } catch (error) {
+      if (!(error instanceof OnefoldError) || error.code !== "damaged") throw error;
+      this.#core.onDamage(error);
+    }
   }
 
   #ring(): void {
@@ -155,22 +174,15 @@ export class AlarmClock {
       this.#core.host.trace("warn", message, { kind, id: entityId, timer: alarm.key });
       return;
     }
-    const bytes = this.#core.store.get(bytesOfBinary(keys.timer(alarm.slot, alarm.name, alarm.key)));
     const entity = this.#core.entity(definition, tenant, entityId);
-    // Set so lately that the store doesn't have it yet, or replaced, or gone: look again soon, or never.
-    const timer = bytes === undefined ? undefined : storedRecords.decodeTimer(bytes);
-    if (entity.timers().get(alarm.key) !== alarm.dueMs) return;
-    if (timer === undefined || timer.dueMs !== alarm.dueMs) {
-      this.#flush().then(
-        () => {
-          this.#insert(alarm);
-          this.#arm();
-        },
-        (cause: unknown) =>
-          this.#core.host.trace("error", "A timer could not be read, because the store can't be written.", { cause }),
-      );
-      return;
+    const changedAt = entity.timerSequences.get(alarm.key);
+    if (entity.timers().get(alarm.key) !== alarm.dueMs || this.#isSpeculative(changedAt)) {
+      return this.#passOver(alarm, id, entity);
     }
+    if (changedAt !== undefined) return this.#catchUp(alarm);
+    const bytes = this.#core.store.get(timerKey(alarm));
+    if (bytes === undefined) throw new OnefoldError("damaged", "The store does not hold a timer that its entity has.");
+    const timer = storedRecords.decodeTimer(bytes);
     this.#firing.set(id, alarm);
     const command = definition.commands.get(timer.command);
     this.#core.executor.resubmit(
@@ -181,10 +193,38 @@ export class AlarmClock {
         tenant,
         id: entityId,
         alarm,
+        bytes,
         timer,
-        forget: () => this.#firing.delete(id),
+        passOver: (live) => this.#passOver(alarm, id, live),
       }),
     );
+  }
+
+  #isSpeculative(sequence: number | undefined): boolean {
+    return sequence !== undefined && sequence > this.#core.committer.durable.sequence;
+  }
+
+  /** The timer is another one by now, or none: that one has its own alarm, once it is durable. */
+  #passOver(alarm: Alarm, id: string, entity: LiveEntity | undefined): void {
+    if (this.#isSpeculative(entity?.timerSequences.get(alarm.key))) this.#firing.set(id, alarm);
+    else if (this.#firing.get(id) === alarm) this.#firing.delete(id);
+  }
+
+  /** Brings the store up to date and looks again. While that can't be done (a full disk), again and again. */
+  #catchUp(alarm: Alarm): void {
+    this.#early.push(alarm);
+    if (this.#isCatchingUp) return;
+    this.#isCatchingUp = true;
+    const again = () => {
+      this.#isCatchingUp = false;
+      for (const early of this.#early.splice(0)) this.#insert(early);
+      this.#arm();
+    };
+    this.#flush().then(again, (cause: unknown) => {
+      const message = "Timers that are due have to wait, because the store can't be written.";
+      this.#core.host.trace("error", message, { cause });
+      this.#core.host.timers.after(catchUpDelayMs, again);
+    });
   }
 
   #readOn(): void {
@@ -195,16 +235,22 @@ export class AlarmClock {
       () => {
         this.#meanwhile = undefined;
         this.#horizonMs = Number.POSITIVE_INFINITY;
-        this.#read(from);
+        this.#unlessDamaged(() => this.#read(from));
         for (const alarm of meanwhile) if (alarm.dueMs <= this.#horizonMs) this.#insert(alarm);
         this.#arm();
       },
       (cause: unknown) => {
         this.#meanwhile = undefined;
-        this.#core.host.trace("error", "Timers could not be read on, because the store can't be written.", { cause });
+        const message = "Timers can't be read on for now, because the store can't be written.";
+        this.#core.host.trace("error", message, { cause });
+        this.#core.host.timers.after(catchUpDelayMs, () => this.#arm());
       },
     );
   }
+}
+
+function timerKey({ slot, name, key }: Alarm): Uint8Array {
+  return bytesOfBinary(keys.timer(slot, name, key));
 }
 
 function missingCommand(): never {
@@ -218,18 +264,22 @@ function idOf(name: BinaryString, key: string): string {
 /** The command of a timer that is due. */
 class Ring extends EntityCommand {
   readonly #alarm: Alarm;
+  readonly #bytes: Uint8Array;
   readonly #timer: TimerRecord;
-  readonly #forget: () => void;
+  readonly #passOver: (entity: LiveEntity | undefined) => void;
 
   constructor({
     alarm,
+    bytes,
     timer,
-    forget,
+    passOver,
     ...parts
   }: Pick<ConstructorParameters<typeof EntityCommand>[0], "core" | "definition" | "command" | "tenant" | "id"> & {
     readonly alarm: Alarm;
+    /** The store's record of the timer, and the same decoded. */
+    readonly bytes: Uint8Array;
     readonly timer: TimerRecord;
-    readonly forget: () => void;
+    readonly passOver: (entity: LiveEntity | undefined) => void;
   }) {
     super({
       ...parts,
@@ -239,16 +289,25 @@ class Ring extends EntityCommand {
       sizeBytes: timer.input.length,
     });
     this.#alarm = alarm;
+    this.#bytes = bytes;
     this.#timer = timer;
-    this.#forget = forget;
+    this.#passOver = passOver;
   }
 
   /** Cancelled, replaced or fired since it was queued. */
   protected override isDone(entity: LiveEntity): boolean {
-    if (entity.timers().get(this.#alarm.key) === this.#alarm.dueMs) return false;
+    if (this.#isStill(entity)) return false;
     this.isSettled = true;
-    this.#forget();
+    this.#passOver(entity);
     return true;
+  }
+
+  /** A3. A timer that was set anew may have the same due time, so its record is compared. */
+  #isStill(entity: LiveEntity): boolean {
+    const { key, dueMs } = this.#alarm;
+    if (entity.timers().get(key) !== dueMs || entity.timerSequences.has(key)) return false;
+    const bytes = this.core.store.get(timerKey(this.#alarm));
+    return bytes !== undefined && equalBytes(bytes, this.#bytes);
   }
 
   get #removal(): TimerEffect {
@@ -258,7 +317,7 @@ class Ring extends EntityCommand {
   protected override entryOf(result: CommandResult, entity: LiveEntity): EntryDraft {
     const isSetAgain = result.timers.some(({ key }) => key === this.#alarm.key);
     const timers = isSetAgain ? result.timers : [...result.timers, this.#removal];
-    return { ...this.#base(), ...this.effects({ ...result, timers }, entity) };
+    return { ...this.#base(), effects: this.effects({ ...result, timers }, entity), messages: result.messages };
   }
 
   #base(): EntryDraft {
@@ -276,7 +335,7 @@ class Ring extends EntityCommand {
   /** Consumed all the same; what is left of it is a dead letter. */
   protected override failed(error: OnefoldError | Refused, _sequence: number, entity: LiveEntity | undefined): void {
     this.isSettled = true;
-    if (entity === undefined || !entity.exists) return this.#forget();
+    if (entity === undefined || !entity.exists) return this.#passOver(entity);
     const unchanged: CommandResult = {
       output: undefined,
       outputBytes: undefined,
@@ -298,7 +357,7 @@ class Ring extends EntityCommand {
       code: error.code,
       detail: error.message.slice(0, 1000),
     };
-    this.core.takeIn(this.core.entry({ ...this.#base(), ...this.effects(unchanged, entity), deadLetter }));
+    this.core.takeIn(this.core.entry({ ...this.#base(), effects: this.effects(unchanged, entity), deadLetter }));
   }
 
   override release(): void {

@@ -6,7 +6,7 @@
  * B3  Effects name their slot: an affinity function is user code, which recovery must not need.
  * B4  Numbers of messages count per (sender slot, receiver slot) without a gap.
  *
- * On the log an entry is a MessagePack array by position (`docs/format.md`); absent parts are nil.
+ * On the log an entry is a MessagePack array by position (`docs/format.md`); absent parts are nil, and left off at the end.
  */
 import { Packr } from "msgpackr";
 import { OnefoldError } from "../base/errors.ts";
@@ -142,8 +142,16 @@ function orNull<T>(list: readonly T[], pack: (item: T) => unknown): readonly unk
   return list.length === 0 ? null : list.map(pack);
 }
 
+/** Takes the nils off the end. */
+function trimmed(packed: unknown[]): Packed {
+  let length = packed.length;
+  while (length > 0 && packed[length - 1] === null) length--;
+  packed.length = length;
+  return packed;
+}
+
 function packEffect(effect: EntityEffect): Packed {
-  return [
+  const packed: unknown[] = [
     effect.slot,
     effect.tenant,
     effect.kind,
@@ -152,16 +160,22 @@ function packEffect(effect: EntityEffect): Packed {
     effect.version,
     effect.schemaVersion,
     effect.previousSequence,
+    effect.isBirth,
     // `false` for unchanged: nil already means deleted.
     effect.state === undefined ? false : effect.state,
-    orNull(effect.items, (item) => [item.collection, item.key, item.value]),
-    orNull(effect.timers, ({ key, timer, previousDueMs }) => [
-      key,
-      previousDueMs,
-      timer === null ? null : [timer.dueMs, timer.command, timer.input, timer.subject],
-    ]),
-    effect.isBirth,
   ];
+  const hasTimers = effect.timers.length > 0;
+  if (effect.items.length > 0 || hasTimers) packed.push(orNull(effect.items, packItem));
+  if (hasTimers) packed.push(effect.timers.map(packTimer));
+  return packed;
+}
+
+function packItem({ collection, key, value }: ItemEffect): Packed {
+  return [collection, key, value];
+}
+
+function packTimer({ key, timer, previousDueMs }: TimerEffect): Packed {
+  return [key, previousDueMs, timer === null ? null : [timer.dueMs, timer.command, timer.input, timer.subject]];
 }
 
 function packResult({ key, outcome }: ResultEffect): Packed {
@@ -172,7 +186,7 @@ function packResult({ key, outcome }: ResultEffect): Packed {
 
 function packEntry(entry: Entry): Packed {
   const { consumed, deadLetter } = entry;
-  return [
+  return trimmed([
     origins.indexOf(entry.origin),
     entry.command,
     entry.subject,
@@ -203,7 +217,7 @@ function packEntry(entry: Entry): Packed {
         ],
     entry.result === null ? null : packResult(entry.result),
     orNull(entry.expired, (item) => [item.expiresMs, item.key]),
-  ];
+  ]);
 }
 
 /** The payload of a batch record. A fresh byte string. */
@@ -253,7 +267,7 @@ export function messageBytesMax(message: MessageRecord): number {
 // guessed at. The casts below are that trust; `decodeBatch` turns any slip into `damaged`.
 
 function unpackEffect(packed: Packed): EntityEffect {
-  const [slot, tenant, kind, id, generation, version, schemaVersion, previousSequence, state, items, timers, isBirth] =
+  const [slot, tenant, kind, id, generation, version, schemaVersion, previousSequence, isBirth, state, items, timers] =
     packed;
   return {
     slot: slot as number,
@@ -323,7 +337,7 @@ function unpackResult(packed: Packed): ResultEffect {
 
 function unpackEntry(packed: Packed): Entry {
   const [origin, command, subject, effects, messages, consumed, deadLetter, result, expired] = packed;
-  const letter = deadLetter as Packed | null;
+  const letter = (deadLetter ?? null) as Packed | null;
   return {
     origin: origins[origin as number]!,
     command: command as string,
@@ -331,7 +345,7 @@ function unpackEntry(packed: Packed): Entry {
     effects: ((effects ?? []) as Packed[]).map(unpackEffect),
     messages: ((messages ?? []) as Packed[]).map(unpackMessage),
     consumed:
-      consumed === null
+      (consumed ?? null) === null
         ? null
         : {
             fromSlot: (consumed as number[])[0]!,
@@ -351,7 +365,7 @@ function unpackEntry(packed: Packed): Entry {
             code: letter[6] as string,
             detail: letter[7] as string,
           },
-    result: result === null ? null : unpackResult(result as Packed),
+    result: (result ?? null) === null ? null : unpackResult(result as Packed),
     expired: ((expired ?? []) as Packed[]).map(([expiresMs, key]) => ({
       expiresMs: expiresMs as number,
       key: key as string,

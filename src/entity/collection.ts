@@ -3,17 +3,15 @@ import { isWellFormed, utf8Length } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import { decodeValue, encodeValue, type Value } from "../base/value.ts";
-import type { StoreReader } from "../store/store.ts";
 import type { Collection, CollectionDefinition } from "./definition.ts";
 import type { EntityView } from "./entity-view.ts";
 import { type ItemOverlay, type ItemRange, rangeOfLayers, type StoredItem } from "./item-overlay.ts";
-import { afterPrefix, binary, binaryOfBytes, bytesOfBinary, keys, textOfBinary } from "./keys.ts";
+import type { LiveItems } from "./live-items.ts";
 import { validate } from "./validate.ts";
 
 export interface CollectionParts {
   readonly view: EntityView;
   readonly definition: CollectionDefinition;
-  readonly store: StoreReader;
   readonly limits: Limits;
   /** Where changes go; undefined for a query, which may not make any. */
   readonly changes: ItemOverlay | undefined;
@@ -22,15 +20,14 @@ export interface CollectionParts {
 
 export class LiveCollection implements Collection<Value> {
   readonly #parts: CollectionParts;
-  readonly #prefix: string;
   readonly #layers: readonly (ItemOverlay | undefined)[];
+  readonly #shared: LiveItems | undefined;
 
   constructor(parts: CollectionParts) {
     this.#parts = parts;
     const { view, definition } = parts;
-    const generation = view.state === null ? view.generation + 1 : view.generation;
-    this.#prefix = keys.items(view.live.slot, view.live.name, generation, definition.name);
-    this.#layers = [parts.changes, ...view.layers(definition.name)];
+    this.#layers = [parts.changes, view.ownItems(definition.name)];
+    this.#shared = view.sharedItems(definition.name);
   }
 
   #bytesOf(key: string): Uint8Array | undefined {
@@ -38,7 +35,7 @@ export class LiveCollection implements Collection<Value> {
       const change = layer?.get(key);
       if (change !== undefined) return change.value ?? undefined;
     }
-    return this.#parts.store.get(bytesOfBinary(this.#prefix + binary(key)));
+    return this.#shared?.get(key);
   }
 
   get(key: string): Value | undefined {
@@ -80,7 +77,7 @@ export class LiveCollection implements Collection<Value> {
   ): Iterable<readonly [string, Value]> {
     this.#parts.assertUsable();
     const range: ItemRange = { from: options.from, to: options.to, reverse: options.reverse ?? false };
-    return this.#decoded(rangeOfLayers(this.#layers, this.#stored(range), range), options.limit);
+    return this.#decoded(rangeOfLayers(this.#layers, this.#shared?.range(range) ?? [], range), options.limit);
   }
 
   *#decoded(items: Iterable<StoredItem>, limit = Number.POSITIVE_INFINITY): Iterable<readonly [string, Value]> {
@@ -91,18 +88,6 @@ export class LiveCollection implements Collection<Value> {
       this.#parts.assertUsable();
       yield [key, decodeValue(value)];
       if (--left <= 0) return;
-    }
-  }
-
-  *#stored({ from, to, reverse }: ItemRange): Iterable<StoredItem> {
-    const prefix = this.#prefix;
-    const entries = this.#parts.store.range({
-      from: bytesOfBinary(from === undefined ? prefix : prefix + binary(from)),
-      to: bytesOfBinary(to === undefined ? afterPrefix(prefix) : prefix + binary(to)),
-      reverse,
-    });
-    for (const entry of entries) {
-      yield { key: textOfBinary(binaryOfBytes(entry.key).slice(prefix.length)), value: entry.value };
     }
   }
 

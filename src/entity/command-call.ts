@@ -64,7 +64,8 @@ export class CommandCall extends EntityCommand {
       origin: this.#isDeletion ? "admin" : "call",
       command: this.command.name,
       subject: this.caller.subject,
-      ...this.effects(result, entity),
+      effects: this.effects(result, entity),
+      messages: result.messages,
     };
   }
 

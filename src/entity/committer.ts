@@ -107,6 +107,10 @@ export class Committer {
     );
   }
 
+  get isAppending(): boolean {
+    return this.#inFlight !== undefined;
+  }
+
   get inFlightCount(): number {
     return (this.#inFlight?.entries.length ?? 0) + (this.#open?.entries.length ?? 0);
   }
@@ -180,13 +184,13 @@ export class Committer {
   /** M2: goes on until it is known what stands at the sequence. */
   async #append(bytes: Uint8Array, position: LogPosition): Promise<AppendOutcome> {
     for (;;) {
-      const outcome = await this.#log.append(bytes);
+      const outcome = await this.#log.append(bytes, position.hash);
       if (outcome.kind !== "unknown" && outcome.kind !== "conflict") return outcome;
       const found = await this.#log.read(position.sequence);
       if (found !== undefined) {
         return equalBytes(found.hash, position.hash) ? { kind: "appended" } : { kind: "conflict" };
       }
-      await new Promise<void>((resolve) => this.#timers.after(resendDelayMs, resolve));
+      await new Promise<void>((resolve) => this.#timers.after(resendDelayMs, resolve, { keepsAlive: true }));
     }
   }
 

@@ -35,8 +35,8 @@ export interface EntryDraft {
   readonly origin: Entry["origin"];
   readonly command: string;
   readonly subject: string;
-  readonly effects?: readonly EntityEffect[];
-  readonly messages?: readonly UnnumberedMessage[];
+  readonly effects?: readonly EntityEffect[] | undefined;
+  readonly messages?: readonly UnnumberedMessage[] | undefined;
   readonly consumed?: Entry["consumed"];
   readonly deadLetter?: Entry["deadLetter"];
   readonly expired?: Entry["expired"];
@@ -114,7 +114,6 @@ export class Core {
       nowMs: this.committer.timeMs,
       caller,
       random: this.host.random,
-      store: this.store,
       limits: this.limits,
       definitionOf: this.definitionOf,
     };
@@ -178,20 +177,22 @@ export class Core {
   reportFailure(failure: OnefoldError | Refused, what: string): void {
     if (!(failure instanceof OnefoldError)) return;
     if (failure.code !== "command-failed" && failure.code !== "command-too-slow") return;
-    const { cause } = failure;
     this.host.trace("warn", "User code failed; its caller got an error and nothing was changed.", {
       what,
       code: failure.code,
-      error:
-        cause instanceof Error ? (cause.stack ?? cause.message) : cause === undefined ? undefined : printable(cause),
+      error: printable(failure.cause),
     });
   }
 }
 
-/** What user code may throw is anything, also what can't be turned into text. */
-function printable(thrown: unknown): string {
+const printedMax = 4000;
+
+/** What user code may throw is anything, also what can't be turned into text, or only into very much of it. */
+function printable(thrown: unknown): string | undefined {
+  if (thrown === undefined) return undefined;
   try {
-    return String(thrown).slice(0, 1000);
+    const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : thrown;
+    return String(text).slice(0, printedMax);
   } catch (error) {
     return `a ${typeof thrown} that could not be turned into text (${error instanceof Error ? error.name : "error"})`;
   }

@@ -5,10 +5,12 @@
  * leaves no trace but what its asker wants kept.
  */
 import { OnefoldError, type Refused } from "../base/errors.ts";
+import type { EntityEffect } from "./batch.ts";
 import type { Core, EntryDraft, KeptResult } from "./core.ts";
 import type { CommandDefinition, EntityDefinition } from "./definition.ts";
+import { failureOf } from "./failure.ts";
 import type { EntityLock, LockHolder } from "./locks.ts";
-import { type CommandResult, effectOf, failureOf, runCommand } from "./run-command.ts";
+import { type CommandResult, effectOf, runCommand } from "./run-command.ts";
 import type { Principal } from "./service.ts";
 import type { LiveEntity } from "./working-set.ts";
 import type { Work } from "./work.ts";
@@ -86,7 +88,7 @@ export abstract class EntityCommand implements Work, LockHolder {
     const draft = this.entryOf(result, entity);
     const kept = this.keptOf(result, entity);
     const isEmpty =
-      draft.effects === undefined && draft.messages === undefined && draft.consumed === undefined && kept === undefined;
+      draft.effects === undefined && result.messages.length === 0 && draft.consumed === undefined && kept === undefined;
     if (isEmpty) {
       entity.draft = result.draft;
       return entity.lastSequence;
@@ -141,6 +143,8 @@ export abstract class EntityCommand implements Work, LockHolder {
 
   #acquire(entity: LiveEntity): boolean {
     const lock = entity.lock;
+    // Memory was dropped while it waited, and the entity loaded anew: what it waited for is nobody's lock any more.
+    if (lock !== this.#lock) this.#unlock();
     if (lock === undefined || lock.isFree) return true;
     if (this.#age === 0) this.#age = this.core.nextAge();
     // The shard's own works (messages, timers) are bounded elsewhere and must not be lost to a crowd of callers.
@@ -161,12 +165,9 @@ export abstract class EntityCommand implements Work, LockHolder {
     lock.release(this);
   }
 
-  /** The effect on the entity, as part of an entry. */
-  protected effects(result: CommandResult, entity: LiveEntity): Pick<EntryDraft, "effects" | "messages"> {
+  /** The effect on the entity, for an entry; undefined for none. */
+  protected effects(result: CommandResult, entity: LiveEntity): readonly EntityEffect[] | undefined {
     const effect = effectOf(entity, result);
-    return {
-      ...(effect === undefined ? {} : { effects: [effect] }),
-      ...(result.messages.length === 0 ? {} : { messages: result.messages }),
-    };
+    return effect === undefined ? undefined : [effect];
   }
 }

@@ -16,6 +16,9 @@ import type { Work } from "./work.ts";
 /** How much longer than a slice and one command the watchdog waits: the time to take in the command's effects. */
 const guardMarginMs = 50;
 const deadlineSweepMs = 100;
+/** So many works begin at once, whatever is under way; and fewer wait this long at most. See docs/performance.md. */
+const worthASlice = 48;
+const waitMs = 1;
 
 export class Executor {
   readonly #host: Host;
@@ -35,10 +38,14 @@ export class Executor {
   #queuedBytes = 0;
   readonly #parked = new Set<Work>();
   #isScheduled = false;
+  #wait: Timer | undefined;
+  #hasWaited = false;
   #current: Work | undefined;
   #isTakingIn = false;
   #paused = 0;
   #stopped: OnefoldError | undefined;
+  /** Works that are being failed, while they are. */
+  #failing: Work[] = [];
   #sweep: Timer | undefined;
   #sliceLimitMs: number;
 
@@ -86,7 +93,7 @@ export class Executor {
 
   /** Queues work that was accepted before, or is the shard's own: past the limits, which have counted it already. */
   resubmit(work: Work): void {
-    if (this.#stopped !== undefined) return work.fail(this.#stopped);
+    if (this.#stopped !== undefined) return this.#failAll([work], this.#stopped);
     this.#parked.delete(work);
     this.#queue.push(work);
     this.#queuedBytes += work.sizeBytes;
@@ -117,22 +124,54 @@ export class Executor {
   stop(error: OnefoldError): void {
     this.#stopped = error;
     this.#sweep?.cancel();
+    this.#wait?.cancel();
     const waiting = [...this.#queue.slice(this.#head), ...this.#parked];
     this.#queue = [];
     this.#head = 0;
     this.#queuedBytes = 0;
     this.#parked.clear();
-    for (const work of waiting) work.fail(error);
+    this.#failAll(waiting, error);
+  }
+
+  /** One after the other: the next one often comes from inside of `fail`, by the lock that a failed work lets go of. */
+  #failAll(works: readonly Work[], error: OnefoldError): void {
+    for (const work of works) this.#failing.push(work);
+    if (this.#failing.length > works.length) return;
+    for (const work of this.#failing) work.fail(error);
+    this.#failing = [];
   }
 
   /** Looks again whether there is something to do. */
   wake(): void {
-    if (this.#head < this.#queue.length) this.#schedule();
+    if (this.#head >= this.#queue.length) return;
+    this.#hasWaited = true;
+    this.#schedule();
+  }
+
+  /** Whether effects may enter the open batch outside of a slice. */
+  get canCommitNow(): boolean {
+    return this.#paused === 0 && this.#stopped === undefined && this.#current === undefined && this.#committer.hasRoom;
+  }
+
+  /** Sees to it that what entered the open batch outside of a slice is appended. */
+  commitSoon(): void {
+    this.#schedule();
   }
 
   #schedule(): void {
     if (this.#isScheduled || this.#paused > 0 || this.#stopped !== undefined) return;
+    // What runs now is appended only after the append that is under way. A slice costs a watchdog, so a small one waits for
+    // the end of that append (which calls `wake`), though not long: reads need no append.
+    if (this.#committer.isAppending && this.#queue.length - this.#head < worthASlice && !this.#hasWaited) {
+      this.#wait ??= this.#host.timers.after(waitMs, () => {
+        this.#wait = undefined;
+        this.#hasWaited = true;
+        this.#schedule();
+      });
+      return;
+    }
     this.#isScheduled = true;
+    this.#hasWaited = false;
     this.#host.timers.soon(this.#runSlice);
     this.#scheduleSweep();
   }

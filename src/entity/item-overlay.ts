@@ -15,6 +15,18 @@ export interface ItemChange {
   readonly sequence: number;
 }
 
+/** The index of the first of `items`, which are in order, whose key is not less than `key`. */
+export function lowerBound(items: readonly { readonly key: string }[], key: string): number {
+  let low = 0;
+  let high = items.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (compareUtf8(items[middle]!.key, key) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 export class ItemOverlay {
   #changes: ItemChange[] = [];
   #shared = false;
@@ -23,37 +35,23 @@ export class ItemOverlay {
     return this.#changes.length;
   }
 
-  /** The index of the first change whose key is not less than `key`. */
-  #lowerBound(key: string): number {
-    let low = 0;
-    let high = this.#changes.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (compareUtf8(this.#changes[middle]!.key, key) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
   get(key: string): ItemChange | undefined {
-    const change = this.#changes[this.#lowerBound(key)];
+    const change = this.#changes[lowerBound(this.#changes, key)];
     return change !== undefined && change.key === key ? change : undefined;
   }
 
   set(change: ItemChange): void {
     this.#own();
-    const at = this.#lowerBound(change.key);
+    const at = lowerBound(this.#changes, change.key);
     if (this.#changes[at]?.key === change.key) this.#changes[at] = change;
     else this.#changes.splice(at, 0, change);
   }
 
-  /** Forgets the change of `key` if it is not newer than `sequence`: the store has it now. */
-  prune(key: string, sequence: number): void {
-    const at = this.#lowerBound(key);
-    const change = this.#changes[at];
-    if (change === undefined || change.key !== key || change.sequence > sequence) return;
-    this.#own();
-    this.#changes.splice(at, 1);
+  /** Forgets the changes that are not newer than `sequence`: the store has them now. */
+  pruneThrough(sequence: number): void {
+    if (!this.#changes.some((change) => change.sequence <= sequence)) return;
+    this.#changes = this.#changes.filter((change) => change.sequence > sequence);
+    this.#shared = false;
   }
 
   /** All changes in order of keys; never modified afterwards. */
@@ -86,22 +84,11 @@ export interface ItemRange {
   readonly reverse: boolean;
 }
 
-function indexOf(changes: readonly ItemChange[], key: string): number {
-  let low = 0;
-  let high = changes.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (compareUtf8(changes[middle]!.key, key) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
 /** Lays `changes` over `below`, which is in the order that `range` says. Removals stay in the result, as nulls. */
 // Its parameters are bound at the call though its body runs later: that is what makes `changes` a snapshot.
 function* lay(changes: readonly ItemChange[], below: Iterable<StoredItem>, range: ItemRange): Iterable<StoredItem> {
-  const first = range.from === undefined ? 0 : indexOf(changes, range.from);
-  const end = range.to === undefined ? changes.length : indexOf(changes, range.to);
+  const first = range.from === undefined ? 0 : lowerBound(changes, range.from);
+  const end = range.to === undefined ? changes.length : lowerBound(changes, range.to);
   const step = range.reverse ? -1 : 1;
   let at = range.reverse ? end - 1 : first;
   const inside = () => at >= first && at < end;

@@ -87,7 +87,8 @@ export class EntityLock {
       const { holder: next, mode, granted } = this.#waiters[0]!;
       if (this.#conflicts(next, mode).length > 0) return;
       this.#waiters.shift();
-      this.#holders.set(next, mode);
+      // Of two of its waiters the stronger one may have come first.
+      if (!this.holds(next, mode)) this.#holders.set(next, mode);
       granted();
     }
   }

@@ -141,21 +141,31 @@ export class Mailroom {
     if (pair.isBusy || message === undefined) return;
     pair.isBusy = true;
     this.#core.executor.resubmit(
-      this.#delivery(message, (hasEntry) => {
+      this.#delivery(message, (end) => {
         pair.isBusy = false;
-        if (!hasEntry) return;
-        pair.begun++;
+        if (end === "stopped") return;
+        if (end === "has-entry") pair.begun++;
         this.#next(pair);
       }),
     );
   }
 
-  #delivery(message: MessageRecord, ended: (hasEntry: boolean) => void): EntityCommand | LostDelivery {
+  #delivery(message: MessageRecord, ended: (end: DeliveryEnd) => void): EntityCommand | LostDelivery {
     const definition = this.#core.definitionOf(message.kind);
     const command = definition?.commands.get(message.command);
     if (definition === undefined || command === undefined) return new LostDelivery(this.#core, message, ended);
     return new Delivery({ core: this.#core, definition, command, message, ended });
   }
+}
+
+/** `out-of-turn`: the entry of the message before it was dropped while this one waited, so that one goes first again. */
+type DeliveryEnd = "has-entry" | "out-of-turn" | "stopped";
+
+/** How far the receiver is: undefined if it is this message's turn (P2, P3). */
+function passedTurn(core: Core, { fromSlot, toSlot, number }: MessageRecord): DeliveryEnd | undefined {
+  const consumed = core.working.inboxNumber(toSlot, fromSlot);
+  if (consumed >= number) return "has-entry";
+  return consumed === number - 1 ? undefined : "out-of-turn";
 }
 
 function letterOf(message: MessageRecord, error: OnefoldError | Refused): DeadLetter {
@@ -165,7 +175,7 @@ function letterOf(message: MessageRecord, error: OnefoldError | Refused): DeadLe
 
 class Delivery extends EntityCommand {
   readonly #message: MessageRecord;
-  readonly #ended: (hasEntry: boolean) => void;
+  readonly #ended: (end: DeliveryEnd) => void;
 
   constructor({
     message,
@@ -173,7 +183,7 @@ class Delivery extends EntityCommand {
     ...parts
   }: Pick<ConstructorParameters<typeof EntityCommand>[0], "core" | "definition" | "command"> & {
     readonly message: MessageRecord;
-    readonly ended: (hasEntry: boolean) => void;
+    readonly ended: (end: DeliveryEnd) => void;
   }) {
     super({
       ...parts,
@@ -189,15 +199,15 @@ class Delivery extends EntityCommand {
   }
 
   protected override isDone(): boolean {
-    const { fromSlot, toSlot, number } = this.#message;
-    if (this.core.working.inboxNumber(toSlot, fromSlot) < number) return false;
+    const end = passedTurn(this.core, this.#message);
+    if (end === undefined) return false;
     this.isSettled = true;
-    this.#ended(true);
+    this.#ended(end);
     return true;
   }
 
   protected override entryOf(result: CommandResult, entity: LiveEntity): EntryDraft {
-    return { ...this.#base(), ...this.effects(result, entity) };
+    return { ...this.#base(), effects: this.effects(result, entity), messages: result.messages };
   }
 
   #base(): EntryDraft {
@@ -211,7 +221,7 @@ class Delivery extends EntityCommand {
 
   protected override succeeded(): void {
     this.isSettled = true;
-    this.#ended(true);
+    this.#ended("has-entry");
   }
 
   protected override failed(error: OnefoldError | Refused): void {
@@ -225,7 +235,7 @@ class Delivery extends EntityCommand {
 
   protected override refuse(): void {
     this.isSettled = true;
-    this.#ended(false);
+    this.#ended("stopped");
   }
 }
 
@@ -233,19 +243,24 @@ class Delivery extends EntityCommand {
 class LostDelivery {
   readonly #core: Core;
   readonly #message: MessageRecord;
-  readonly #ended: (hasEntry: boolean) => void;
+  readonly #ended: (end: DeliveryEnd) => void;
   readonly deadlineMs = Number.POSITIVE_INFINITY;
   readonly sizeBytes = 0;
   readonly runsUserCode = false;
   isSettled = false;
 
-  constructor(core: Core, message: MessageRecord, ended: (hasEntry: boolean) => void) {
+  constructor(core: Core, message: MessageRecord, ended: (end: DeliveryEnd) => void) {
     this.#core = core;
     this.#message = message;
     this.#ended = ended;
   }
 
   execute(): void {
+    const end = passedTurn(this.#core, this.#message);
+    if (end !== undefined) {
+      this.isSettled = true;
+      return this.#ended(end);
+    }
     const { fromSlot, toSlot, number, kind, command, subject } = this.#message;
     const error = new OnefoldError("unknown-command", `The system has no command ${kind}.${command} any more.`);
     this.#core.takeIn(
@@ -258,7 +273,7 @@ class LostDelivery {
       }),
     );
     this.isSettled = true;
-    this.#ended(true);
+    this.#ended("has-entry");
   }
 
   release(): void {
@@ -267,7 +282,7 @@ class LostDelivery {
 
   fail(): void {
     this.isSettled = true;
-    this.#ended(false);
+    this.#ended("stopped");
   }
 
   stopped(): void {

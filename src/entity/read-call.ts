@@ -2,7 +2,7 @@
 import { OnefoldError, type Refused } from "../base/errors.ts";
 import type { Core } from "./core.ts";
 import type { EntityDefinition } from "./definition.ts";
-import { failureOf } from "./run-command.ts";
+import { failureOf } from "./failure.ts";
 import type { LiveEntity } from "./working-set.ts";
 import type { Work } from "./work.ts";
 

@@ -8,12 +8,11 @@
  *     with user code.
  * C4  A query can't change anything: it gets frozen copies.
  */
-import { OnefoldError, Refused } from "../base/errors.ts";
+import { OnefoldError } from "../base/errors.ts";
 import { parseId, slotOfEntity } from "../base/ids.ts";
 import type { Limits } from "../base/limits.ts";
 import { containsMutable, decodeValue, deepFreezeValue, encodeValue, type Value } from "../base/value.ts";
 import type { Random } from "../host/host.ts";
-import type { StoreReader } from "../store/store.ts";
 import type { EntityEffect, ItemEffect, MessageRecord, TimerEffect, TimerRecord } from "./batch.ts";
 import { touchThresholdBytes } from "./batch.ts";
 import { LiveCollection } from "./collection.ts";
@@ -27,7 +26,6 @@ export interface Surroundings {
   readonly nowMs: number;
   readonly caller: Principal;
   readonly random: Random;
-  readonly store: StoreReader;
   readonly limits: Limits;
   readonly definitionOf: (kind: string) => EntityDefinition | undefined;
 }
@@ -70,19 +68,6 @@ function decodeState(definition: EntityDefinition, state: Uint8Array | null, sch
     }
   }
   return value as object;
-}
-
-/** A foreign copy of this library may have thrown it, so a refusal is known by its shape as well. */
-export function isRefusal(error: unknown): error is Refused {
-  if (error instanceof Refused) return true;
-  return error instanceof Error && error.name === "Refused" && typeof (error as { code?: unknown }).code === "string";
-}
-
-/** What a caller is told about something that user code threw. Refusals and Onefold's own errors pass as they are. */
-export function failureOf(error: unknown, what: string): OnefoldError | Refused {
-  if (error instanceof OnefoldError) return error;
-  if (isRefusal(error)) return error;
-  return new OnefoldError("command-failed", `${what} threw; nothing was changed.`, { cause: error });
 }
 
 /** Throws what the user's code threw, or the named error of what it left behind. `view.draft` is gone then. */
@@ -289,7 +274,6 @@ abstract class Running {
       collections[definition.name] = new LiveCollection({
         view: this.view,
         definition,
-        store: this.surroundings.store,
         limits: this.surroundings.limits,
         changes: this.changesOf(definition.name),
         assertUsable: () => this.assertUsable(),

@@ -13,7 +13,7 @@ import type { Log } from "../log/log.ts";
 import type { Store } from "../store/store.ts";
 import { AlarmClock } from "./alarm-clock.ts";
 import { Applier } from "./applier.ts";
-import { CommandCall, deleteCommand } from "./command-call.ts";
+import { CommandCall, deleteCommand, type Settle } from "./command-call.ts";
 import { Committer, type DurableBatch } from "./committer.ts";
 import { Core, didYouMean } from "./core.ts";
 import type { CommandDefinition, EntityDefinition, SystemDefinition, TransactionDefinition } from "./definition.ts";
@@ -152,7 +152,10 @@ export class Shard implements Service {
       pressure: this.#executor,
       owner: {
         applied: (batches) => {
-          for (const { entries, position } of batches) working.applied(entries, position.sequence);
+          working.applied(
+            batches.flatMap(({ entries }) => entries),
+            batches.at(-1)!.position.sequence,
+          );
           working.evict();
         },
         onStoreFailed: (cause) =>
@@ -211,9 +214,12 @@ export class Shard implements Service {
     for (const { messages } of inFlight?.entries ?? []) this.#mailroom.took(messages);
     this.#alarms.dropped();
     this.#transactions.dropped();
+    // A batch that was full has kept it waiting.
+    this.#executor.wake();
   }
 
   #bug(error: unknown): void {
+    if (error instanceof OnefoldError && error.code === "damaged") return this.#stop(error, { isDamage: true });
     this.#host.trace("error", "A bug in Onefold stopped the shard; restart it, and report this.", { error });
     this.#stop(new OnefoldError("stopped", "A bug stopped the shard.", { cause: error }), { isDamage: false });
   }
@@ -262,21 +268,23 @@ export class Shard implements Service {
   /** A promise that counts as accepted work until it is settled. `submit` may throw instead of accepting. */
   #accept<T>(submit: (settle: { resolve(reply: T): void; reject(error: Error): void }) => void): Promise<T> {
     return new Promise((resolve, reject) => {
-      const settled = () => {
-        if (--this.#acceptedCount === 0) for (const done of this.#onDrained.splice(0)) done();
-      };
       submit({
         resolve: (reply) => {
-          settled();
+          this.#answered();
           resolve(reply);
         },
         reject: (error) => {
-          settled();
+          this.#answered();
           reject(error);
         },
       });
       this.#acceptedCount++;
     });
+  }
+
+  #answered(): void {
+    this.#acceptedCount--;
+    if (this.#acceptedCount === 0) for (const done of this.#onDrained.splice(0)) done();
   }
 
   #deadline(deadlineMs: number | undefined): number {
@@ -290,7 +298,11 @@ export class Shard implements Service {
     return this.#core.requests.identify(options, what, this.#committer.timeMs);
   }
 
-  async command(address: EntityAddress, name: string, input: unknown, options: CallOptions): Promise<CallReply> {
+  command(address: EntityAddress, name: string, input: unknown, options: CallOptions): Promise<CallReply> {
+    return this.#accept((settle) => this.#submitCommand(address, name, input, options, settle));
+  }
+
+  #submitCommand(address: EntityAddress, name: string, input: unknown, options: CallOptions, settle: Settle): void {
     const definition = this.#core.definition(address.kind);
     const command = definition.commands.get(name);
     if (command === undefined) {
@@ -299,11 +311,13 @@ export class Shard implements Service {
         `${definition.name} has no command '${name}'${didYouMean(name, definition.commands.keys())}.`,
       );
     }
-    return this.#call(definition, command, address.id, input, options);
+    this.#call(definition, command, address.id, input, options, settle);
   }
 
-  async delete(address: EntityAddress, options: CallOptions): Promise<CallReply> {
-    return this.#call(this.#core.definition(address.kind), deleteCommand, address.id, undefined, options);
+  delete(address: EntityAddress, options: CallOptions): Promise<CallReply> {
+    return this.#accept((settle) =>
+      this.#call(this.#core.definition(address.kind), deleteCommand, address.id, undefined, options, settle),
+    );
   }
 
   #call(
@@ -312,10 +326,11 @@ export class Shard implements Service {
     id: string,
     input: unknown,
     options: CallOptions,
-  ): Promise<CallReply> {
+    settle: Settle,
+  ): void {
     this.#assertServing();
     const { principal } = options;
-    const parts = {
+    const call = new CommandCall({
       core: this.#core,
       definition,
       command,
@@ -326,8 +341,9 @@ export class Shard implements Service {
       deadlineMs: this.#deadline(options.deadlineMs),
       sizeBytes: callOverheadBytes + (options.inputBytes ?? inputBytesGuess),
       request: this.#identify(options, [definition.name, id, command.name], input),
-    };
-    return this.#accept((settle) => this.#executor.submit(new CommandCall({ ...parts, settle })));
+      settle,
+    });
+    this.#executor.submit(call);
   }
 
   async transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply> {

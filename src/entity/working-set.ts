@@ -7,7 +7,7 @@
  * W2  `absorb` is the only way in: a command's own result enters the same way as a batch that is absorbed again.
  * W3  Bytes are the truth of a state; decoded objects are caches of them that may be thrown away at any time.
  */
-import type { Store } from "../store/store.ts";
+import type { Store, StoreReader } from "../store/store.ts";
 import {
   type ConsumedMessage,
   type EntityEffect,
@@ -27,8 +27,8 @@ import {
   readSession,
   type StoredIdempotency,
 } from "./fold.ts";
-import { ItemOverlay } from "./item-overlay.ts";
 import { type BinaryString, bytesOfBinary, keys, readUint64, textOfBinary } from "./keys.ts";
+import { LiveItems } from "./live-items.ts";
 import type { EntityLock } from "./locks.ts";
 
 /** One entity in memory. Only this folder's files hold on to it. */
@@ -50,10 +50,13 @@ export class LiveEntity implements EntityView {
   draft: object | undefined = undefined;
   /** What queries read: decoded and frozen; only kept for states without Dates and bytes, which can't be frozen. */
   frozen: object | undefined = undefined;
-  readonly items = new Map<string, ItemOverlay>();
-  readonly #loadTimers: (entity: LiveEntity) => Map<string, number>;
+  readonly items = new Map<string, LiveItems>();
+  readonly #store: StoreReader;
+  readonly #onGrowth: (entity: LiveEntity) => void;
   #timers: Map<string, number> | undefined = undefined;
   /** Made by the first transaction that locks it, and kept: whoever waits for a lock must find the same one as its holder. */
+  /** Keys of timers that batches changed which the store doesn't have yet, each with the last such batch. */
+  readonly timerSequences = new Map<string, number>();
   lock: EntityLock | undefined = undefined;
   /** For the cache: used since the last sweep came by. */
   used = true;
@@ -65,9 +68,11 @@ export class LiveEntity implements EntityView {
     name: BinaryString,
     tenant: string,
     id: string,
-    loadTimers: (entity: LiveEntity) => Map<string, number>,
+    store: StoreReader,
+    onGrowth: (entity: LiveEntity) => void,
   ) {
-    this.#loadTimers = loadTimers;
+    this.#store = store;
+    this.#onGrowth = onGrowth;
     this.definition = definition;
     this.slot = slot;
     this.name = name;
@@ -85,23 +90,39 @@ export class LiveEntity implements EntityView {
     return this.state !== null;
   }
 
-  layers(collection: string): readonly (ItemOverlay | undefined)[] {
-    return [this.items.get(collection)];
+  /** Only the shard changes it: what commands do, they do to a layer of their own. */
+  ownItems(): undefined {
+    return undefined;
+  }
+
+  sharedItems(collection: string): LiveItems | undefined {
+    return this.state === null ? undefined : this.itemsOf(collection);
+  }
+
+  /** The items of the present generation. */
+  itemsOf(collection: string): LiveItems {
+    let items = this.items.get(collection);
+    if (items === undefined) {
+      const prefix = keys.items(this.slot, this.name, this.generation, collection);
+      items = new LiveItems(this.#store, prefix, () => this.#onGrowth(this));
+      this.items.set(collection, items);
+    }
+    return items;
   }
 
   /** Due times of its timers by key, loaded when first asked for. */
   timers(): Map<string, number> {
-    this.#timers ??= this.#loadTimers(this);
+    this.#timers ??= this.#loadTimers();
     return this.#timers;
   }
 
-  overlay(collection: string): ItemOverlay {
-    let overlay = this.items.get(collection);
-    if (overlay === undefined) {
-      overlay = new ItemOverlay();
-      this.items.set(collection, overlay);
+  #loadTimers(): Map<string, number> {
+    const timers = new Map<string, number>();
+    const prefix = keys.timers(this.slot, this.name);
+    for (const { key, value } of entriesWithPrefix(this.#store, prefix)) {
+      timers.set(textOfBinary(key.slice(prefix.length)), storedRecords.decodeTimer(value).dueMs);
     }
-    return overlay;
+    return timers;
   }
 }
 
@@ -159,7 +180,7 @@ export class WorkingSet {
 
   /** Loads an entity that isn't cached. `slot` must be the one its definition says. Throws `damaged`. */
   load(definition: EntityDefinition, slot: number, name: BinaryString, tenant: string, id: string): LiveEntity {
-    const entity = new LiveEntity(definition, slot, name, tenant, id, this.#loadTimers);
+    const entity = new LiveEntity(definition, slot, name, tenant, id, this.#store, this.#resize);
     const stored = readEntity(this.#store, slot, name, touchThresholdBytes);
     if (stored !== undefined) {
       entity.generation = stored.generation;
@@ -173,14 +194,14 @@ export class WorkingSet {
     return entity;
   }
 
-  #resize(entity: LiveEntity): void {
+  readonly #resize = (entity: LiveEntity): void => {
     let size = entityOverheadBytes + 2 * entity.name.length;
     // Encoded, decoded for commands and decoded for queries.
     if (entity.state !== null) size += 4 * entity.state.length;
-    for (const overlay of entity.items.values()) size += 200 * overlay.size;
+    for (const items of entity.items.values()) size += items.sizeBytes;
     this.#sizeBytes += size - entity.sizeBytes;
     entity.sizeBytes = size;
-  }
+  };
 
   /** Evicts entities that the store could give again, until the budget holds or everything has been looked at once. */
   evict(): void {
@@ -200,15 +221,6 @@ export class WorkingSet {
       }
     }
   }
-
-  #loadTimers = (entity: LiveEntity): Map<string, number> => {
-    const timers = new Map<string, number>();
-    const prefix = keys.timers(entity.slot, entity.name);
-    for (const { key, value } of entriesWithPrefix(this.#store, prefix)) {
-      timers.set(textOfBinary(key.slice(prefix.length)), storedRecords.decodeTimer(value).dueMs);
-    }
-    return timers;
-  };
 
   // ------------------------------------------------------------------------------------------------------- requests
 
@@ -296,12 +308,13 @@ export class WorkingSet {
       entity.draft = undefined;
       entity.frozen = undefined;
     }
-    for (const { collection, key, value } of effect.items) entity.overlay(collection).set({ key, value, sequence });
+    for (const { collection, key, value } of effect.items) entity.itemsOf(collection).set({ key, value, sequence });
     if (effect.timers.length > 0) {
       const timers = entity.timers();
       for (const { key, timer } of effect.timers) {
         if (timer === null) timers.delete(key);
         else timers.set(key, timer.dueMs);
+        entity.timerSequences.set(key, sequence);
       }
     }
     this.#resize(entity);
@@ -343,13 +356,16 @@ export class WorkingSet {
   /** The store has applied this batch: what it pinned may go. */
   applied(entries: readonly Entry[], sequence: number): void {
     this.appliedSequence = sequence;
+    const changed = new Set<LiveEntity>();
     for (const entry of entries) {
-      for (const { name, items } of entry.effects) {
-        if (items.length === 0) continue;
+      for (const { name, items, timers } of entry.effects) {
+        if (items.length === 0 && timers.length === 0) continue;
         const entity = this.#entities.get(name);
         if (entity === undefined) continue;
-        for (const { collection, key } of items) entity.items.get(collection)?.prune(key, sequence);
-        this.#resize(entity);
+        if (items.length > 0) changed.add(entity);
+        for (const { key } of timers) {
+          if (entity.timerSequences.get(key)! <= sequence) entity.timerSequences.delete(key);
+        }
       }
       for (const { fromSlot, toSlot, number } of entry.messages) {
         const at = keys.outboxNumber(fromSlot, toSlot);
@@ -365,6 +381,10 @@ export class WorkingSet {
         const overlaid = this.#idempotency.get(key);
         if (overlaid !== undefined && overlaid.sequence <= sequence) this.#idempotency.delete(key);
       }
+    }
+    for (const entity of changed) {
+      for (const items of entity.items.values()) items.prune(sequence);
+      this.#resize(entity);
     }
   }
 

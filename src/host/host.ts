@@ -16,8 +16,11 @@ export interface Timer {
 }
 
 export interface Timers {
-  /** Runs `callback` once, `delayMs` from now or a little later; never synchronously. Does not keep a process alive. */
-  after(delayMs: number, callback: () => void): Timer;
+  /**
+   * Runs `callback` once, `delayMs` from now or a little later; never synchronously. Does not keep a process alive, unless it
+   * says so: what somebody waits for must.
+   */
+  after(delayMs: number, callback: () => void, options?: { readonly keepsAlive?: boolean }): Timer;
   /** Runs `callback` in a turn of its own soon, after I/O that is already due had its chance. In order of the calls. */
   soon(callback: () => void): void;
 }

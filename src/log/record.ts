@@ -142,11 +142,11 @@ export function decodeRecordHeader(bytes: Uint8Array): RecordHeader {
   return {
     kind,
     readerVersion,
-    incarnation: bytes.slice(at.incarnation, at.incarnation + incarnationBytes),
+    incarnation: new Uint8Array(bytes.subarray(at.incarnation, at.incarnation + incarnationBytes)),
     epoch: getWhole(view, at.epoch),
     sequence,
     timeMs: getWhole(view, at.timeMs),
-    previousHash: bytes.slice(at.previousHash, at.previousHash + sha256Bytes),
+    previousHash: new Uint8Array(bytes.subarray(at.previousHash, at.previousHash + sha256Bytes)),
   };
 }
 

@@ -1,6 +1,14 @@
 /** A service whose shard may come and go: while there is none, every call is told to try again. */
 import { OnefoldError } from "../base/errors.ts";
-import type { Health, Service } from "../entity/service.ts";
+import type {
+  CallOptions,
+  CallReply,
+  EntityAddress,
+  Health,
+  QueryReply,
+  ReadOptions,
+  Service,
+} from "../entity/service.ts";
 
 export class ServiceProxy implements Service {
   #service: Service | undefined;
@@ -20,19 +28,46 @@ export class ServiceProxy implements Service {
     this.#failure = error;
   }
 
-  get #current(): Service {
-    if (this.#service !== undefined) return this.#service;
-    throw this.#failure ?? new OnefoldError("not-ready", "The node is starting or stopping.", { retryAfterMs: 500 });
+  #absent(): OnefoldError {
+    return this.#failure ?? new OnefoldError("not-ready", "The node is starting or stopping.", { retryAfterMs: 500 });
   }
 
-  readonly command: Service["command"] = async (...call) => this.#current.command(...call);
-  readonly transaction: Service["transaction"] = async (...call) => this.#current.transaction(...call);
-  readonly query: Service["query"] = async (...call) => this.#current.query(...call);
-  readonly state: Service["state"] = async (...call) => this.#current.state(...call);
-  readonly delete: Service["delete"] = async (...call) => this.#current.delete(...call);
-  readonly list: Service["list"] = async (...call) => this.#current.list(...call);
-  readonly history: Service["history"] = async (...call) => this.#current.history(...call);
-  readonly mintSession: Service["mintSession"] = (principal) => this.#current.mintSession(principal);
+  #reject(): Promise<never> {
+    return Promise.reject(this.#absent());
+  }
+
+  command(address: EntityAddress, name: string, input: unknown, options: CallOptions): Promise<CallReply> {
+    return this.#service?.command(address, name, input, options) ?? this.#reject();
+  }
+
+  transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply> {
+    return this.#service?.transaction(name, input, options) ?? this.#reject();
+  }
+
+  query(address: EntityAddress, name: string, input: unknown, options: ReadOptions): Promise<QueryReply> {
+    return this.#service?.query(address, name, input, options) ?? this.#reject();
+  }
+
+  state(...call: Parameters<Service["state"]>): ReturnType<Service["state"]> {
+    return this.#service?.state(...call) ?? this.#reject();
+  }
+
+  delete(...call: Parameters<Service["delete"]>): ReturnType<Service["delete"]> {
+    return this.#service?.delete(...call) ?? this.#reject();
+  }
+
+  list(...call: Parameters<Service["list"]>): ReturnType<Service["list"]> {
+    return this.#service?.list(...call) ?? this.#reject();
+  }
+
+  history(...call: Parameters<Service["history"]>): ReturnType<Service["history"]> {
+    return this.#service?.history(...call) ?? this.#reject();
+  }
+
+  mintSession(...call: Parameters<Service["mintSession"]>): string {
+    if (this.#service === undefined) throw this.#absent();
+    return this.#service.mintSession(...call);
+  }
 
   health(): Health {
     if (this.#service !== undefined) return this.#service.health();

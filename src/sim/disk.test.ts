@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { encodeUtf8 } from "../base/bytes.ts";
 import { SeededRandom } from "../base/random.ts";
 import { diskSuite } from "../host/disk.suite.ts";
 import { type Disk, DiskError } from "../host/host.ts";

@@ -16,6 +16,8 @@ export const sectorBytes = 512;
 export const pageBytes = 4096;
 const sectorsPerPage = pageBytes / sectorBytes;
 
+const sparePagesMax = 16;
+
 const zeroPage = new Uint8Array(pageBytes);
 
 class Page {
@@ -26,8 +28,8 @@ class Page {
   dirty = 0;
   /** Bit per sector: a sync failed for it, and it did not reach the platter. */
   lost = 0;
-  /** When each sector was last written, in writes to the file. */
-  readonly writtenAt = new Float64Array(sectorsPerPage);
+  /** For each dirty sector, the write (counted per file) since which the platter has lacked something of it. */
+  readonly dirtySince: number[] = new Array(sectorsPerPage).fill(0);
 }
 
 /** What a crash did to one file. */
@@ -53,6 +55,8 @@ export class Inode {
   #writeCount = 0;
   readonly #pages = new Map<number, Page>();
   readonly #unsettled = new Map<number, Page>();
+  /** Buffers that held platter content and will do so again: making them is most of what a small write costs. */
+  readonly #spare: Uint8Array[] = [];
   /** A byte per page: 1 where the file system has given it a block. Holes have none. */
   #allocated = new Uint8Array(16);
   #allocatedCount = 0;
@@ -138,15 +142,19 @@ export class Inode {
     const firstSector = Math.floor(offset / sectorBytes);
     const lastSector = Math.floor((offset + bytes.length - 1) / sectorBytes);
     if (page.durable === undefined) {
-      page.durable = page.current.slice();
+      page.durable = this.#spare.pop() ?? new Uint8Array(pageBytes);
+      page.durable.set(page.current);
       this.#unsettled.set(index, page);
     }
     for (let sector = firstSector; sector <= lastSector; sector++) {
       const bit = 1 << sector;
-      if ((page.dirty & bit) !== 0 && random.chance(0.5)) copySector(page.current, page.durable, sector);
+      const isDirty = (page.dirty & bit) !== 0;
+      const reachedPlatter = isDirty && random.chance(0.5);
+      if (reachedPlatter) copySector(page.current, page.durable, sector);
+      // A sync that is under way covers what was dirty when it began: it must not end with an older version than that.
+      if (!isDirty || reachedPlatter) page.dirtySince[sector] = this.#writeCount;
       page.dirty |= bit;
       page.lost &= ~bit;
-      page.writtenAt[sector] = this.#writeCount;
     }
     page.current.set(bytes, offset);
   }
@@ -174,7 +182,7 @@ export class Inode {
   /** Everything written up to `mark` (a former `now`) is on the platter, and the file is as long there as it was then. */
   completeSync(mark: number, sizeBytesAtMark: number): void {
     for (const [index, page] of this.#unsettled) {
-      this.#completePage(index, page, (sector) => page.writtenAt[sector]! <= mark);
+      this.#completePage(index, page, (sector) => page.dirtySince[sector]! <= mark);
     }
     if (this.#sizeLost) return;
     this.#durableSizeBytes =
@@ -206,6 +214,7 @@ export class Inode {
   }
 
   #settle(index: number, page: Page): void {
+    if (this.#spare.length < sparePagesMax) this.#spare.push(page.durable!);
     page.durable = undefined;
     this.#unsettled.delete(index);
   }
@@ -215,7 +224,7 @@ export class Inode {
     for (const [index, page] of this.#unsettled) {
       for (let sector = 0; sector < sectorsPerPage; sector++) {
         const bit = 1 << sector;
-        if ((page.dirty & bit) === 0 || page.writtenAt[sector]! > mark) continue;
+        if ((page.dirty & bit) === 0 || page.dirtySince[sector]! > mark) continue;
         page.dirty &= ~bit;
         if (random.chance(0.5)) copySector(page.current, page.durable!, sector);
         else page.lost |= bit;

@@ -15,13 +15,13 @@ import { cloneValue } from "../base/value.ts";
 import { replayed, type Settle } from "../entity/command-call.ts";
 import type { Core, KeptResult } from "../entity/core.ts";
 import type { EntityDefinition, EntityHandle, TransactionDefinition } from "../entity/definition.ts";
+import { failureOf } from "../entity/failure.ts";
 import { isKept } from "../entity/outcome.ts";
 import type { RequestIdentity } from "../entity/requests.ts";
-import { failureOf } from "../entity/run-command.ts";
 import type { CallReply, Principal } from "../entity/service.ts";
 import { validate } from "../entity/validate.ts";
 import type { Work } from "../entity/work.ts";
-import type { Scope } from "../host/host.ts";
+import type { Scope, Timer } from "../host/host.ts";
 import { Step, type StepTarget } from "./step.ts";
 import { Aborted, Transaction } from "./transaction.ts";
 
@@ -35,6 +35,8 @@ export interface TransactionRequest {
   readonly settle: Settle;
 }
 
+/** So long a queue of bodies waits for running ones that do not end. */
+const patienceMs = 10;
 /** Longest wait before another attempt; attempts begin at once and wait twice as long each time. */
 const retryDelayMsMax = 64;
 
@@ -43,8 +45,11 @@ export class Coordinator {
   /** Marks everything that a transaction's body calls, to notice an ordinary client in there. */
   readonly #scope: Scope<Transaction>;
   readonly #open = new Set<Run>();
-  /** Bodies to begin when the slice is over (T5). */
+  /** Bodies to begin when the slice is over (T5), oldest first. */
   #toBegin: Run[] = [];
+  #runningCount = 0;
+  /** Set while bodies wait for others to end: those may be waiting for something foreign, so it does not wait for long. */
+  #patience: Timer | undefined;
 
   constructor(core: Core, scope: Scope<Transaction>) {
     this.#core = core;
@@ -70,6 +75,10 @@ export class Coordinator {
     const run = new Run(this.#core, request, {
       begin: () => this.#toBegin.push(run),
       over: () => this.#open.delete(run),
+      bodyEnded: () => {
+        this.#runningCount--;
+        this.#begin(this.#core.limits.transactionsRunningMax);
+      },
     });
     this.#core.executor.submit(run);
     this.#open.add(run);
@@ -77,10 +86,28 @@ export class Coordinator {
 
   /** Outside the watchdog. */
   afterSlice(): void {
-    if (this.#toBegin.length === 0) return;
-    const runs = this.#toBegin;
-    this.#toBegin = [];
-    for (const run of runs) run.attempt((transaction, body) => this.#scope.run(transaction, body));
+    this.#begin(this.#core.limits.transactionsRunningMax);
+  }
+
+  /** Begins bodies until `runningMax` of them run. */
+  #begin(runningMax: number): void {
+    let begun = 0;
+    while (begun < this.#toBegin.length && this.#runningCount < runningMax) {
+      const run = this.#toBegin[begun++]!;
+      if (run.isSettled) continue;
+      this.#runningCount++;
+      run.attempt((transaction, body) => this.#scope.run(transaction, body));
+    }
+    this.#toBegin.splice(0, begun);
+    if (this.#toBegin.length === 0 || this.#patience !== undefined) return;
+    const before = this.#toBegin[0];
+    const impatient = () => {
+      this.#patience = undefined;
+      // Not one has begun meanwhile: those that run wait for something else than each other.
+      if (this.#toBegin[0] === before) this.#begin(this.#runningCount + this.#core.limits.transactionsRunningMax);
+      else this.#begin(this.#core.limits.transactionsRunningMax);
+    };
+    this.#patience = this.#core.host.timers.after(patienceMs, impatient, { keepsAlive: true });
   }
 
   /** What was not durable is gone, and open attempts may have seen it: they are tried again. */
@@ -95,15 +122,24 @@ export class Coordinator {
   }
 
   stop(error: OnefoldError): void {
-    for (const run of [...this.#open]) run.fail(error);
+    for (const run of [...this.#open]) run.failUnlessHeld(error);
   }
+}
+
+interface Lifecycle {
+  /** An attempt may begin when there is room for it. */
+  readonly begin: () => void;
+  /** The body of an attempt has ended. */
+  readonly bodyEnded: () => void;
+  /** The request is answered. */
+  readonly over: () => void;
 }
 
 /** A transaction from its request to its answer, over all attempts. As a work it is its own beginning and its own end. */
 class Run implements Work {
   readonly #core: Core;
   readonly #request: TransactionRequest;
-  readonly #lifecycle: { readonly begin: () => void; readonly over: () => void };
+  readonly #lifecycle: Lifecycle;
   readonly #age: number;
   readonly deadlineMs: number;
   readonly sizeBytes: number;
@@ -117,11 +153,7 @@ class Run implements Work {
   #answer: { readonly reply: CallReply } | { readonly error: Error } | undefined = undefined;
   readonly #steps = new Set<Step>();
 
-  constructor(
-    core: Core,
-    request: TransactionRequest,
-    lifecycle: { readonly begin: () => void; readonly over: () => void },
-  ) {
+  constructor(core: Core, request: TransactionRequest, lifecycle: Lifecycle) {
     this.#core = core;
     this.#request = request;
     this.#lifecycle = lifecycle;
@@ -134,19 +166,18 @@ class Run implements Work {
     return `transaction ${this.#request.definition.name}`;
   }
 
-  /** Only before the first attempt: checking the input and finding the home are the user's code. */
+  /** Before an attempt: checking the input and finding the home are the user's code. */
   get runsUserCode(): boolean {
-    return this.#attempts === 0;
+    return this.#ended === undefined;
   }
 
   execute(): void {
     if (this.#ended !== undefined) return this.#finish();
     try {
-      if (this.#attempts === 0) {
-        const { definition, input } = this.#request;
-        this.#input = checkedInput(definition, input);
-        this.#home = this.#homeSlot();
-      }
+      const { definition, input } = this.#request;
+      // Anew for each attempt: a body may change what it gets, and what a schema makes of the input need not be a value.
+      this.#input = checkedInput(definition, cloneValue(input as Value | undefined));
+      if (this.#attempts === 0) this.#home = this.#homeSlot();
       if (this.#replays()) return;
       this.#lifecycle.begin();
     } catch (error) {
@@ -190,11 +221,17 @@ class Run implements Work {
       onAbort: (reason) => this.#aborted(reason),
     });
     this.transaction = transaction;
-    const input = cloneValue(this.#input as Value);
-    const body = async () => definition.run(callerOf(this.#core, transaction, this.#steps) as never, input as never);
+    const input = this.#input as never;
+    const body = async () => definition.run(callerOf(this.#core, transaction, this.#steps) as never, input);
     runInScope(transaction, body).then(
-      (output) => this.#bodyEnded(transaction, { output: output as Value | undefined }),
-      (error: unknown) => this.#bodyEnded(transaction, { error }),
+      (output) => {
+        this.#bodyEnded(transaction, { output: output as Value | undefined });
+        this.#lifecycle.bodyEnded();
+      },
+      (error: unknown) => {
+        this.#bodyEnded(transaction, { error });
+        this.#lifecycle.bodyEnded();
+      },
     );
   }
 
@@ -219,7 +256,13 @@ class Run implements Work {
       this.#ended = "error" in ended ? { error: failureOf(ended.error, this.#what) } : ended;
     }
     this.#steps.clear();
-    this.#core.executor.resubmit(this);
+    // At once, where it may: every turn that its locks are held for is one that others wait. No user code runs in it.
+    if (this.#core.executor.canCommitNow) {
+      this.#finish();
+      this.#core.executor.commitSoon();
+    } else {
+      this.#core.executor.resubmit(this);
+    }
   }
 
   #retry(): void {
@@ -241,9 +284,10 @@ class Run implements Work {
     // At once the first time: it will wait its turn at the lock. Then with jitter, so that crowds disperse.
     if (this.#attempts === 1) return this.#core.executor.resubmit(this);
     const delayMs = host.random.next() * Math.min(retryDelayMsMax, 2 ** this.#attempts);
-    host.timers.after(delayMs, () => {
+    const retry = () => {
       if (!this.isSettled) this.#core.executor.resubmit(this);
-    });
+    };
+    host.timers.after(delayMs, retry, { keepsAlive: true });
   }
 
   /** Commits, or gives up, inside a slice. */
@@ -329,10 +373,14 @@ class Run implements Work {
     this.transaction?.abort(new Aborted(error.message, { isRetried: false }));
   }
 
-  /** Once its entry is in a batch, the sweep over held works knows better than this what became of it. */
+  /** Once its entry is in a batch, the committer knows better than this what became of it. */
+  failUnlessHeld(error: OnefoldError): void {
+    if (this.#answer === undefined) this.fail(error);
+  }
+
   failExpired(nowMs: number): void {
-    if (this.deadlineMs >= nowMs || this.#answer !== undefined) return;
-    this.fail(
+    if (this.deadlineMs >= nowMs) return;
+    this.failUnlessHeld(
       new OnefoldError("deadline-passed", `The deadline passed before ${this.#what} ended; nothing was changed.`, {
         retry: "safe",
       }),

@@ -1,7 +1,8 @@
 /** One command or query of a transaction, on one entity. */
 import { OnefoldError } from "../base/errors.ts";
 import type { CommandDefinition, EntityDefinition, QueryDefinition } from "../entity/definition.ts";
-import { failureOf, runCommand, runQuery } from "../entity/run-command.ts";
+import { failureOf } from "../entity/failure.ts";
+import { runCommand, runQuery } from "../entity/run-command.ts";
 import type { Work } from "../entity/work.ts";
 import { Aborted, type Transaction } from "./transaction.ts";
 

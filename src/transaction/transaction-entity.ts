@@ -3,6 +3,7 @@ import type { EntityEffect, TimerEffect } from "../entity/batch.ts";
 import { touchThresholdBytes } from "../entity/batch.ts";
 import type { EntityView } from "../entity/entity-view.ts";
 import { ItemOverlay } from "../entity/item-overlay.ts";
+import type { LiveItems } from "../entity/live-items.ts";
 import { type CommandResult, effectOf } from "../entity/run-command.ts";
 import type { LiveEntity } from "../entity/working-set.ts";
 
@@ -29,10 +30,13 @@ export class TransactionEntity implements EntityView {
     this.state = live.state;
   }
 
-  layers(collection: string): readonly (ItemOverlay | undefined)[] {
-    const own = this.#items.get(collection);
-    // What the shard knows belongs to another life once this transaction has ended one.
-    return this.#ended.length > 0 ? [own] : [own, this.live.items.get(collection)];
+  ownItems(collection: string): ItemOverlay | undefined {
+    return this.#items.get(collection);
+  }
+
+  sharedItems(collection: string): LiveItems | undefined {
+    // What the shard knows belongs to another life once this transaction has begun one.
+    return this.#ended.length > 0 ? undefined : this.live.sharedItems(collection);
   }
 
   timers(): ReadonlyMap<string, number> {

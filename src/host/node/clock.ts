@@ -14,9 +14,11 @@ export const nodeClock: Clock = {
 class NodeTimer implements Timer {
   readonly #dueMs: number;
   readonly #callback: () => void;
+  readonly #keepsAlive: boolean;
   #timeout: NodeJS.Timeout;
 
-  constructor(delayMs: number, callback: () => void) {
+  constructor(delayMs: number, callback: () => void, { keepsAlive = false }: { readonly keepsAlive?: boolean } = {}) {
+    this.#keepsAlive = keepsAlive;
     this.#dueMs = performance.now() + delayMs;
     this.#callback = callback;
     this.#timeout = this.#arm(delayMs);
@@ -24,7 +26,7 @@ class NodeTimer implements Timer {
 
   #arm(delayMs: number): NodeJS.Timeout {
     const timeout = setTimeout(() => this.#fire(), Math.min(Math.ceil(delayMs), delayMsMax));
-    timeout.unref();
+    if (!this.#keepsAlive) timeout.unref();
     return timeout;
   }
 
@@ -40,9 +42,9 @@ class NodeTimer implements Timer {
 }
 
 export const nodeTimers: Timers = {
-  after: (delayMs, callback) => {
+  after: (delayMs, callback, options) => {
     assert(Number.isFinite(delayMs), "a delay must be finite");
-    return new NodeTimer(Math.max(0, delayMs), callback);
+    return new NodeTimer(Math.max(0, delayMs), callback, options);
   },
   soon: (callback) => {
     setImmediate(callback);

@@ -58,6 +58,9 @@ export class NodeGuard implements Guard {
   }
 }
 
+/** The error comes from the guard's own context, so it is no instance of this realm's `Error`. */
 function isTimeout(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ERR_SCRIPT_EXECUTION_TIMEOUT";
+  return (
+    typeof error === "object" && error !== null && "code" in error && error.code === "ERR_SCRIPT_EXECUTION_TIMEOUT"
+  );
 }

@@ -150,7 +150,7 @@ class MemoryLog implements Log {
 
   async append(bytes: Uint8Array, _hash?: Uint8Array): Promise<AppendOutcome> {
     assert(!this.#appending, "at most one append may be under way");
-    const record = decodeRecord(bytes.slice());
+    const record = decodeRecord(new Uint8Array(bytes));
     if (this.#stopped !== undefined) return { kind: "failed", cause: this.#stopped };
     this.#appending = true;
     try {

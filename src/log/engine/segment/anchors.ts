@@ -70,10 +70,10 @@ export function decodeAnchorSlot(bytes: Uint8Array): AnchorSlot | "empty" | "bad
     sequence === 0
       ? null
       : {
-          incarnation: bytes.slice(24, 24 + incarnationBytes),
+          incarnation: new Uint8Array(bytes.subarray(24, 24 + incarnationBytes)),
           epoch: getWhole(view, 40),
           sequence,
-          hash: bytes.slice(56, 56 + sha256Bytes),
+          hash: new Uint8Array(bytes.subarray(56, 56 + sha256Bytes)),
         };
   return { generation: getWhole(view, 8), firstSequence: getWhole(view, 16), anchor };
 }

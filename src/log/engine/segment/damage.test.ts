@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { SeededRandom } from "../../../base/random.ts";
-import type { DiskImage } from "../../../sim/disk.ts";
+import type { DiskImage, SimulatedDisk } from "../../../sim/disk.ts";
 import { damageOf } from "../../damage.ts";
 import { collect, RecordChain } from "../../log.suite.ts";
 import type { LogPosition } from "../../log.ts";
-import { positionOf } from "../../record.ts";
+import { decodeRecord, encodeRecord, positionOf, type RecordHeader } from "../../record.ts";
 import { type LogReport, verifyLog } from "../../verify.ts";
 import type { SegmentLogOptions } from "./engine.ts";
+import { FrameEncoder, saltChecksum } from "./format.ts";
 import { logDirectory, SimulatedLogPlace, zeroSector } from "./simulated-place.fixture.ts";
 
 const segmentBytes = 16 * 512;
@@ -171,7 +172,7 @@ describe("a damaged segment log", () => {
   });
 
   test("is named when a file is cut short or lost, but for those that can be made again", async () => {
-    const healthy = await makeHealthy("files");
+    const healthy = await makeHealthy("files", { closed: true });
     const { disk } = healthy.place;
     for (const path of disk.paths()) {
       const isReplaceable = /next\.|reserve/.test(path);
@@ -180,7 +181,10 @@ describe("a damaged segment log", () => {
         const size = disk.fileSizeBytes(path);
         if (mutation === "lost") disk.loseFile(path);
         else disk.cutFile(path, { empty: 0, half: Math.floor(size / 2), "one byte less": size - 1 }[mutation]);
-        const outcome = await judge(healthy, { verifiedThrough: [healthy.end] });
+        // However little is verified at open: what files there must be is known.
+        const verifyFromSequence = mutation === "half" ? 1 : healthy.records.length;
+        const outcome = await judge(healthy, { verifiedThrough: [healthy.end], verifyFromSequence });
+        if (outcome.kind === "named") assert.equal(outcome.at, "open", `${path}: ${mutation}`);
         assert.equal(outcome.kind, isReplaceable ? "served" : "named", `${path}: ${mutation}`);
       }
     }
@@ -205,6 +209,33 @@ describe("a damaged segment log", () => {
     assert.equal((await judge(healthy, { verifiedThrough: [healthy.end] })).kind, "named");
   });
 
+  test("is named where a record is whole, but not the one that follows the one before it", async () => {
+    const healthy = await makeHealthy("forged", { closed: true });
+    const { disk } = healthy.place;
+    const index = healthy.frames.length - 2;
+    const frame = healthy.frames[index]!;
+    const salt = disk.content(frame.path).slice(96, 112);
+    const original = decodeRecord(healthy.records[index]!);
+    const forgeries: readonly (readonly [RegExp, Partial<RecordHeader>])[] = [
+      [/does not hold the hash/, { previousHash: new Uint8Array(32).fill(5) }],
+      [/another incarnation/, { incarnation: new Uint8Array(16).fill(5) }],
+      [/time goes back/, { timeMs: 5 }],
+      [/epoch goes back/, { epoch: 0 }],
+      [/sequence/, { sequence: original.sequence + 1 }],
+    ];
+    for (const [reason, change] of forgeries) {
+      restore(healthy);
+      const { bytes } = encodeRecord({ ...original, ...change }, original.payload);
+      const forged = new FrameEncoder().encode(bytes, change.sequence ?? original.sequence, saltChecksum(salt));
+      overwrite(disk, frame.path, frame.offset, forged);
+      assert.equal((await judge(healthy)).kind, "named");
+      overwrite(disk, frame.path, frame.offset, forged);
+      const report = await verify(healthy);
+      assert.match(report.damage?.reason ?? "", reason);
+      assert.equal(report.damage?.offset, frame.offset);
+    }
+  });
+
   test("is left as it is: opening it again names the same place", async () => {
     const healthy = await makeHealthy("evidence");
     const frame = healthy.frames[5]!;
@@ -226,6 +257,15 @@ describe("a damaged segment log", () => {
     assert.equal((await judge(healthy)).kind, "served");
   });
 });
+
+/** Puts bytes into a file, durably, behind everybody's back. */
+function overwrite(disk: SimulatedDisk, path: string, offset: number, bytes: Uint8Array): void {
+  const content = disk.content(path);
+  for (const [index, byte] of bytes.entries()) {
+    const difference = byte ^ content[offset + index]!;
+    for (let bit = 0; bit < 8; bit++) if (((difference >> bit) & 1) === 1) disk.flip(path, 8 * (offset + index) + bit);
+  }
+}
 
 /** Places that hold something are as likely as all the zeros after them. */
 function pickBit(random: SeededRandom, content: Uint8Array): number {

@@ -159,6 +159,7 @@ class SegmentFileLog implements SegmentLog {
     if (!this.#hasRoom(frameBytes)) {
       try {
         await this.#preparation.prepare();
+        this.#awaitsSpace = false;
       } catch (error) {
         return isFull(error) ? this.#full(error) : this.#stop(error);
       }

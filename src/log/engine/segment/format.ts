@@ -82,7 +82,7 @@ export function decodeSegmentHeader(bytes: Uint8Array): DecodedSegmentHeader {
   const neededVersion = view.getUint16(6, true);
   if (neededVersion > segmentFormatVersion) return { kind: "newer", neededVersion };
   const firstSequence = getWhole(view, 16);
-  const incarnation = bytes.slice(32, 32 + incarnationBytes);
+  const incarnation = new Uint8Array(bytes.subarray(32, 32 + incarnationBytes));
   const before: ChainLink | null =
     firstSequence === 1
       ? null
@@ -91,7 +91,7 @@ export function decodeSegmentHeader(bytes: Uint8Array): DecodedSegmentHeader {
           epoch: getWhole(view, 48),
           timeMs: getWhole(view, 56),
           sequence: firstSequence - 1,
-          hash: bytes.slice(64, 64 + sha256Bytes),
+          hash: new Uint8Array(bytes.subarray(64, 64 + sha256Bytes)),
         };
   return {
     kind: "header",
@@ -101,7 +101,7 @@ export function decodeSegmentHeader(bytes: Uint8Array): DecodedSegmentHeader {
       previousFirstSequence: getWhole(view, 24),
       incarnation,
       before,
-      salt: bytes.slice(96, 96 + saltBytes),
+      salt: new Uint8Array(bytes.subarray(96, 96 + saltBytes)),
     },
   };
 }
@@ -135,7 +135,7 @@ export function decodeFrameHeader(sector: Uint8Array, saltCrc: number): FrameHea
 export function unmaskRecord(frame: Uint8Array, header: FrameHeader): Uint8Array {
   const end = frameHeaderBytes + header.recordBytes;
   if (header.mask === 0) return frame.subarray(frameHeaderBytes, end);
-  const record = frame.slice(frameHeaderBytes, end);
+  const record = new Uint8Array(frame.subarray(frameHeaderBytes, end));
   for (let i = 0; i < record.length; i++) record[i]! ^= maskByte(header.mask, i);
   return record;
 }

@@ -9,7 +9,11 @@
 import { type Disk, DiskError, type DiskFile } from "../../../host/host.ts";
 import { preparedFileName, preparingFileName, reserveFileName } from "./format.ts";
 
-const chunk = new Uint8Array(1024 * 1024);
+/**
+ * Written and synced at once. Small, because an append waits behind what the disk is busy with: measured on a 2-core cloud
+ * machine, 50 kB appends beside a preparation have a p99 of 0.8 ms with 2 MiB, 2.7 ms with 8 MiB, 3–6 ms with one sync at the end.
+ */
+const chunk = new Uint8Array(2 * 1024 * 1024);
 
 export interface PreparationOptions {
   readonly disk: Disk;
@@ -134,8 +138,8 @@ export class Preparation {
     for (let at = 0; at < sizeBytes; at += chunk.length) {
       if (this.#stopped) throw new DiskError("failed", "the log is being closed");
       await file.write(at, chunk.subarray(0, Math.min(chunk.length, sizeBytes - at)));
+      await file.sync();
     }
-    await file.sync();
   }
 }
 

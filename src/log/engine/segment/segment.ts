@@ -170,7 +170,9 @@ export class FrameReader {
     const start = offset - this.#chunkOffset;
     if (start < 0 || start + length > this.#chunk.length) {
       const wanted = Math.max(length, Math.min(this.#readBytes, this.#segment.header.segmentBytes - offset));
-      this.#chunk = await this.#file.read(offset, wanted);
+      // A disk may give a Buffer, whose `slice` shares memory where everybody expects a copy.
+      const { buffer, byteOffset, length: readLength } = await this.#file.read(offset, wanted);
+      this.#chunk = new Uint8Array(buffer, byteOffset, readLength);
       this.#chunkOffset = offset;
       return this.#chunk.subarray(0, length);
     }

@@ -31,8 +31,13 @@ async function makeLog(payload: Uint8Array) {
 /** Payloads whose sectors are as hard to tell from unwritten ones as can be. */
 const oneBit = new Uint8Array(sectorCount * 512 - 128);
 oneBit[2000] = 8;
+const ordinary = Uint8Array.from({ length: sectorCount * 512 - 128 }, (_, i) => (i * 31 + 7) & 0xff);
+/** The fifth sector of the frame holds a single bit, all others many. */
+const oneFaintSector = ordinary.slice().fill(0, 4 * 512 - 128, 5 * 512 - 128);
+oneFaintSector[2000] = 8;
 const payloads: readonly (readonly [string, Uint8Array])[] = [
-  ["ordinary bytes", Uint8Array.from({ length: sectorCount * 512 - 128 }, (_, i) => (i * 31 + 7) & 0xff)],
+  ["ordinary bytes", ordinary],
+  ["ordinary bytes with a sector of a single bit", oneFaintSector],
   ["zeros", new Uint8Array(sectorCount * 512 - 128)],
   ["a single bit", oneBit],
   ["a last sector of one zero byte", new Uint8Array((sectorCount - 1) * 512 - 128 + 1)],

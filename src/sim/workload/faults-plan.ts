@@ -1,0 +1,98 @@
+/**
+ * What goes wrong in one simulation, chosen from its seed: which kinds of fault at all (swarm testing), how long each life of
+ * the node lasts, and the bounds within which it works.
+ */
+import type { SeededRandom } from "../../base/random.ts";
+import type { Limits } from "../../base/limits.ts";
+import { chooseSwarm } from "../faults.ts";
+import { type CrashMoment, crashMoments } from "../life.ts";
+
+export const disturbances = [
+  "crash",
+  "crash-in-recovery",
+  "clean-stop",
+  "failed-write",
+  "failed-sync",
+  "failed-name",
+  "full-disk",
+  "full-store",
+  "failed-store",
+  "damaged-store-value",
+  "damaged-store-file",
+  "lost-store",
+  "snapshot",
+  "clock-jump",
+  "guard-timeout",
+] as const;
+
+export type Disturbance = (typeof disturbances)[number];
+
+export interface FaultsPlan {
+  readonly swarm: ReadonlySet<Disturbance>;
+  /** One for each life but the last, which nothing disturbs. */
+  readonly lives: readonly LifePlan[];
+  /** Between two disturbances of a running node, on average. */
+  readonly disturbMs: number;
+  readonly limits: Partial<Limits>;
+  readonly cacheBytes: number;
+  readonly segmentBytes: number;
+  readonly reserveBytes: number;
+  readonly snapshotBytes: number;
+}
+
+export interface LifePlan {
+  readonly crash: { readonly operation: number; readonly moment: CrashMoment } | undefined;
+  /** Ends in good order after this long, if it still lives. */
+  readonly stopAfterMs: number;
+}
+
+const KiB = 1024;
+
+export function makeFaultsPlan(random: SeededRandom): FaultsPlan {
+  const swarm = chooseSwarm(random, disturbances, 0.4);
+  const lifeCount = random.between(1, 5);
+  return {
+    swarm,
+    lives: Array.from({ length: lifeCount }, () => makeLife(random, swarm)),
+    disturbMs: random.pick([20, 100, 500]),
+    limits: makeLimits(random),
+    cacheBytes: random.pick([1 * KiB, 16 * KiB, 1024 * KiB]),
+    segmentBytes: random.pick([64, 64, 128, 256]) * KiB,
+    reserveBytes: random.pick([0, 64 * KiB]),
+    snapshotBytes: random.pick([8, 24, 64, 100_000]) * KiB,
+  };
+}
+
+function makeLife(random: SeededRandom, swarm: ReadonlySet<Disturbance>): LifePlan {
+  const early = swarm.has("crash-in-recovery") && random.chance(0.5);
+  const crash = {
+    operation: early ? random.between(1, 60) : random.between(30, random.pick([150, 500, 1500])),
+    moment: random.pick(crashMoments),
+  };
+  return {
+    crash: early || swarm.has("crash") || !swarm.has("clean-stop") ? crash : undefined,
+    stopAfterMs: random.between(10, swarm.has("clean-stop") ? 600 : 3000),
+  };
+}
+
+/** Low enough that programs of some dozen requests reach them. */
+function makeLimits(random: SeededRandom): Partial<Limits> {
+  return {
+    batchBytesMax: 32 * KiB,
+    effectsBytesMax: 24 * KiB,
+    stateBytesMax: 16 * KiB,
+    itemBytesMax: 8 * KiB,
+    outputBytesMax: 16 * KiB,
+    sliceCommandsMax: random.pick([1, 3, 256]),
+    ...random.pick([
+      { outboxSoftMax: 6, outboxHardMax: 12 },
+      { outboxSoftMax: 6, outboxHardMax: 1000 },
+      { outboxSoftMax: 1000, outboxHardMax: 2000 },
+    ]),
+    unappliedBytesMax: random.pick([4 * KiB, 1024 * KiB]),
+    timerWindow: random.pick([2, 8, 4096]),
+    transactionsOpenMax: random.pick([2, 4096]),
+    waitingPerEntityMax: random.pick([1, 4096]),
+    queuedCallsMax: random.pick([4, 16_384]),
+  };
+}

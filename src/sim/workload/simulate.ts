@@ -1,0 +1,198 @@
+/**
+ * One simulation from one seed: a random program against a node that is disturbed as the seed says, then healed, then judged.
+ */
+import { decodeValue } from "../../base/value.ts";
+import { SeededRandom } from "../../base/random.ts";
+import { storedRecords } from "../../entity/batch.ts";
+import { entriesWithPrefix } from "../../entity/fold.ts";
+import { tables } from "../../entity/keys.ts";
+import type { Service } from "../../entity/service.ts";
+import { FaultCounts } from "../faults.ts";
+import { Scheduler } from "../scheduler.ts";
+import { SimulatedClient, simulatedPrincipal } from "./client.ts";
+import type { DeadLetterFact } from "./deliveries.ts";
+import { type FaultsPlan, makeFaultsPlan } from "./faults-plan.ts";
+import type { ShadowEntry } from "./perform.ts";
+import type { EntityName, Memoir } from "./plan.ts";
+import { makeProgram, type Program } from "./program.ts";
+import { Recording } from "./recording.ts";
+import { entityNames } from "./system-under-test.ts";
+import { type Remembered, verdict } from "./verdict.ts";
+import { World } from "./world.ts";
+
+export interface SimulationReport {
+  readonly seed: string;
+  /** What is wrong, as sentences; empty where all is well. */
+  readonly wrongs: readonly string[];
+  readonly traceHash: string;
+  /** The newest lines of the trace, for the report of a failure. */
+  readonly traceTail: readonly string[];
+  readonly counts: FaultCounts;
+  readonly disturbed: ReadonlyMap<string, number>;
+  readonly lifeCount: number;
+  readonly requestCount: number;
+  readonly unknownCount: number;
+  readonly virtualMs: number;
+}
+
+export interface SimulationOptions {
+  readonly seed: string;
+  /** Keeps the trace of the run. */
+  readonly verbose?: boolean;
+  readonly program?: Program;
+  readonly faults?: FaultsPlan;
+}
+
+/** Bound of virtual time from healing to the last answer. */
+const answersWithinMs = 120_000;
+/** Longer than any timer that a program can reach in a row, and long enough for all messages. */
+const settleMs = 30_000;
+
+export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
+  const { seed } = options;
+  const random = new SeededRandom(seed);
+  const plan = options.faults ?? makeFaultsPlan(random.fork("faults"));
+  const names = random.fork("names").shuffle(entityNames);
+  const program =
+    options.program ??
+    makeProgram(random.fork("program"), {
+      names,
+      clientCount: 3,
+      actionCount: random.fork("size").between(4, 14),
+      pauseMsMax: random.fork("pause").pick([5, 60, 200]),
+    });
+  const scheduler = new Scheduler({ eventsMax: 1_000_000, notesKeptMax: options.verbose === true ? 4000 : 0 });
+  const counts = new FaultCounts();
+  const recording = new Recording();
+  const onTrace = (line: string): void => {
+    scheduler.note(line);
+  };
+  const world = new World({ scheduler, random, plan, counts, ...(options.verbose === true ? { onTrace } : {}) });
+  const wrongs: string[] = [];
+  try {
+    const drive = driveSimulation(world, recording, program, plan, random, wrongs);
+    await scheduler.complete(drive);
+  } catch (error) {
+    wrongs.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  }
+  wrongs.push(...world.accusations);
+  return {
+    seed,
+    wrongs,
+    traceHash: scheduler.traceHash,
+    traceTail: scheduler.notes,
+    counts,
+    disturbed: world.disturbed,
+    lifeCount: world.lifeCount,
+    requestCount: recording.requests.length,
+    unknownCount: recording.requests.filter(({ outcome }) => outcome.kind === "unknown").length,
+    virtualMs: scheduler.nowMs,
+  };
+}
+
+async function driveSimulation(
+  world: World,
+  recording: Recording,
+  program: Program,
+  plan: FaultsPlan,
+  random: SeededRandom,
+  wrongs: string[],
+): Promise<void> {
+  const failure = new Promise<never>((_, reject) => world.run().catch(reject));
+  failure.catch(() => undefined);
+  const whole = async (): Promise<void> => {
+    const disturbing = world.disturb();
+    const clients = program.clients.map((client) => new SimulatedClient(world, recording, client));
+    const done = Promise.all(clients.map((client) => client.run()));
+    // Healed when the clients are done, or when they have had their time.
+    await Promise.race([done, world.sleep(random.fork("heal").between(500, 8000))]);
+    world.heal();
+    await within(world, answersWithinMs, done, "the clients' last answers");
+    await disturbing;
+    await world.sleep(settleMs);
+    world.settle();
+    const service = await within(world, answersWithinMs, world.serving(), "a node that serves");
+    const remembered = await remember(service);
+    if (world.accusations.length > 0) return;
+    const after = await world.crashAndServe({ losesStore: random.fork("end").chance(0.5) });
+    const again = await remember(after);
+    if (JSON.stringify(again) !== JSON.stringify(remembered)) {
+      wrongs.push(`a restart changed what is remembered:\n  ${JSON.stringify(remembered)}\n  ${JSON.stringify(again)}`);
+    }
+    await checkLists(after, remembered, wrongs);
+    await world.stop();
+    const { deadLetters, unheard } = await readDeadLetters(world);
+    const shadows = new Map(again.shadows.map(([id, entries]) => [id, withUnheard(entries, unheard.get(id) ?? [])]));
+    const excusable = new Set<string>();
+    if (plan.swarm.has("guard-timeout")) excusable.add("command-too-slow");
+    if (plan.limits.outboxHardMax !== undefined && plan.limits.outboxHardMax < 100) excusable.add("overloaded");
+    const facts: Remembered = { memoirs: again.memoirs, shadows, deadLetters, excusable };
+    wrongs.push(...verdict(recording, facts));
+  };
+  await Promise.race([whole(), failure]);
+}
+
+async function within<T>(world: World, limitMs: number, promise: Promise<T>, what: string): Promise<T> {
+  const late = Symbol("late");
+  const result = await Promise.race([promise, world.sleep(limitMs).then((): typeof late => late)]);
+  if (result === late) throw new Error(`${what} did not come within ${limitMs} ms of virtual time`);
+  return result as T;
+}
+
+interface AllMemories {
+  readonly memoirs: Remembered["memoirs"];
+  readonly shadows: readonly (readonly [string, readonly ShadowEntry[]])[];
+}
+
+async function remember(service: Service): Promise<AllMemories> {
+  const options = { principal: simulatedPrincipal };
+  const memoirs: (EntityName & { readonly memoir: Memoir })[] = [];
+  const shadows: (readonly [string, readonly ShadowEntry[]])[] = [];
+  // One after the other: the node may have been told to queue no more than a few.
+  for (const { kind, id } of entityNames) {
+    const { output } = await service.query({ kind, id }, "memoir", undefined, options);
+    memoirs.push({ kind, id, memoir: output as unknown as Memoir });
+    if (kind !== "mortal") continue;
+    const told = await service.query({ kind: "shadow", id }, "entries", undefined, options);
+    shadows.push([id, told.output as unknown as readonly ShadowEntry[]]);
+  }
+  return { memoirs, shadows };
+}
+
+/** The index agrees with the entities. */
+async function checkLists(service: Service, { memoirs }: AllMemories, wrongs: string[]): Promise<void> {
+  for (const kind of ["cell", "shelf", "ledger", "mortal"] as const) {
+    const { ids } = await service.list(kind, { principal: simulatedPrincipal });
+    const expected = memoirs.filter((each) => each.kind === kind && each.memoir.birth !== null).map(({ id }) => id);
+    if (ids.join() !== [...expected].sort().join()) wrongs.push(`listed of ${kind}: ${ids}; there are ${expected}`);
+  }
+}
+
+interface DeadLetters {
+  readonly deadLetters: readonly DeadLetterFact[];
+  /** What shadows would have heard, by their ids. */
+  readonly unheard: ReadonlyMap<string, readonly ShadowEntry[]>;
+}
+
+async function readDeadLetters(world: World): Promise<DeadLetters> {
+  const store = await world.store.open();
+  const deadLetters: DeadLetterFact[] = [];
+  const unheard = new Map<string, ShadowEntry[]>();
+  for (const { value } of entriesWithPrefix(store, String.fromCharCode(tables.deadLetter))) {
+    const { kind, id, input, code } = storedRecords.decodeDeadLetter(value);
+    const plan = decodeValue(input) as { readonly tag: string };
+    if (kind === "shadow") unheard.set(id, [...(unheard.get(id) ?? []), plan as unknown as ShadowEntry]);
+    else deadLetters.push({ tag: plan.tag, entity: `${kind}/${id}`, code });
+  }
+  await store.close();
+  return { deadLetters, unheard };
+}
+
+/** A shadow's entries and those that only dead letters hold, where they belong: lives in order of time, each by its counts. */
+function withUnheard(entries: readonly ShadowEntry[], unheard: readonly ShadowEntry[]): readonly ShadowEntry[] {
+  if (unheard.length === 0) return entries;
+  const lives = new Map<string, ShadowEntry[]>();
+  for (const entry of [...entries, ...unheard]) lives.set(entry.birth, [...(lives.get(entry.birth) ?? []), entry]);
+  for (const life of lives.values()) life.sort((a, b) => a.count - b.count);
+  return [...lives.values()].sort(([a], [b]) => a!.nowMs - b!.nowMs).flat();
+}
