@@ -70,7 +70,7 @@ export const limits = {
   transactionAttemptsMax: 16,
   transactionsOpenMax: 4096,
   /** Bodies that run at once while they make progress: more of them mostly wound each other. See docs/performance.md. */
-  transactionsRunningMax: 256,
+  transactionsRunningMax: 64,
   deadlineMsDefault: 30_000,
   deadlineMsMax: 300_000,
 

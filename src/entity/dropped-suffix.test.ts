@@ -70,6 +70,32 @@ describe("after an append that was refused because the disk is full", () => {
       assert.deepEqual(await rig.client().note("b").lines(), lines);
     }));
 
+  for (let refused = 2; refused < 12; refused++) {
+    test(`large messages, of which some wait for room, keep their order though append ${refused} is refused`, () =>
+      withNotebook(async ({ rig, client, made }) => {
+        const text = "x".repeat(70_000);
+        made.hooks.inCommand = (_state, context) => {
+          const { send } = context as { send: (...message: unknown[]) => void };
+          for (const key of ["0", "1", "2", "3"]) send.call(context, made.note, "b", "setPage", { key, text });
+        };
+        rig.appendMs = 20;
+        for (let i = 0; i < 40; i++) rig.outcomes.push(i === refused || i === refused + 2 ? full : undefined);
+        await Promise.all(
+          Array.from({ length: 5 }, async () => {
+            while ((await outcomesOf([client.note("a").hook()]))[0] === "disk-full") await rig.sleep(1);
+          }),
+        );
+        await rig.until(() => rig.entries().filter(({ entry }) => entry.origin === "message").length === 20);
+        const order = rig.entries().flatMap(({ entry }) => (entry.consumed === null ? [] : [entry.consumed.number]));
+        assert.deepEqual(
+          order,
+          Array.from({ length: 20 }, (_, i) => i + 1),
+        );
+        const { version } = await rig.shard.state({ kind: "note", id: "b" }, { principal: tester });
+        assert.equal(version, 20);
+      }));
+  }
+
   test("timers that had gone off, or were replaced or cancelled meanwhile, still fire once", () =>
     withNotebook(async ({ rig, client }) => {
       await client.note("a").remind({ delayMs: 500, line: "cancelled in vain", key: "cancelled" });
@@ -189,23 +215,29 @@ describe("after an append that failed for good", () => {
       await assert.rejects(client.note("a").write({ line: "x" }), { code: "stopped" });
     }));
 
-  for (const fate of ["committed", "lost"] as const) {
-    test(`callers are told that the outcome is unknown, and after a restart it was ${fate}`, () =>
+  for (const [via, fate] of [
+    ["command", "committed"],
+    ["command", "lost"],
+    ["transaction", "committed"],
+    ["transaction", "lost"],
+  ] as const) {
+    test(`the caller of a ${via} is told that its outcome is unknown, and after a restart it was ${fate}`, () =>
       withNotebook(async ({ rig, client }) => {
         await client.note("a").write({ line: "kept" });
         rig.outcomes.push({ kind: "failed", fate });
         rig.appendMs = 20;
-        const doubtful = rig.command("note", "a", "write", { line: "doubtful" });
-        const doubtfulTransaction = rig.transaction("atHome", { id: "b", line: "doubtful" });
+        const doubtful =
+          via === "command"
+            ? rig.command("note", "a", "write", { line: "doubtful" })
+            : rig.transaction("atHome", { id: "a", line: "doubtful" });
         await rig.sleep(10);
-        const neverSent = rig.command("note", "a", "write", { line: "never sent" });
-        const neverSentTransaction = rig.transaction("atHome", { id: "b", line: "never sent" });
-        for (const call of [doubtful, doubtfulTransaction]) {
-          await assert.rejects(call, { code: "stopped", retry: "unknown" });
-        }
-        for (const call of [neverSent, neverSentTransaction]) {
-          await assert.rejects(call, { code: "stopped", retry: "safe" });
-        }
+        const neverSent = [
+          rig.command("note", "a", "write", { line: "never sent" }),
+          rig.transaction("atHome", { id: "b", line: "never sent" }),
+        ];
+        await assert.rejects(doubtful, { code: "stopped", retry: "unknown" });
+        for (const call of neverSent) await assert.rejects(call, { code: "stopped", retry: "safe" });
+        await assert.rejects(client.note("a").lines(), { code: "stopped", retry: "safe" });
         assert.equal(rig.shard.health().state, "stopped");
         await rig.restart();
         const expected = fate === "committed" ? ["kept", "doubtful"] : ["kept"];

@@ -9,7 +9,7 @@
  * P5  Undelivered messages are bounded: above the soft limit calls that send are refused, above the hard one deliveries and
  *     timers that send become dead letters. So what is in memory is bounded too, and loops of messages can't fill the disk.
  */
-import { OnefoldError, Refused } from "../base/errors.ts";
+import { OnefoldError, type Refused } from "../base/errors.ts";
 import { decodeValue } from "../base/value.ts";
 import { type DeadLetter, type MessageRecord, messageBytesMax, storedRecords } from "./batch.ts";
 import type { DurableBatch } from "./committer.ts";

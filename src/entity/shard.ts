@@ -229,8 +229,10 @@ export class Shard implements Service {
     this.#stopped = error;
     this.#state = "stopped";
     this.#alarms.stop();
-    this.#executor.stop(error);
-    this.#transactions.stop(error);
+    // What is in a batch is in doubt, and the committer answers for it. What has not begun has certainly not happened.
+    const notBegun = notBegunBecause(error);
+    this.#executor.stop(notBegun);
+    this.#transactions.stop(notBegun);
     this.#onStopped(error, facts);
   }
 
@@ -254,7 +256,7 @@ export class Shard implements Service {
   // ---------------------------------------------------------------------------------------------------------- calls
 
   #assertServing(): void {
-    if (this.#stopped !== undefined) throw this.#stopped;
+    if (this.#stopped !== undefined) throw notBegunBecause(this.#stopped);
     if (this.#state === "ready") {
       if (!this.#transactions.isInside) return;
       throw new OnefoldError(
@@ -449,7 +451,7 @@ export class Shard implements Service {
     try {
       await this.#applier.flush();
     } catch (cause) {
-      if (this.#stopped !== undefined) throw this.#stopped;
+      if (this.#stopped !== undefined) throw notBegunBecause(this.#stopped);
       throw new OnefoldError("disk-full", "The listing can't be brought up to date while the disk is full.", { cause });
     }
   }
@@ -518,6 +520,12 @@ export class Shard implements Service {
     await this.#applier.stop();
     this.#state = "stopped";
   }
+}
+
+/** A damaged store is rebuilt, so that is no more than not being ready. */
+function notBegunBecause(stopped: OnefoldError): OnefoldError {
+  const code = stopped.code === "damaged" ? "not-ready" : stopped.code;
+  return new OnefoldError(code, stopped.message, { cause: stopped, retry: "safe", retryAfterMs: 1000 });
 }
 
 function housekeeping(execute: () => void) {

@@ -85,6 +85,7 @@ export class EmbeddedNode {
   #scrubbing: Promise<void> | undefined;
   #reopening: Promise<void> | undefined;
   #isClosing = false;
+  #storeDamage: OnefoldError | undefined;
 
   private constructor(options: EmbeddedOptions) {
     this.#options = options;
@@ -140,6 +141,29 @@ export class EmbeddedNode {
   // ------------------------------------------------------------------------------------------------------------ opening
 
   async #open(): Promise<void> {
+    try {
+      await this.#openParts();
+    } catch (error) {
+      if (this.#storeDamage === undefined || error !== this.#storeDamage) throw error;
+      this.#host.trace("warn", "The store is damaged; it is deleted and rebuilt from a snapshot and the log.", {
+        error,
+      });
+      await this.#options.storeEngine.destroy();
+      await this.#openParts();
+    }
+  }
+
+  /** Remembers damage that reading the store found: it can be rebuilt, unlike the log (N2). */
+  #readingStore<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      if (error instanceof OnefoldError && error.code === "damaged") this.#storeDamage = error;
+      throw error;
+    }
+  }
+
+  async #openParts(): Promise<void> {
     const { host, system, storeEngine } = this.#options;
     const { disk, random, trace } = host;
     this.#progress({ step: "store" });
@@ -174,8 +198,11 @@ export class EmbeddedNode {
       });
       try {
         if (log.end === null) await appendGenesis(log, host, system.definition.name);
-        await this.#replay(log, store);
+        const replayedSlots = await this.#replay(log, store);
         const shard = await this.#shardOf(log, store);
+        // What the replay changed differs from the snapshot that the store came from.
+        shard.applier.returnDirtySlots(replayedSlots);
+        this.#readingStore(() => shard.start());
         this.#opened = {
           store,
           log,
@@ -186,7 +213,6 @@ export class EmbeddedNode {
           knowsDirtySlots: rebuiltFrom === "snapshot" && loaded !== undefined,
         };
         this.#proxy.connect(shard);
-        shard.start();
         this.#schedule();
         this.#progress({ step: "ready", sequence: log.end!.sequence, endSequence: log.end!.sequence });
       } catch (error) {
@@ -201,7 +227,7 @@ export class EmbeddedNode {
 
   async #shardOf(log: SegmentLog, store: Store): Promise<Shard> {
     const { system, cacheBytes } = this.#options;
-    const genesis = readGenesis(store);
+    const genesis = this.#readingStore(() => readGenesis(store));
     if (genesis.systemName !== system.definition.name) {
       throw new OnefoldError(
         "invalid-configuration",
@@ -223,8 +249,8 @@ export class EmbeddedNode {
     });
   }
 
-  /** Folds what the log holds beyond the store. Runs no user code. */
-  async #replay(log: SegmentLog, store: Store): Promise<void> {
+  /** Folds what the log holds beyond the store; returns the slots that it changed. Runs no user code. */
+  async #replay(log: SegmentLog, store: Store): Promise<ReadonlySet<number>> {
     const from = (store.position?.sequence ?? 0) + 1;
     const endSequence = log.end!.sequence;
     if (from < log.firstSequence) {
@@ -234,6 +260,7 @@ export class EmbeddedNode {
         { details: { firstSequence: log.firstSequence, neededSequence: from } },
       );
     }
+    const slots = new Set<number>();
     let writes = new WriteSet();
     let extra: Write[] = [];
     let bytes = 0;
@@ -246,6 +273,7 @@ export class EmbeddedNode {
       position = { incarnation, epoch, sequence, hash };
       if (bytes < replayBytes) continue;
       await store.apply([...extra, ...writes], position);
+      for (const slot of writes.slots) slots.add(slot);
       this.#progress({ step: "replay", sequence, endSequence });
       writes = new WriteSet();
       extra = [];
@@ -253,7 +281,9 @@ export class EmbeddedNode {
     }
     if (position !== undefined && position.sequence !== store.position?.sequence) {
       await store.apply([...extra, ...writes], position);
+      for (const slot of writes.slots) slots.add(slot);
     }
+    return slots;
   }
 
   // ------------------------------------------------------------------------------------------------------------ upkeep

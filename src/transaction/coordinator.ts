@@ -9,7 +9,7 @@
  * T5  Its body runs outside the watchdog (it is asynchronous), each of its steps and its `.at` inside.
  */
 import { OnefoldError, type Refused } from "../base/errors.ts";
-import { parseId, slotOfEntity, slotOfParts } from "../base/ids.ts";
+import { parseId, slotOfParts } from "../base/ids.ts";
 import type { Value } from "../base/value.ts";
 import { cloneValue } from "../base/value.ts";
 import { replayed, type Settle } from "../entity/command-call.ts";
@@ -47,6 +47,7 @@ export class Coordinator {
   readonly #open = new Set<Run>();
   /** Bodies to begin when the slice is over (T5), oldest first. */
   #toBegin: Run[] = [];
+  #begun = 0;
   #runningCount = 0;
   /** Set while bodies wait for others to end: those may be waiting for something foreign, so it does not wait for long. */
   #patience: Timer | undefined;
@@ -91,23 +92,33 @@ export class Coordinator {
 
   /** Begins bodies until `runningMax` of them run. */
   #begin(runningMax: number): void {
-    let begun = 0;
-    while (begun < this.#toBegin.length && this.#runningCount < runningMax) {
-      const run = this.#toBegin[begun++]!;
+    while (this.#begun < this.#toBegin.length && this.#runningCount < runningMax) {
+      const run = this.#toBegin[this.#begun++]!;
       if (run.isSettled) continue;
       this.#runningCount++;
-      run.attempt((transaction, body) => this.#scope.run(transaction, body));
+      run.attempt(this.#scope);
     }
-    this.#toBegin.splice(0, begun);
-    if (this.#toBegin.length === 0 || this.#patience !== undefined) return;
-    const before = this.#toBegin[0];
+    if (this.#begun === this.#toBegin.length) {
+      this.#toBegin = [];
+      this.#begun = 0;
+      return;
+    }
+    if (this.#begun >= 1024) {
+      this.#toBegin = this.#toBegin.slice(this.#begun);
+      this.#begun = 0;
+    }
+    this.#patience ??= this.#waitFor(this.#toBegin[this.#begun]);
+  }
+
+  #waitFor(next: Run | undefined): Timer {
+    const { host, limits } = this.#core;
     const impatient = () => {
       this.#patience = undefined;
       // Not one has begun meanwhile: those that run wait for something else than each other.
-      if (this.#toBegin[0] === before) this.#begin(this.#runningCount + this.#core.limits.transactionsRunningMax);
-      else this.#begin(this.#core.limits.transactionsRunningMax);
+      const isStuck = this.#toBegin[this.#begun] === next;
+      this.#begin(limits.transactionsRunningMax + (isStuck ? this.#runningCount : 0));
     };
-    this.#patience = this.#core.host.timers.after(patienceMs, impatient, { keepsAlive: true });
+    return host.timers.after(patienceMs, impatient, { keepsAlive: true });
   }
 
   /** What was not durable is gone, and open attempts may have seen it: they are tried again. */
@@ -189,7 +200,7 @@ class Run implements Work {
     const { definition, caller, request } = this.#request;
     if (definition.at !== undefined) {
       const { entity, id } = definition.at(this.#input as never);
-      return slotOfEntity(entity.definition, parseId(id), caller.tenant);
+      return this.#core.entity(entity.definition, caller.tenant, parseId(id)).slot;
     }
     // Without a home of its own: where its request's number leads. Without that either, nothing is kept.
     if (request === undefined) return 0;
@@ -209,7 +220,7 @@ class Run implements Work {
   }
 
   /** Runs the body once. */
-  attempt(runInScope: (transaction: Transaction, body: () => Promise<unknown>) => Promise<unknown>): void {
+  attempt(scope: Scope<Transaction>): void {
     if (this.isSettled) return;
     this.#attempts++;
     const { definition, caller } = this.#request;
@@ -223,7 +234,7 @@ class Run implements Work {
     this.transaction = transaction;
     const input = this.#input as never;
     const body = async () => definition.run(callerOf(this.#core, transaction, this.#steps) as never, input);
-    runInScope(transaction, body).then(
+    scope.run(transaction, body).then(
       (output) => {
         this.#bodyEnded(transaction, { output: output as Value | undefined });
         this.#lifecycle.bodyEnded();
@@ -407,8 +418,16 @@ function checkedInput({ name, input: schema }: TransactionDefinition, input: unk
 
 type Methods = Readonly<Record<string, (input?: unknown) => Promise<unknown>>>;
 
+/** What the body of one attempt calls with; a step lives from its call to its answer. */
+interface Caller {
+  readonly core: Core;
+  readonly transaction: Transaction;
+  readonly steps: Set<Step>;
+}
+
 /** `tx` of a transaction's body: `tx(account, id).withdraw(input)`. */
 function callerOf(core: Core, transaction: Transaction, steps: Set<Step>) {
+  const caller: Caller = { core, transaction, steps };
   return (entity: EntityHandle, id: string): Methods => {
     const { definition } = entity;
     if (core.definitionOf(definition.name) !== definition) {
@@ -417,42 +436,66 @@ function callerOf(core: Core, transaction: Transaction, steps: Set<Step>) {
         `The system has no entity kind ${definition.name}; add it to system(...).`,
       );
     }
-    return methodsOf(definition, (target, input) => {
-      return new Promise((resolve, reject) => {
-        const step: Step = new Step({
-          transaction,
-          definition,
-          id: parseId(id),
-          target,
-          // The body may go on with what it passed while the step waits for its lock.
-          input: cloneValue(input as Value | undefined),
-          resolve: (output) => {
-            steps.delete(step);
-            resolve(output);
-          },
-          reject: (error) => {
-            steps.delete(step);
-            reject(error);
-          },
-        });
-        transaction.assertOpen();
-        steps.add(step);
-        core.executor.resubmit(step);
-      });
-    });
+    return new (callsOf(definition))(caller, parseId(id)) as unknown as Methods;
   };
 }
 
-function methodsOf(
-  definition: EntityDefinition,
-  call: (target: StepTarget, input: unknown) => Promise<unknown>,
-): Methods {
-  const methods: Record<string, (input?: unknown) => Promise<unknown>> = Object.create(null);
+type Calls = new (caller: Caller, id: string) => object;
+
+/** A kind's methods are made once, on a prototype. */
+const callsOfKinds = new WeakMap<EntityDefinition, Calls>();
+
+function callsOf(definition: EntityDefinition): Calls {
+  const known = callsOfKinds.get(definition);
+  if (known !== undefined) return known;
+  class EntityCalls {
+    // Private, because any other property could hide a command of the same name.
+    readonly #caller: Caller;
+    readonly #id: string;
+
+    constructor(caller: Caller, id: string) {
+      this.#caller = caller;
+      this.#id = id;
+    }
+
+    static method(target: StepTarget): (this: EntityCalls, input?: unknown) => Promise<unknown> {
+      return function (this: EntityCalls, input?: unknown) {
+        return call(this.#caller, definition, this.#id, target, input);
+      };
+    }
+  }
+  const methods = EntityCalls.prototype as unknown as Record<string, unknown>;
   for (const command of definition.commands.values()) {
-    methods[command.name] = (input) => call({ type: "command", command }, input);
+    methods[command.name] = EntityCalls.method({ type: "command", command });
   }
   for (const query of definition.queries.values()) {
-    methods[query.name] = (input) => call({ type: "query", query }, input);
+    methods[query.name] = EntityCalls.method({ type: "query", query });
   }
-  return methods;
+  callsOfKinds.set(definition, EntityCalls);
+  return EntityCalls;
+}
+
+function call(
+  { core, transaction, steps }: Caller,
+  definition: EntityDefinition,
+  id: string,
+  target: StepTarget,
+  input: unknown,
+): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    transaction.assertOpen();
+    const step = new Step({
+      transaction,
+      definition,
+      id,
+      target,
+      // The body may go on with what it passed while the step waits for its lock.
+      input: cloneValue(input as Value | undefined),
+      resolve,
+      reject,
+      ended: (ended) => steps.delete(ended),
+    });
+    steps.add(step);
+    core.executor.resubmit(step);
+  });
 }

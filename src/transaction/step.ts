@@ -18,6 +18,7 @@ export class Step implements Work {
   readonly #input: unknown;
   readonly #resolve: (output: unknown) => void;
   readonly #reject: (error: Error) => void;
+  readonly #ended: (step: Step) => void;
   readonly deadlineMs = Number.POSITIVE_INFINITY;
   readonly sizeBytes = 0;
   readonly runsUserCode = true;
@@ -31,7 +32,9 @@ export class Step implements Work {
     readonly input: unknown;
     readonly resolve: (output: unknown) => void;
     readonly reject: (error: Error) => void;
+    readonly ended: (step: Step) => void;
   }) {
+    this.#ended = parts.ended;
     this.#transaction = parts.transaction;
     this.#definition = parts.definition;
     this.#id = parts.id;
@@ -74,12 +77,14 @@ export class Step implements Work {
 
   #succeed(output: unknown): void {
     this.isSettled = true;
+    this.#ended(this);
     this.#resolve(output);
   }
 
   #refuse(error: Error): void {
     if (this.isSettled) return;
     this.isSettled = true;
+    this.#ended(this);
     this.#transaction.core.executor.unpark(this);
     this.#reject(error);
   }

@@ -85,8 +85,9 @@ function makeLimits(random: SeededRandom): Partial<Limits> {
     outputBytesMax: 16 * KiB,
     sliceCommandsMax: random.pick([1, 3, 256]),
     ...random.pick([
-      { outboxSoftMax: 6, outboxHardMax: 12 },
-      { outboxSoftMax: 6, outboxHardMax: 1000 },
+      // One transaction of this workload sends 20 messages at most.
+      { outboxSoftMax: 24, outboxHardMax: 30 },
+      { outboxSoftMax: 24, outboxHardMax: 1000 },
       { outboxSoftMax: 1000, outboxHardMax: 2000 },
     ]),
     unappliedBytesMax: random.pick([4 * KiB, 1024 * KiB]),

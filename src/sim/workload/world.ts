@@ -214,6 +214,8 @@ export class World implements Reachable {
     const isExplained =
       (error instanceof DiskError && code === "failed" && refuses) ||
       (error instanceof DiskError && code === "full" && has("full-disk", "full-store")) ||
+      // What the disk can't read is called damage; this disk fails only for a while.
+      (code === "damaged" && refuses && error instanceof OnefoldError && error.cause instanceof DiskError) ||
       (code === "disk-full" && has("full-disk", "full-store")) ||
       (code === "failed" && has("failed-store")) ||
       (code === "stopped" && (refuses || has("full-disk", "failed-store")) && !isBug(error));
