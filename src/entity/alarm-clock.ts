@@ -16,7 +16,7 @@ import { storedRecords, type TimerEffect, type TimerRecord } from "./batch.ts";
 import type { DurableBatch } from "./committer.ts";
 import type { Core, EntryDraft } from "./core.ts";
 import { EntityCommand } from "./entity-command.ts";
-import { decodeDueTimer, entriesWithPrefix } from "./fold.ts";
+import { decodeDueTimer } from "./fold.ts";
 import { afterPrefix, type BinaryString, bytesOfBinary, keys, parseEntityName, readUint64, uint64 } from "./keys.ts";
 import type { CommandResult } from "./run-command.ts";
 import type { LiveEntity } from "./working-set.ts";

@@ -1,12 +1,13 @@
 /**
  * What a caller is told about something that user code threw: anything can be thrown, also what can't even be looked at.
  *
- * F1  `failureOf` never throws, and what it gives can be kept, sent and printed: a refusal's details are a value of bounded
+ * F1  `failureOf` never throws (but on the watchdog's stop), and what it gives can be kept, sent and printed: a refusal's details are a value of bounded
  *     size that shares no memory with user code.
  */
 import { OnefoldError, Refused } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { decodeValue, encodeValue } from "../base/value.ts";
+import { GuardTimeout } from "../host/host.ts";
 
 /** A foreign copy of this library may have thrown it, so a refusal is known by its shape as well. */
 function isRefusal(error: unknown): error is Refused {
@@ -22,7 +23,10 @@ export function failureOf(error: unknown, what: string): OnefoldError | Refused 
   try {
     if (error instanceof OnefoldError) return error;
     if (isRefusal(error)) return refusalOf(error, what);
+    // The real watchdog's stop passes no `catch`. The simulated one's is thrown, and must reach its guard all the same.
+    if (error instanceof GuardTimeout) throw error;
   } catch (cause) {
+    if (cause === error && cause instanceof GuardTimeout) throw cause;
     // A proxy, a getter: user code that throws while it is looked at.
     if (cause instanceof OnefoldError) return cause;
     return new OnefoldError("command-failed", `${what} threw what can't be looked at; nothing was changed.`, { cause });

@@ -3,7 +3,7 @@ import { encodeUtf8 } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { StoreReader } from "../store/store.ts";
-import { afterPrefix, binary, binaryOfBytes, bytesOfBinary, keys, textOfBinary } from "./keys.ts";
+import { afterPrefix, type BinaryString, binary, binaryOfBytes, bytesOfBinary, keys, textOfBinary } from "./keys.ts";
 import type { ListReply, ReadOptions } from "./service.ts";
 
 /** Throws `malformed` for a cursor that this function has not given out, or a limit that is not one. */
@@ -19,7 +19,7 @@ export function list(
   const from = options.cursor === undefined ? prefix : `${base}${binary(decodeCursor(options.cursor))}\0\0`;
   const ids: string[] = [];
   const range = {
-    from: bytesOfBinary(from < prefix ? prefix : from),
+    from: bytesOfBinary(later(from, prefix)),
     to: bytesOfBinary(afterPrefix(prefix)),
     limit: limit + 1,
   };
@@ -27,6 +27,11 @@ export function list(
   if (ids.length <= limit) return { ids };
   const page = ids.slice(0, limit);
   return { ids: page, cursor: Buffer.from(encodeUtf8(page.at(-1)!)).toString("base64url") };
+}
+
+/** A cursor may come from a listing with another prefix. */
+function later(a: BinaryString, b: BinaryString): BinaryString {
+  return [a, b].sort()[1]!;
 }
 
 function decodeCursor(cursor: string): string {

@@ -7,6 +7,13 @@ export type Outcome =
   | { readonly kind: "done"; readonly output: Value | undefined }
   | { readonly kind: "failed"; readonly error: OnefoldError | Refused };
 
+/** The shapes in which outcomes are kept; part of the format. */
+type Kept = { readonly sequence: number } & (
+  | { readonly kind: "done"; readonly output: Uint8Array | null }
+  | { readonly kind: "refused"; readonly code: string; readonly details: Uint8Array | null }
+  | { readonly kind: "error"; readonly code: string; readonly message: string; readonly retry: Retry }
+);
+
 /** `outputBytes` is the encoded output where the caller has it already. */
 export function encodeOutcome(outcome: Outcome, sequence: number, outputBytes?: Uint8Array): Uint8Array {
   if (outcome.kind === "done") {
@@ -23,18 +30,18 @@ export function encodeOutcome(outcome: Outcome, sequence: number, outputBytes?: 
 
 /** What a repeated request is answered: exactly what the first one was. Throws the kept refusal or error. */
 export function replyOf(bytes: Uint8Array): CallReply {
-  const kept = decodeValue(bytes) as { readonly [key: string]: Value };
-  if (kept["kind"] === "done") {
-    const output = kept["output"] as Uint8Array | null;
-    return { output: output === null ? undefined : decodeValue(output), sequence: kept["sequence"] as number };
+  const kept = decodeValue(bytes) as unknown as Kept;
+  if (kept.kind === "done") {
+    const { output } = kept;
+    return { output: output === null ? undefined : decodeValue(output), sequence: kept.sequence };
   }
-  if (kept["kind"] === "refused") {
-    const details = kept["details"] as Uint8Array | null;
-    throw new Refused(kept["code"] as string, details === null ? undefined : decodeValue(details));
+  if (kept.kind === "refused") {
+    const { details } = kept;
+    throw new Refused(kept.code, details === null ? undefined : decodeValue(details));
   }
-  const code = kept["code"] as string;
-  throw new OnefoldError(code in errorTable ? (code as ErrorCode) : "internal", kept["message"] as string, {
-    retry: kept["retry"] as Retry,
+  const code = kept.code;
+  throw new OnefoldError(code in errorTable ? (code as ErrorCode) : "internal", kept.message, {
+    retry: kept.retry,
   });
 }
 

@@ -12,7 +12,7 @@ import { OnefoldError } from "../base/errors.ts";
 import { parseId, slotOfEntity } from "../base/ids.ts";
 import type { Limits } from "../base/limits.ts";
 import { containsMutable, decodeValue, deepFreezeValue, encodeValue, type Value } from "../base/value.ts";
-import { GuardTimeout, type Random } from "../host/host.ts";
+import type { Random } from "../host/host.ts";
 import type { EntityEffect, ItemEffect, MessageRecord, TimerEffect, TimerRecord } from "./batch.ts";
 import { touchThresholdBytes } from "./batch.ts";
 import { LiveCollection } from "./collection.ts";

@@ -82,7 +82,6 @@ export class EmbeddedNode {
   #snapshotAtBytes: number;
   #snapshotting: Promise<void> | undefined;
   #anchoring: Promise<void> | undefined;
-  #scrubbing: Promise<void> | undefined;
   #reopening: Promise<void> | undefined;
   #isClosing = false;
   #storeDamage: OnefoldError | undefined;
@@ -325,23 +324,34 @@ export class EmbeddedNode {
   };
 
   #startSnapshot(opened: Opened): void {
-    this.#snapshotAtBytes = opened.shard.appendedBytes + this.#snapshotBytes;
-    this.#snapshotting = this.#snapshot(opened)
-      .catch((cause: unknown) => {
-        this.#host.trace("error", "A snapshot failed; the log is not trimmed until the next one succeeds.", { cause });
-        opened.shard.setProblem("snapshot", "The last snapshot failed.");
-      })
-      .finally(() => {
-        this.#snapshotting = undefined;
-      });
+    this.#snapshotInTurn(opened).catch((cause: unknown) => {
+      this.#host.trace("error", "A snapshot failed; the log is not trimmed until the next one succeeds.", { cause });
+      opened.shard.setProblem("snapshot", "The last snapshot failed.");
+    });
   }
 
   /** Takes a snapshot now and trims what two of them make superfluous. */
   async snapshot(): Promise<void> {
-    await this.#snapshotting;
     const opened = this.#opened;
     if (opened === undefined) throw new OnefoldError("not-ready", "The node is not open.");
-    await this.#snapshot(opened);
+    await this.#snapshotInTurn(opened);
+  }
+
+  /** One after the other: two at once would take each other's unpublished pieces for garbage. */
+  #snapshotInTurn(opened: Opened): Promise<void> {
+    const before = this.#snapshotting ?? Promise.resolve();
+    const snapshot = before.then(() => {
+      if (this.#opened !== opened) throw new OnefoldError("not-ready", "The node was closed meanwhile.");
+      this.#snapshotAtBytes = opened.shard.appendedBytes + this.#snapshotBytes;
+      return this.#snapshot(opened);
+    });
+    const over = snapshot
+      .catch(() => undefined) // Whoever asked for it hears of it; the next in turn only waits.
+      .then(() => {
+        if (this.#snapshotting === over) this.#snapshotting = undefined;
+      });
+    this.#snapshotting = over;
+    return snapshot;
   }
 
   async #snapshot(opened: Opened): Promise<void> {
@@ -380,7 +390,7 @@ export class EmbeddedNode {
   readonly #scrub = (): void => {
     const opened = this.#opened;
     if (opened === undefined) return;
-    this.#scrubbing = this.#scrubLog(opened).then(
+    this.#scrubLog(opened).then(
       () => opened.shard.setProblem("scrub", undefined),
       (cause: unknown) => {
         if (this.#isClosing || this.#opened !== opened) return;

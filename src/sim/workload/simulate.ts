@@ -1,6 +1,7 @@
 /**
  * One simulation from one seed: a random program against a node that is disturbed as the seed says, then healed, then judged.
  */
+import { OnefoldError } from "../../base/errors.ts";
 import { decodeValue } from "../../base/value.ts";
 import { SeededRandom } from "../../base/random.ts";
 import { storedRecords } from "../../entity/batch.ts";
@@ -111,15 +112,15 @@ async function driveSimulation(
     await disturbing;
     await world.sleep(settleMs);
     world.settle();
-    const service = await within(world, answersWithinMs, world.serving(), "a node that serves");
-    const remembered = await remember(service);
+    await within(world, answersWithinMs, world.serving(), "a node that serves");
+    const remembered = await remember(world);
     if (world.accusations.length > 0) return;
-    const after = await world.crashAndServe({ losesStore: random.fork("end").chance(0.5) });
-    const again = await remember(after);
+    await world.crashAndServe({ losesStore: random.fork("end").chance(0.5) });
+    const again = await remember(world);
     if (JSON.stringify(again) !== JSON.stringify(remembered)) {
       wrongs.push(`a restart changed what is remembered:\n  ${JSON.stringify(remembered)}\n  ${JSON.stringify(again)}`);
     }
-    await checkLists(after, remembered, wrongs);
+    await checkLists(world, remembered, wrongs);
     await world.stop();
     const { deadLetters, unheard } = await readDeadLetters(world);
     const shadows = new Map(again.shadows.map(([id, entries]) => [id, withUnheard(entries, unheard.get(id) ?? [])]));
@@ -144,25 +145,42 @@ interface AllMemories {
   readonly shadows: readonly (readonly [string, readonly ShadowEntry[]])[];
 }
 
-async function remember(service: Service): Promise<AllMemories> {
-  const options = { principal: simulatedPrincipal };
+/** Again and again for a while: damage that is found only now is repaired first. */
+async function persistently<T>(world: World, ask: (service: Service) => Promise<T>): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await ask(await world.serving());
+    } catch (error) {
+      const isPassing = error instanceof OnefoldError && (error.retry === "safe" || error.code === "damaged");
+      if (!isPassing || attempt >= 20) throw error;
+      await world.sleep(100);
+    }
+  }
+}
+
+async function remember(world: World): Promise<AllMemories> {
+  const read = async (kind: string, query: string, id: string): Promise<unknown> => {
+    const { output } = await persistently(world, (service) =>
+      service.query({ kind, id }, query, undefined, { principal: simulatedPrincipal }),
+    );
+    return output;
+  };
   const memoirs: (EntityName & { readonly memoir: Memoir })[] = [];
   const shadows: (readonly [string, readonly ShadowEntry[]])[] = [];
   // One after the other: the node may have been told to queue no more than a few.
   for (const { kind, id } of entityNames) {
-    const { output } = await service.query({ kind, id }, "memoir", undefined, options);
-    memoirs.push({ kind, id, memoir: output as unknown as Memoir });
+    const output = await read(kind, "memoir", id);
+    memoirs.push({ kind, id, memoir: output as Memoir });
     if (kind !== "mortal") continue;
-    const told = await service.query({ kind: "shadow", id }, "entries", undefined, options);
-    shadows.push([id, told.output as unknown as readonly ShadowEntry[]]);
+    shadows.push([id, (await read("shadow", "entries", id)) as readonly ShadowEntry[]]);
   }
   return { memoirs, shadows };
 }
 
 /** The index agrees with the entities. */
-async function checkLists(service: Service, { memoirs }: AllMemories, wrongs: string[]): Promise<void> {
+async function checkLists(world: World, { memoirs }: AllMemories, wrongs: string[]): Promise<void> {
   for (const kind of ["cell", "shelf", "ledger", "mortal"] as const) {
-    const { ids } = await service.list(kind, { principal: simulatedPrincipal });
+    const { ids } = await persistently(world, (service) => service.list(kind, { principal: simulatedPrincipal }));
     const expected = memoirs.filter((each) => each.kind === kind && each.memoir.birth !== null).map(({ id }) => id);
     if (ids.join() !== [...expected].sort().join()) wrongs.push(`listed of ${kind}: ${ids}; there are ${expected}`);
   }

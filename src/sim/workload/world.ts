@@ -217,6 +217,7 @@ export class World implements Reachable {
       // What the disk can't read is called damage; this disk fails only for a while.
       (code === "damaged" && refuses && error instanceof OnefoldError && error.cause instanceof DiskError) ||
       (code === "disk-full" && has("full-disk", "full-store")) ||
+      (code === "damaged" && has("damaged-store-value")) ||
       (code === "failed" && has("failed-store")) ||
       (code === "stopped" && (refuses || has("full-disk", "failed-store")) && !isBug(error));
     if (isExplained && (!this.#healed || this.#isTrailing)) return;

@@ -3,8 +3,8 @@ import { describe, test } from "node:test";
 import { FaultCounts } from "../../../sim/faults.ts";
 import { CrashProgram, noCoverage } from "./crash-program.fixture.ts";
 
-const seedCount = Number(process.env["ONEFOLD_LOG_SEEDS"] ?? 800);
-const only = process.env["ONEFOLD_LOG_SEED"];
+const seedCount = Number(process.env.ONEFOLD_LOG_SEEDS ?? 800);
+const only = process.env.ONEFOLD_LOG_SEED;
 
 describe("the segment log under crashes", () => {
   test("keeps everything acknowledged, byte for byte, over crashes, torn and lost writes, failures and full disks", async (t) => {
