@@ -54,7 +54,8 @@ export class Committer {
   readonly #limits: Limits;
   readonly #owner: CommitterOwner;
   #end: LogPosition;
-  #lastTimeMs: number;
+  /** Not only of batches: a step of a transaction has seen it, too, whose effects come in a later batch. */
+  #saidTimeMs: number;
   #open: Batch | undefined;
   #inFlight: Batch | undefined;
   #stopped: OnefoldError | undefined;
@@ -76,16 +77,18 @@ export class Committer {
     this.#limits = parts.limits;
     this.#owner = parts.owner;
     this.#end = parts.log.end;
-    this.#lastTimeMs = parts.lastTimeMs;
+    this.#saidTimeMs = parts.lastTimeMs;
   }
 
   get durable(): LogPosition {
     return this.#end;
   }
 
-  /** Log time of the open batch, or what it would be if one were opened now. */
+  /** Log time of the open batch, or what it would be if one were opened now. What it has said once it never goes behind. */
   get timeMs(): number {
-    return this.#open?.timeMs ?? Math.max(this.#inFlight?.timeMs ?? 0, this.#lastTimeMs, this.#clock.wallMs());
+    if (this.#open !== undefined) return this.#open.timeMs;
+    this.#saidTimeMs = Math.max(this.#saidTimeMs, this.#clock.wallMs());
+    return this.#saidTimeMs;
   }
 
   /** The sequence that an entry added now will have. */
@@ -199,7 +202,6 @@ export class Committer {
       case "appended": {
         this.#inFlight = undefined;
         this.#end = position;
-        this.#lastTimeMs = batch.timeMs;
         // The next append starts before anyone is answered: the disk works while the answers go out.
         this.kick();
         this.#owner.onDurable({ position, timeMs: batch.timeMs, entries: batch.entries, sizeBytes });

@@ -169,7 +169,6 @@ export class Core {
     this.committer.add(entry);
     this.working.absorb(entry, sequence, this.entityOf);
     if (entry.messages.length > 0) this.mailroom.took(entry.messages);
-    this.executor.endTakingIn();
     return sequence;
   }
 

@@ -121,7 +121,15 @@ export abstract class EntityCommand implements Work, LockHolder {
       "command-too-slow",
       `${name}.${this.command.name} ran longer than ${this.core.limits.commandMs} ms and was stopped; nothing was changed.`,
     );
-    this.#afterFailure(failure, this.core.entity(this.definition, this.tenant, this.id));
+    let entity: LiveEntity | undefined;
+    try {
+      entity = this.core.entity(this.definition, this.tenant, this.id);
+      // A pause of the whole process may have stopped a repetition that was only to be answered.
+      if (this.isSettled || this.isDone(entity)) return this.#unlock();
+    } catch (error) {
+      return this.#afterFailure(failureOf(error, name), entity);
+    }
+    this.#afterFailure(failure, entity);
   }
 
   fail(error: OnefoldError): void {

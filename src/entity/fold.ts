@@ -9,7 +9,7 @@ import { Packr } from "msgpackr";
 import { OnefoldError } from "../base/errors.ts";
 import type { StoreReader, Write } from "../store/store.ts";
 import { type EntityEffect, type Entry, type ResultKey, storedRecords } from "./batch.ts";
-import { afterPrefix, type BinaryString, binary, binaryOfBytes, bytesOfBinary, keys } from "./keys.ts";
+import { afterPrefix, type BinaryString, binary, binaryOfBytes, bytesOfBinary, keys, readUint16 } from "./keys.ts";
 
 const packr = new Packr({ useRecords: false, useBigIntExtension: true, mapsAsObjects: true });
 
@@ -53,6 +53,7 @@ const present = new Uint8Array(0);
 export function foldEntry(entry: Entry, sequence: number, index: number, writes: WriteSet): void {
   // First, because the entry may put a new record under a key that has expired.
   for (const { expiresMs, key } of entry.expired) {
+    writes.slots.add(readUint16(key, 1));
     writes.put(keys.expiry(expiresMs, key), null);
     writes.put(key, null);
   }

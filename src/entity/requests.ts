@@ -186,7 +186,7 @@ export class Requests {
     return kept === undefined ? [] : [{ expiresMs: kept.value.expiresMs, key: keys.idempotency(slot, request.digest) }];
   }
 
-  /** Records that have expired by `nowMs`, at most `countMax`, with all keys that go with them. */
+  /** Keys of records that have expired by `nowMs`, and of all that goes with them; at most `countMax`. */
   static expired(
     store: StoreReader,
     working: WorkingSet,
@@ -199,15 +199,17 @@ export class Requests {
       if (expiresMs > nowMs || expired.length >= countMax) break;
       const key = at.slice(9);
       if (key.charCodeAt(0) === tables.idempotency) {
-        // The key may have been used anew since the index was written: then the record is a younger one.
-        const kept = working.idempotency(readUint16(key, 1), key.slice(3));
-        if (kept !== undefined && kept.value.expiresMs !== expiresMs) continue;
+        // The record may be gone, or a younger one under the same key, and the store not know yet.
+        if (working.idempotency(readUint16(key, 1), key.slice(3))?.value.expiresMs !== expiresMs) continue;
+        expired.push({ expiresMs, key });
+        continue;
       }
-      expired.push({ expiresMs, key });
-      if (key.charCodeAt(0) === tables.session) {
-        const results = String.fromCharCode(tables.sessionResult) + key.slice(1);
-        for (const result of entriesWithPrefix(store, results)) expired.push({ expiresMs, key: result.key });
-      }
+      const results = String.fromCharCode(tables.sessionResult) + key.slice(1);
+      const limit = countMax - expired.length;
+      const kept = [...entriesWithPrefix(store, results, { limit })];
+      for (const result of kept) expired.push({ expiresMs, key: result.key });
+      // A session with more results than fit stays until the next time, which removes the rest.
+      if (kept.length < limit) expired.push({ expiresMs, key });
     }
     return expired;
   }

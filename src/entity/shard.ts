@@ -240,17 +240,22 @@ export class Shard implements Service {
   #scheduleExpiry(): void {
     this.#host.timers.after(expiryIntervalMs, () => {
       if (this.#state !== "ready" && this.#state !== "draining") return;
-      const { store, working } = this.#core;
-      const expired = Requests.expired(store, working, this.#committer.timeMs, expiryPortion);
-      if (expired.length > 0) {
-        this.#executor.resubmit(
-          housekeeping(() => {
-            this.#core.takeIn(this.#core.entry({ origin: "admin", command: "expire", subject: "onefold", expired }));
-          }),
-        );
-      }
+      // Looked for when its turn has come, because a key that has expired may be used anew while this waits.
+      this.#executor.resubmit(housekeeping(() => this.#expire()));
       this.#scheduleExpiry();
     });
+  }
+
+  #expire(): void {
+    const { store, working } = this.#core;
+    try {
+      const expired = Requests.expired(store, working, this.#committer.timeMs, expiryPortion);
+      if (expired.length === 0) return;
+      this.#core.takeIn(this.#core.entry({ origin: "admin", command: "expire", subject: "onefold", expired }));
+    } catch (error) {
+      if (!(error instanceof OnefoldError) || error.code !== "damaged") throw error;
+      this.#core.onDamage(error);
+    }
   }
 
   // ---------------------------------------------------------------------------------------------------------- calls
@@ -432,7 +437,12 @@ export class Shard implements Service {
     const definition = this.#core.definition(kind);
     // The index lives in the store: everything acknowledged before this call has to be there.
     await this.#flush();
-    return list(this.#core.store, definition.name, options, this.#limits);
+    try {
+      return list(this.#core.store, definition.name, options, this.#limits);
+    } catch (error) {
+      if (error instanceof OnefoldError && error.code === "damaged") this.#core.onDamage(error);
+      throw error;
+    }
   }
 
   async history(

@@ -50,7 +50,8 @@ export class LiveEntity implements EntityView {
   draft: object | undefined = undefined;
   /** What queries read: decoded and frozen; only kept for states without Dates and bytes, which can't be frozen. */
   frozen: object | undefined = undefined;
-  readonly items = new Map<string, LiveItems>();
+  /** Made with the first collection that is looked at: most entities have none. */
+  #items: Map<string, LiveItems> | undefined = undefined;
   readonly #store: StoreReader;
   readonly #onGrowth: (entity: LiveEntity) => void;
   #timers: Map<string, number> | undefined = undefined;
@@ -101,13 +102,22 @@ export class LiveEntity implements EntityView {
 
   /** The items of the present generation. */
   itemsOf(collection: string): LiveItems {
-    let items = this.items.get(collection);
+    this.#items ??= new Map();
+    let items = this.#items.get(collection);
     if (items === undefined) {
       const prefix = keys.items(this.slot, this.name, this.generation, collection);
       items = new LiveItems(this.#store, prefix, () => this.#onGrowth(this));
-      this.items.set(collection, items);
+      this.#items.set(collection, items);
     }
     return items;
+  }
+
+  get collections(): Iterable<LiveItems> {
+    return this.#items?.values() ?? [];
+  }
+
+  forgetItems(): void {
+    this.#items = undefined;
   }
 
   /** Due times of its timers by key, loaded when first asked for. */
@@ -141,7 +151,8 @@ interface Overlaid<T> {
 }
 
 /** What it costs to keep an entity besides its bytes: the object, its key and the map's entry. Measured, rounded up. */
-const entityOverheadBytes = 600;
+const entityOverheadBytes = 1000;
+const looksPerLoad = 8;
 
 export class WorkingSet {
   readonly #store: Store;
@@ -191,21 +202,27 @@ export class WorkingSet {
     }
     this.#entities.set(name, entity);
     this.#resize(entity);
+    // Reads alone must not fill the memory either; each load makes room for a little more than itself.
+    if (this.#sizeBytes > this.#budgetBytes) this.#evict(looksPerLoad, entity);
     return entity;
   }
 
   readonly #resize = (entity: LiveEntity): void => {
     let size = entityOverheadBytes + 2 * entity.name.length;
     // Encoded, decoded for commands and decoded for queries.
-    if (entity.state !== null) size += 4 * entity.state.length;
-    for (const items of entity.items.values()) size += items.sizeBytes;
+    if (entity.state !== null) size += 5 * entity.state.length;
+    for (const items of entity.collections) size += items.sizeBytes;
     this.#sizeBytes += size - entity.sizeBytes;
     entity.sizeBytes = size;
   };
 
   /** Evicts entities that the store could give again, until the budget holds or everything has been looked at once. */
   evict(): void {
-    let looks = 2 * this.#entities.size;
+    this.#evict(2 * this.#entities.size, undefined);
+  }
+
+  #evict(looksMax: number, except: LiveEntity | undefined): void {
+    let looks = looksMax;
     while (this.#sizeBytes > this.#budgetBytes && looks-- > 0) {
       this.#sweep ??= this.#entities.values();
       const next = this.#sweep.next();
@@ -214,6 +231,7 @@ export class WorkingSet {
         continue;
       }
       const entity = next.value;
+      if (entity === except) continue;
       if (entity.used) entity.used = false;
       else if (entity.lastSequence <= this.appliedSequence && entity.lock?.isFree !== false) {
         this.#entities.delete(entity.name);
@@ -298,7 +316,7 @@ export class WorkingSet {
   }
 
   #absorbEffect(entity: LiveEntity, effect: EntityEffect, sequence: number): void {
-    if (effect.generation !== entity.generation || effect.state === null) entity.items.clear();
+    if (effect.generation !== entity.generation || effect.state === null) entity.forgetItems();
     entity.generation = effect.generation;
     entity.version = effect.version;
     entity.schemaVersion = effect.schemaVersion;
@@ -383,7 +401,7 @@ export class WorkingSet {
       }
     }
     for (const entity of changed) {
-      for (const items of entity.items.values()) items.prune(sequence);
+      for (const items of entity.collections) items.prune(sequence);
       this.#resize(entity);
     }
   }

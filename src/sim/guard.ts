@@ -22,6 +22,8 @@ export class SimulatedGuard implements Guard {
   readonly #counts: FaultCounts;
   readonly #runsToStop = new Set<number>();
   #runCount = 0;
+  /** Until the armed strike; 0 for none. */
+  #momentsLeft = 0;
   #run: GuardedRun | undefined;
 
   constructor(options: { readonly scheduler: Scheduler; readonly counts: FaultCounts }) {
@@ -50,6 +52,23 @@ export class SimulatedGuard implements Guard {
       run.stopped = true;
       throw new GuardTimeout("stopped by the simulated guard");
     }
+  }
+
+  /**
+   * Arms a strike at the `nth` of the moments from now that the code under guard passes through (`passMoment`), wherever
+   * that is: the real watchdog does not wait until the user's code takes its time.
+   */
+  strikeAt(nth: number): void {
+    assert(Number.isInteger(nth) && nth >= 1, "moments are counted from 1");
+    this.#momentsLeft = nth;
+  }
+
+  /** Called where the code under guard reaches one of its ports. Outside of a run, nothing happens. */
+  passMoment(): void {
+    const run = this.#run;
+    if (run === undefined || this.#momentsLeft === 0 || --this.#momentsLeft > 0) return;
+    run.stopped = true;
+    throw new GuardTimeout("stopped by the simulated guard");
   }
 
   run(limitMs: number, run: () => void): void {

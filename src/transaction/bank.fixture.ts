@@ -13,7 +13,7 @@ const cents = z.object({ cents: z.number().int().positive() });
 export function makeBank() {
   const bodies = new Map<string, Body>();
   /** Called by `account.hook` in the middle of a command. */
-  const hooks = { inCommand: () => {} };
+  const hooks = { inCommand: (): void => undefined };
   const account = entity("account")
     .state(z.object({ balanceCents: z.number().int().nonnegative() }), () => ({ balanceCents: 0 }))
     .collection("entries", z.object({ cents: z.number() }))

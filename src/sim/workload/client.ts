@@ -65,19 +65,30 @@ export class SimulatedClient {
     if (protection === "none") {
       this.#recording.answer(recorded, await this.#attempt(service, action, {}));
     } else {
-      await this.#insist(recorded, action, protection === "session" ? this.#session(service) : this.#key(index));
+      await this.#insist(recorded, action, protection === "session" ? await this.#session() : this.#key(index));
     }
     this.#world.note(`${this.#program.name} ${index} ${recorded.outcome.kind}`);
   }
 
-  #session(service: Service): ProtectedCall {
-    this.#token ??= service.mintSession(simulatedPrincipal);
+  async #session(): Promise<ProtectedCall> {
+    while (this.#token === undefined) this.#token = await this.#mint();
     const [token, number] = [this.#token, ++this.#lastNumber];
     this.#unanswered.add(number);
     return {
       options: () => ({ session: { token, number, lowest: Math.min(...this.#unanswered) } }),
       answered: () => this.#unanswered.delete(number),
     };
+  }
+
+  /** Undefined while the node comes or goes. */
+  async #mint(): Promise<string | undefined> {
+    try {
+      return (await this.#world.serving()).mintSession(simulatedPrincipal);
+    } catch (error) {
+      if (!(error instanceof OnefoldError) || error.retry === "never") throw error;
+      await this.#world.sleep(retryDelayMs);
+      return undefined;
+    }
   }
 
   #key(index: number): ProtectedCall {
@@ -123,7 +134,9 @@ export class SimulatedClient {
       ...options,
     }).catch((error: unknown) => this.#failure(error));
     const ended = this.#world.lifeEnd.then((): Outcome => ({ kind: "unknown" }));
-    return Promise.race([call, ended]);
+    const outcome = await Promise.race([call, ended]);
+    if (outcome.kind === "unknown") this.#recording.unansweredCount++;
+    return outcome;
   }
 
   #failure(error: unknown): Outcome {

@@ -41,7 +41,10 @@ export interface FaultsPlan {
 }
 
 export interface LifePlan {
-  readonly crash: { readonly operation: number; readonly moment: CrashMoment } | undefined;
+  /** At this operation of the life, or of its serving: counted from when it has opened. */
+  readonly crash:
+    | { readonly phase: "opening" | "serving"; readonly operation: number; readonly moment: CrashMoment }
+    | undefined;
   /** Ends in good order after this long, if it still lives. */
   readonly stopAfterMs: number;
 }
@@ -50,7 +53,7 @@ const KiB = 1024;
 
 export function makeFaultsPlan(random: SeededRandom): FaultsPlan {
   const swarm = chooseSwarm(random, disturbances, 0.4);
-  const lifeCount = random.between(1, 5);
+  const lifeCount = random.between(1, 6);
   return {
     swarm,
     lives: Array.from({ length: lifeCount }, () => makeLife(random, swarm)),
@@ -64,14 +67,15 @@ export function makeFaultsPlan(random: SeededRandom): FaultsPlan {
 }
 
 function makeLife(random: SeededRandom, swarm: ReadonlySet<Disturbance>): LifePlan {
-  const early = swarm.has("crash-in-recovery") && random.chance(0.5);
-  const crash = {
-    operation: early ? random.between(1, 60) : random.between(30, random.pick([150, 500, 1500])),
+  const isEarly = swarm.has("crash-in-recovery") && random.chance(0.5);
+  const crash: LifePlan["crash"] = {
+    phase: isEarly ? "opening" : "serving",
+    operation: isEarly ? random.between(1, 60) : random.between(1, random.pick([20, 60, 60, 200])),
     moment: random.pick(crashMoments),
   };
   return {
-    crash: early || swarm.has("crash") || !swarm.has("clean-stop") ? crash : undefined,
-    stopAfterMs: random.between(10, swarm.has("clean-stop") ? 600 : 3000),
+    crash: isEarly || swarm.has("crash") || !swarm.has("clean-stop") ? crash : undefined,
+    stopAfterMs: swarm.has("clean-stop") ? random.between(1, 300) : 3000,
   };
 }
 

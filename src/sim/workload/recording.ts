@@ -30,8 +30,6 @@ export interface RecordedRequest {
   readonly askedAt: number;
   answeredAt: number;
   outcome: Outcome;
-  /** True if an attempt before the last one may have taken hold. */
-  isDoubtful: boolean;
 }
 
 export type RunOutput = Glimpse;
@@ -48,6 +46,8 @@ export interface Intention extends EntityName {
 /** All requests of one simulation. */
 export class Recording {
   readonly requests: RecordedRequest[] = [];
+  /** Attempts that were never answered. */
+  unansweredCount = 0;
   readonly #byTag = new Map<string, RecordedRequest>();
   readonly #intentions = new Map<string, Intention | undefined>();
   #moment = 0;
@@ -61,7 +61,6 @@ export class Recording {
       askedAt: ++this.#moment,
       answeredAt: Number.POSITIVE_INFINITY,
       outcome: { kind: "unknown" },
-      isDoubtful: false,
     };
     this.requests.push(recorded);
     if ("tag" in request) this.#byTag.set(request.tag, recorded);

@@ -17,6 +17,7 @@ import { SimulatedNode, type SimulatedHost } from "../host.ts";
 import type { Scheduler } from "../scheduler.ts";
 import type { Reachable } from "./client.ts";
 import type { Disturbance, FaultsPlan, LifePlan } from "./faults-plan.ts";
+import { struckHost, struckStoreEngine } from "./struck.ts";
 import { makeSystemUnderTest } from "./system-under-test.ts";
 
 const startsMax = 200;
@@ -51,6 +52,8 @@ export class World implements Reachable {
   readonly accusations: string[] = [];
   readonly system: SystemHandle;
   readonly disturbed = new Map<Disturbance, number>();
+  /** Lines of the node's log, by their messages: what the simulation has reached. */
+  readonly traced = new Map<string, number>();
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
   readonly #plan: FaultsPlan;
@@ -74,11 +77,10 @@ export class World implements Reachable {
       scheduler,
       random: random.fork("node"),
       counts,
-      ...(onTrace === undefined
-        ? {}
-        : {
-            onTrace: ({ level, message, fields }) => onTrace(`${level} ${message} ${describe(fields)}`),
-          }),
+      onTrace: ({ level, message, fields }) => {
+        this.traced.set(message, (this.traced.get(message) ?? 0) + 1);
+        onTrace?.(`${level} ${message} ${describe(fields)}`);
+      },
     });
     const timers = {
       after: (delayMs: number, run: () => void) => this.#host!.timers.after(delayMs, run),
@@ -148,7 +150,10 @@ export class World implements Reachable {
       this.#embedded = undefined;
       end.resolve();
     });
-    if (plan?.crash !== undefined) host.life.crashAt(plan.crash.operation, plan.crash.moment);
+    const crashIn = (phase: "opening" | "serving"): void => {
+      if (plan?.crash?.phase === phase && !this.#healed) host.life.crashAt(plan.crash.operation, plan.crash.moment);
+    };
+    crashIn("opening");
     const stopped = this.#wantsStop;
     if (plan !== undefined)
       this.#scheduler.at(plan.stopAfterMs, () => host.life.alive && !this.#healed && stopped.resolve());
@@ -159,6 +164,7 @@ export class World implements Reachable {
       this.node.crash();
       return false;
     }
+    crashIn("serving");
     this.#embedded = node;
     this.#serving.resolve();
     this.#serving = deferred();
@@ -177,8 +183,8 @@ export class World implements Reachable {
     try {
       return await EmbeddedNode.open({
         system: this.system,
-        host,
-        storeEngine: this.store,
+        host: struckHost(host),
+        storeEngine: struckStoreEngine(this.store, host.guard),
         limits,
         cacheBytes,
         segmentBytes,
@@ -254,14 +260,18 @@ export class World implements Reachable {
     while (!this.#healed) {
       await this.sleep(this.#random.next() * 2 * disturbMs);
       if (this.#healed) return;
-      if (this.#strikes("full-disk", 0.3)) disk.capacityBytes = disk.usedBytes + this.#random.integer(40_000);
-      else disk.capacityBytes = boundless;
+      if (disk.capacityBytes < boundless && this.#random.chance(0.3)) disk.capacityBytes = boundless;
+      else if (this.#strikes("full-disk", 0.2)) disk.capacityBytes = disk.usedBytes + this.#random.integer(60_000);
       if (this.#strikes("clock-jump", 0.1)) this.node.jumpWall(this.#random.pick([-5000, -200, 300, 10_000]));
       if (this.#embedded === undefined) continue;
       if (this.#strikes("full-store", 0.2)) this.store.failNextApply("full");
       else if (this.#strikes("failed-store", 0.05)) this.store.failNextApply("failed");
       if (this.#strikes("damaged-store-value", 0.05)) this.store.damageValue();
-      if (this.#strikes("guard-timeout", 0.2)) this.#host!.guard.stopRun(this.#random.between(1, 5));
+      if (this.#strikes("guard-timeout", 0.2)) {
+        const { guard } = this.#host!;
+        if (this.#random.chance(0.5)) guard.stopRun(this.#random.between(1, 5));
+        else guard.strikeAt(this.#random.between(1, 20));
+      }
       if (this.#strikes("snapshot", 0.2)) this.#snapshot(this.#embedded);
     }
   }
@@ -283,7 +293,7 @@ export class World implements Reachable {
     this.node.disk.capacityBytes = boundless;
     // What log time has run ahead of is caught up with, so that timers are due when the wall clock says so.
     this.node.clock.jumpWall(60_000);
-    this.#host?.life.crashAt(1_000_000_000, "before");
+    if (this.node.alive) this.#host?.life.crashAt(1_000_000_000, "before");
     this.#healed = true;
   }
 
