@@ -79,6 +79,17 @@ export const limits = {
   reserveBytesDefault: 16 * MiB,
   anchorIntervalMs: 1000,
 
+  // ---- network between nodes, for each endpoint
+  networkMessageBytesMax: 1 * MiB,
+  /** Sent to one peer and not confirmed by it. */
+  networkQueueBytesMax: 8 * MiB,
+  /** Peers that are sent to at once, and as many that are received from. */
+  networkPeersMax: 256,
+  /** A peer that confirms nothing of what was sent to it for this long is taken to be away. */
+  networkAnswerMs: 10_000,
+  /** After a failed attempt to reach a peer, what is sent to it is lost for this long, before the next attempt. */
+  networkRedialMs: 100,
+
   // ---- gateway
   bodyBytesMax: 1 * MiB,
   headerBytesMax: 16 * KiB,
@@ -114,6 +125,9 @@ export function assertLimits(l: Limits): void {
   assert(l.sliceMs < l.commandMs, "a slice's own time must stay below one command's limit");
   assert(l.batchBytesMax * 4 <= l.segmentBytesDefault, "a segment must hold several batches");
   assert(l.deadlineMsDefault <= l.deadlineMsMax, "the default deadline must be allowed");
+  assert(l.networkMessageBytesMax * 2 <= l.networkQueueBytesMax, "a queue of messages must hold several");
+  assert(l.networkRedialMs < l.networkAnswerMs, "a peer that is back must be found sooner than one is given up");
+  assert(l.batchBytesMax < l.networkMessageBytesMax, "a batch must fit in a message");
   assert(l.bodyBytesMax <= l.receivingBytesMax, "the budget for receiving must hold at least one body");
   assert(l.slotCount === 4096, "the number of slots is part of the format");
 }

@@ -142,7 +142,7 @@ export class AlarmClock {
       return;
     }
     // At most a minute ahead, so that a jump of the clock delays no timer for longer.
-    const delayMs = Math.min(60_000, Math.max(0, next.dueMs - this.#core.host.clock.wallMs()));
+    const delayMs = this.#isDue(next) ? 0 : Math.min(60_000, Math.max(1, next.dueMs - this.#core.host.clock.wallMs()));
     this.#timer = this.#core.host.timers.after(delayMs, () => this.#unlessDamaged(() => this.#ring()));
   }
 
@@ -155,9 +155,13 @@ export class AlarmClock {
     }
   }
 
+  /** By log time, which its command will see: a batch that is open keeps the time at which it was opened. */
+  #isDue({ dueMs }: Alarm): boolean {
+    return dueMs <= this.#core.committer.timeMs;
+  }
+
   #ring(): void {
-    const now = this.#core.host.clock.wallMs();
-    while (this.#alarms.length > 0 && this.#alarms[0]!.dueMs <= now) {
+    while (this.#alarms.length > 0 && this.#isDue(this.#alarms[0]!)) {
       const alarm = this.#alarms.shift()!;
       const id = idOf(alarm.name, alarm.key);
       if (this.#firing.get(id)?.dueMs === alarm.dueMs) continue;

@@ -80,6 +80,11 @@ export class Applier {
     for (const slot of slots) this.#dirtySlots.add(slot);
   }
 
+  /** Looks for what an earlier life has left to sweep away. */
+  start(): void {
+    this.#timer ??= this.#timers.after(applyDelayMs, () => this.#start());
+  }
+
   add(batch: DurableBatch): void {
     this.#pending.push(batch);
     this.#pendingBytes += batch.sizeBytes;
@@ -179,7 +184,7 @@ export class Applier {
   /** Resolves when everything that is durable now is in the store. Rejects with `stopped` causes if that fails. */
   async flush(): Promise<void> {
     const target = this.#pending.at(-1)?.position.sequence ?? 0;
-    while (this.#failure === undefined && (this.#store.position?.sequence ?? 0) < target) {
+    while (this.#failure === undefined && this.#pending.length > 0 && this.#pending[0]!.position.sequence <= target) {
       if (this.#isFull && this.#running === undefined) {
         throw new DiskError("full", "The store can't be brought up to date while its disk is full.");
       }

@@ -9,6 +9,7 @@
  * On the log an entry is a MessagePack array by position (`docs/format.md`); absent parts are nil, and left off at the end.
  */
 import { Packr } from "msgpackr";
+import { assert } from "../base/assert.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { BinaryString } from "./keys.ts";
 import { entityName } from "./keys.ts";
@@ -338,8 +339,10 @@ function unpackResult(packed: Packed): ResultEffect {
 function unpackEntry(packed: Packed): Entry {
   const [origin, command, subject, effects, messages, consumed, deadLetter, result, expired] = packed;
   const letter = (deadLetter ?? null) as Packed | null;
+  const known = origins[origin as number];
+  assert(known !== undefined, "an entry's origin is one of those that this version knows");
   return {
-    origin: origins[origin as number]!,
+    origin: known,
     command: command as string,
     subject: subject as string,
     effects: ((effects ?? []) as Packed[]).map(unpackEffect),

@@ -3,6 +3,7 @@ import { OnefoldError, type Refused } from "../base/errors.ts";
 import type { Core, EntryDraft, KeptResult } from "./core.ts";
 import type { CommandDefinition } from "./definition.ts";
 import { EntityCommand } from "./entity-command.ts";
+import { failureOf } from "./failure.ts";
 import { isKept, replyOf } from "./outcome.ts";
 import type { RequestIdentity } from "./requests.ts";
 import type { CommandResult } from "./run-command.ts";
@@ -92,9 +93,7 @@ export class CommandCall extends EntityCommand {
       entry = this.core.entry(draft, kept);
     } catch (unkeepable) {
       // A refusal whose details are no value: the caller is told so, and repeating it will tell him the same.
-      const told =
-        unkeepable instanceof OnefoldError ? unkeepable : new OnefoldError("internal", "", { cause: unkeepable });
-      return this.#hold({ error: told }, sequence);
+      return this.#hold({ error: failureOf(unkeepable, `${this.definition.name}.${this.command.name}`) }, sequence);
     }
     this.#hold({ error }, this.core.takeIn(entry));
   }

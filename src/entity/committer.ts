@@ -58,6 +58,8 @@ export class Committer {
   #saidTimeMs: number;
   #open: Batch | undefined;
   #inFlight: Batch | undefined;
+  /** The open batch is being closed and its append begun, under the watchdog at times. */
+  #isBeginning = false;
   #stopped: OnefoldError | undefined;
   /** Resolves when nothing is open or in flight. */
   #idle: (() => void)[] = [];
@@ -162,6 +164,7 @@ export class Committer {
       for (const resolve of this.#idle.splice(0)) resolve();
       return;
     }
+    this.#isBeginning = true;
     this.#open = undefined;
     this.#inFlight = batch;
     const { incarnation, epoch, hash: previousHash } = this.#end;
@@ -182,13 +185,17 @@ export class Committer {
       (outcome) => this.#finish(batch, position, outcome, bytes.length),
       (cause: unknown) => this.#stop({ kind: "failed", cause }),
     );
+    this.#isBeginning = false;
   }
 
   /** M2: goes on until it is known what stands at the sequence. */
   async #append(bytes: Uint8Array, position: LogPosition): Promise<AppendOutcome> {
-    for (;;) {
+    for (let isInDoubt = false; ; isInDoubt = true) {
       const outcome = await this.#log.append(bytes, position.hash);
-      if (outcome.kind !== "unknown" && outcome.kind !== "conflict") return outcome;
+      // A full disk says that this sending was not written, and nothing of an earlier one that is still in doubt.
+      const isKnown =
+        outcome.kind === "appended" || outcome.kind === "failed" || (outcome.kind === "full" && !isInDoubt);
+      if (isKnown) return outcome;
       const found = await this.#log.read(position.sequence);
       if (found !== undefined) {
         return equalBytes(found.hash, position.hash) ? { kind: "appended" } : { kind: "conflict" };
@@ -228,6 +235,20 @@ export class Committer {
     this.#open = undefined;
     this.#owner.onDropped(error);
     for (const work of dropped?.held ?? []) work.fail(error);
+  }
+
+  /** Gives the open batch up where memory can't be trusted any more; nobody asks for what is behind it. */
+  abandonOpen(reason: OnefoldError): void {
+    this.#stopped ??= reason;
+    const open = this.#open;
+    this.#open = undefined;
+    // If the watchdog struck while the append was begun, nobody will ever say what became of it.
+    const begun = this.#isBeginning ? this.#inFlight : undefined;
+    if (this.#isBeginning) this.#inFlight = undefined;
+    for (const work of begun?.held ?? []) work.fail(new OnefoldError("stopped", reason.message, { cause: reason }));
+    const neverSent = new OnefoldError("stopped", reason.message, { cause: reason, retry: "safe" });
+    for (const work of open?.held ?? []) work.fail(neverSent);
+    if (this.#inFlight === undefined) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   /** The entries in flight, which the memory must keep when the open batch is dropped. */

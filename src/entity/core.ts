@@ -111,7 +111,8 @@ export class Core {
 
   surroundings(caller: Principal): Surroundings {
     return {
-      nowMs: this.committer.timeMs,
+      // Opens a batch, so that its time is the same for all that enters it; an empty one is never appended.
+      nowMs: this.committer.open().timeMs,
       caller,
       random: this.host.random,
       limits: this.limits,

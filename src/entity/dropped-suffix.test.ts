@@ -1,22 +1,10 @@
 /** What was speculative when an append was refused goes as if it had never been, and everything goes on from there. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { makeNotebook } from "./notebook.fixture.ts";
-import { outcomesOf, ShardRig, tester } from "./shard.fixture.ts";
+import { withNotebook } from "./notebook.fixture.ts";
+import { outcomesOf, tester } from "./shard.fixture.ts";
 
 const full = { kind: "full" } as const;
-
-function withNotebook(
-  body: (parts: {
-    readonly rig: ShardRig<ReturnType<typeof makeNotebook>["notebook"]>;
-    readonly client: ReturnType<ShardRig<ReturnType<typeof makeNotebook>["notebook"]>["client"]>;
-    readonly made: ReturnType<typeof makeNotebook>;
-  }) => Promise<void>,
-  options: ConstructorParameters<typeof ShardRig>[1] = {},
-): Promise<void> {
-  const made = makeNotebook();
-  return ShardRig.run(made.notebook, (rig, client) => body({ rig, client, made }), options);
-}
 
 describe("after an append that was refused because the disk is full", () => {
   test("its callers and those of the next batch are told so, nothing of them stays, and later calls succeed", () =>

@@ -152,7 +152,10 @@ export abstract class EntityCommand implements Work, LockHolder {
   #acquire(entity: LiveEntity): boolean {
     const lock = entity.lock;
     // Memory was dropped while it waited, and the entity loaded anew: what it waited for is nobody's lock any more.
-    if (lock !== this.#lock) this.#unlock();
+    if (lock !== this.#lock) {
+      this.#unlock();
+      this.core.executor.endTakingIn();
+    }
     if (lock === undefined || lock.isFree) return true;
     if (this.#age === 0) this.#age = this.core.nextAge();
     // The shard's own works (messages, timers) are bounded elsewhere and must not be lost to a crowd of callers.
@@ -161,14 +164,18 @@ export abstract class EntityCommand implements Work, LockHolder {
       throw new OnefoldError("overloaded", "Too many requests wait for this entity.", { retryAfterMs: 100 });
     }
     this.#lock = lock;
-    if (lock.acquire(this, "exclusive", () => this.core.executor.resubmit(this))) return true;
-    this.core.executor.park(this);
-    return false;
+    // A stop in the middle of this would leave a lock that nobody releases.
+    this.core.executor.beginTakingIn();
+    const isGranted = lock.acquire(this, "exclusive", () => this.core.executor.grant(this));
+    if (!isGranted) this.core.executor.park(this);
+    this.core.executor.endTakingIn();
+    return isGranted;
   }
 
   #unlock(): void {
     const lock = this.#lock;
     if (lock === undefined) return;
+    this.core.executor.beginTakingIn();
     this.#lock = undefined;
     lock.release(this);
   }

@@ -9,6 +9,7 @@
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
+import { resetDecoder } from "../base/value.ts";
 import { type Guard, GuardTimeout, type Host, type Timer } from "../host/host.ts";
 import type { Committer } from "./committer.ts";
 import type { Work } from "./work.ts";
@@ -95,13 +96,24 @@ export class Executor {
   /** Queues work that was accepted before, or is the shard's own: past the limits, which have counted it already. */
   resubmit(work: Work): void {
     if (this.#stopped !== undefined) return this.#failAll([work], this.#stopped);
-    this.#parked.delete(work);
+    // In this order: the watchdog may strike in here, and what is in neither of them would wait for ever.
     this.#queue.push(work);
+    this.#parked.delete(work);
     this.#queuedBytes += work.sizeBytes;
     this.#schedule();
   }
 
-  /** Remembers a work that waits for a lock, for its deadline. `resubmit` takes it back. */
+  /** After a drop: every lock that somebody waited for is gone with the memory that it stood for. */
+  resubmitParked(): void {
+    for (const work of [...this.#parked]) this.resubmit(work);
+  }
+
+  /** A parked work has its lock. Harmless where it waits no more: a drop may have come first. */
+  grant(work: Work): void {
+    if (this.#parked.has(work)) this.resubmit(work);
+  }
+
+  /** Remembers a work that waits for a lock, for its deadline. `grant` takes it back. */
   park(work: Work): void {
     this.#parked.add(work);
     this.#scheduleSweep();
@@ -132,6 +144,8 @@ export class Executor {
     this.#queuedBytes = 0;
     this.#parked.clear();
     this.#failAll(waiting, error);
+    // What has entered the open batch counts as done, and its callers wait. In a slice, its end sees to that.
+    if (this.#current === undefined) this.#committer.kick();
   }
 
   /** One after the other: the next one often comes from inside of `fail`, by the lock that a failed work lets go of. */
@@ -215,6 +229,8 @@ export class Executor {
       const work = this.#queue[this.#head]!;
       if (!guarded && work.runsUserCode) return;
       this.#current = work;
+      // A transaction may have committed between two slices, which is nothing that a stop of this work would tear apart.
+      this.#hasTakenIn = false;
       this.#head++;
       this.#queuedBytes -= work.sizeBytes;
       if (!work.isSettled) work.execute();
@@ -238,7 +254,16 @@ export class Executor {
     this.#hasTakenIn = true;
   }
 
+  /** What the present work has begun (at a lock, before it ran any user code) is whole. It has taken in nothing yet. */
+  endTakingIn(): void {
+    this.#hasTakenIn = false;
+  }
+
   #afterTimeout(): void {
+    resetDecoder();
+    // The stop may have come between the mark and what it stands for. An additional slice harms nobody.
+    this.#isScheduled = false;
+    this.#hasWaited = true;
     if (this.#isAppending)
       return this.#onBug(new GuardTimeout("The watchdog struck while a batch was being appended."));
     const culprit = this.#current;

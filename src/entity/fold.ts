@@ -179,8 +179,10 @@ export function readEntity(
   if (state === null || state.length <= thresholdBytes) return root;
   const touch = store.get(bytesOfBinary(keys.touch(slot, name)));
   if (touch === undefined) return root;
-  const [, touchVersion, , touchSequence] = unpack<[number, number, number, number]>(touch, "touch");
-  return touchSequence > lastSequence ? { ...root, version: touchVersion, lastSequence: touchSequence } : root;
+  const [touchGeneration, touchVersion, , touchSequence] = unpack<[number, number, number, number]>(touch, "touch");
+  // By version, not by sequence: one batch may hold a new root and, after it, a touch; and a touch may be of an earlier life.
+  if (touchGeneration !== generation || touchVersion <= version) return root;
+  return { ...root, version: touchVersion, lastSequence: touchSequence };
 }
 
 export function readNumber(store: StoreReader, key: BinaryString): number {

@@ -26,9 +26,12 @@ export async function history(
   for (let sequence = start?.sequence ?? latest.lastSequence; sequence > 0; before = Number.POSITIVE_INFINITY) {
     if (sequence < log.firstSequence) return { items, trimmed: true };
     const record = await log.read(sequence);
-    if (record === undefined) throw new OnefoldError("damaged", `The log does not hold batch ${sequence}.`);
-    const effects = effectsOn(latest.name, decodeBatch(record.payload));
-    if (effects.length === 0) throw new OnefoldError("damaged", `Batch ${sequence} does not speak of the entity.`);
+    const effects = record?.kind === "batch" ? effectsOn(latest.name, decodeBatch(record.payload)) : [];
+    if (record === undefined || effects.length === 0) {
+      // A cursor that was made up names any place; the links of the history itself are to be trusted.
+      if (sequence === start?.sequence) throw badCursor();
+      throw new OnefoldError("damaged", `The log's batch ${sequence} does not speak of the entity.`);
+    }
     for (let index = Math.min(before, effects.length) - 1; index >= 0; index--) {
       if (items.length === limit) return { items, cursor: `${sequence}.${index + 1}`, trimmed: false };
       items.push(itemOf(effects[index]!, sequence, record.timeMs));
@@ -66,6 +69,10 @@ function itemOf({ entry, effect }: EntryEffect, sequence: number, timeMs: number
 
 function parseCursor(cursor: string): { readonly sequence: number; readonly before: number } {
   const match = /^(\d{1,15})\.(\d{1,9})$/.exec(cursor);
-  if (match === null) throw new OnefoldError("malformed", "The cursor is not one from this history.");
+  if (match === null) throw badCursor();
   return { sequence: Number(match[1]), before: Number(match[2]) };
+}
+
+function badCursor(): OnefoldError {
+  return new OnefoldError("malformed", "The cursor is not one from this history.");
 }

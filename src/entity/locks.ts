@@ -57,6 +57,10 @@ export class EntityLock {
   /** True if granted at once. Else the holder waits, younger holders in its way have been wounded, `granted` is called later. */
   acquire(holder: LockHolder, mode: LockMode, granted: () => void): boolean {
     if (this.holds(holder, mode)) return true;
+    if (this.isFree) {
+      this.#holders.set(holder, mode);
+      return true;
+    }
     this.#woundYounger(holder, mode);
     if (this.#conflicts(holder, mode).length === 0 && !this.#hasOlderWaiter(holder, mode)) {
       this.#holders.set(holder, mode);

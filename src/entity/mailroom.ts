@@ -23,9 +23,8 @@ import type { LiveEntity } from "./working-set.ts";
 /** Messages from one slot to another that are durable and not durably consumed, in order. */
 interface Pair {
   readonly messages: MessageRecord[];
-  /** How many of them have their entry in a batch that is not durable yet. */
-  begun: number;
-  isBusy: boolean;
+  /** The one that is under way. */
+  delivery: EntityCommand | LostDelivery | undefined;
 }
 
 export class Mailroom {
@@ -103,8 +102,11 @@ export class Mailroom {
     this.#undurableCount = 0;
     this.#undurableBytes = 0;
     for (const pair of this.#pairs.values()) {
-      pair.begun = 0;
-      if (!pair.isBusy) this.#next(pair);
+      // Also one that was stopped in the middle of telling its end: nothing of it is waited for any more.
+      const { delivery } = pair;
+      pair.delivery = undefined;
+      delivery?.fail(gone());
+      this.#next(pair);
     }
   }
 
@@ -116,7 +118,7 @@ export class Mailroom {
     const key = this.#key(message.fromSlot, message.toSlot);
     let pair = this.#pairs.get(key);
     if (pair === undefined) {
-      pair = { messages: [], begun: 0, isBusy: false };
+      pair = { messages: [], delivery: undefined };
       this.#pairs.set(key, pair);
     }
     pair.messages.push(message);
@@ -130,24 +132,36 @@ export class Mailroom {
     const pair = this.#pairs.get(key);
     const message = pair?.messages.shift();
     if (pair === undefined || message === undefined) return;
-    pair.begun--;
     this.#count--;
     this.#bytes -= messageBytesMax(message);
-    if (pair.messages.length === 0 && !pair.isBusy) this.#pairs.delete(key);
+    if (pair.messages.length === 0 && pair.delivery === undefined) this.#pairs.delete(key);
   }
 
   #next(pair: Pair): void {
-    const message = pair.messages[pair.begun];
-    if (pair.isBusy || message === undefined) return;
-    pair.isBusy = true;
-    this.#core.executor.resubmit(
-      this.#delivery(message, (end) => {
-        pair.isBusy = false;
-        if (end === "stopped") return;
-        if (end === "has-entry") pair.begun++;
-        this.#next(pair);
-      }),
-    );
+    if (pair.delivery !== undefined) return;
+    const message = this.#nextOf(pair);
+    if (message === undefined) return;
+    const delivery = this.#delivery(message, (end) => {
+      if (pair.delivery !== delivery) return;
+      pair.delivery = undefined;
+      if (end === "over") this.#next(pair);
+    });
+    pair.delivery = delivery;
+    this.#core.executor.resubmit(delivery);
+  }
+
+  /** The first that has no entry in a batch, by what the memory says: it is right after batches were dropped, too. */
+  #nextOf({ messages }: Pair): MessageRecord | undefined {
+    const first = messages[0];
+    if (first === undefined) return undefined;
+    try {
+      const consumed = this.#core.working.inboxNumber(first.toSlot, first.fromSlot);
+      return messages[Math.max(0, consumed + 1 - first.number)];
+    } catch (error) {
+      if (!(error instanceof OnefoldError) || error.code !== "damaged") throw error;
+      this.#core.onDamage(error);
+      return undefined;
+    }
   }
 
   #delivery(message: MessageRecord, ended: (end: DeliveryEnd) => void): EntityCommand | LostDelivery {
@@ -158,14 +172,16 @@ export class Mailroom {
   }
 }
 
-/** `out-of-turn`: the entry of the message before it was dropped while this one waited, so that one goes first again. */
-type DeliveryEnd = "has-entry" | "out-of-turn" | "stopped";
+/** `over`: the next one may begin. */
+type DeliveryEnd = "over" | "stopped";
 
-/** How far the receiver is: undefined if it is this message's turn (P2, P3). */
-function passedTurn(core: Core, { fromSlot, toSlot, number }: MessageRecord): DeliveryEnd | undefined {
-  const consumed = core.working.inboxNumber(toSlot, fromSlot);
-  if (consumed >= number) return "has-entry";
-  return consumed === number - 1 ? undefined : "out-of-turn";
+function gone(): OnefoldError {
+  return new OnefoldError("conflict", "What this delivery followed was rolled back; it begins again.");
+}
+
+/** False if the message was consumed before, or the one before it was not (P2, P3). */
+function isTurnOf(core: Core, { fromSlot, toSlot, number }: MessageRecord): boolean {
+  return core.working.inboxNumber(toSlot, fromSlot) === number - 1;
 }
 
 function letterOf(message: MessageRecord, error: OnefoldError | Refused): DeadLetter {
@@ -199,10 +215,11 @@ class Delivery extends EntityCommand {
   }
 
   protected override isDone(): boolean {
-    const end = passedTurn(this.core, this.#message);
-    if (end === undefined) return false;
+    if (isTurnOf(this.core, this.#message)) return false;
+    // A stop in the middle of this would leave the messages behind it waiting for ever.
+    this.core.executor.beginTakingIn();
     this.isSettled = true;
-    this.#ended(end);
+    this.#ended("over");
     return true;
   }
 
@@ -221,7 +238,7 @@ class Delivery extends EntityCommand {
 
   protected override succeeded(): void {
     this.isSettled = true;
-    this.#ended("has-entry");
+    this.#ended("over");
   }
 
   protected override failed(error: OnefoldError | Refused): void {
@@ -256,10 +273,10 @@ class LostDelivery {
   }
 
   execute(): void {
-    const end = passedTurn(this.#core, this.#message);
-    if (end !== undefined) {
+    if (!isTurnOf(this.#core, this.#message)) {
+      this.#core.executor.beginTakingIn();
       this.isSettled = true;
-      return this.#ended(end);
+      return this.#ended("over");
     }
     const { fromSlot, toSlot, number, kind, command, subject } = this.#message;
     const error = new OnefoldError("unknown-command", `The system has no command ${kind}.${command} any more.`);
@@ -273,14 +290,14 @@ class LostDelivery {
       }),
     );
     this.isSettled = true;
-    this.#ended("has-entry");
+    this.#ended("over");
   }
 
   release(): void {
     // Nobody waits for it.
   }
 
-  fail(): void {
+  fail(_error?: OnefoldError): void {
     this.isSettled = true;
     this.#ended("stopped");
   }

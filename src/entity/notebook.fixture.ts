@@ -2,8 +2,10 @@
 import { z } from "zod";
 import { Refused } from "../base/errors.ts";
 import { entity } from "./define.ts";
+import type { Client } from "./client-types.ts";
 import { system, transaction } from "./define-system.ts";
 import type { EntityCaller } from "./definition-types.ts";
+import { type RigOptions, ShardRig } from "./shard.fixture.ts";
 
 export function makeNotebook() {
   const hooks = {
@@ -86,4 +88,18 @@ export function makeNotebook() {
     .run((tx, { id, line }) => tx(note, id).write({ line }));
   const notebook = system("notebook", { note, script, atHome });
   return { notebook, note, hooks };
+}
+
+export type Notebook = ReturnType<typeof makeNotebook>;
+
+export interface NotebookParts {
+  readonly rig: ShardRig<Notebook["notebook"]>;
+  readonly client: Client<Notebook["notebook"]>;
+  readonly made: Notebook;
+}
+
+/** Runs `body` against a fresh notebook, in virtual time. */
+export function withNotebook(body: (parts: NotebookParts) => Promise<void>, options: RigOptions = {}): Promise<void> {
+  const made = makeNotebook();
+  return ShardRig.run(made.notebook, (rig, client) => body({ rig, client, made }), options);
 }

@@ -17,6 +17,7 @@ import type { Entry, ResultKey } from "./batch.ts";
 import type { DurableBatch } from "./committer.ts";
 import { entriesWithPrefix } from "./fold.ts";
 import { type BinaryString, binaryOfBytes, keys, readUint16, readUint64, tables } from "./keys.ts";
+import { encodeOutcome } from "./outcome.ts";
 import type { CallOptions, Principal } from "./service.ts";
 import type { WorkingSet } from "./working-set.ts";
 
@@ -162,7 +163,12 @@ export class Requests {
       return undefined;
     }
     if (!equalBytes(kept.value.fingerprint, request.fingerprint)) {
-      throw new OnefoldError("idempotency-mismatch", "The idempotency key was used before for a different request.");
+      const error = new OnefoldError(
+        "idempotency-mismatch",
+        "The idempotency key was used before for a different request.",
+      );
+      // Not thrown: the other request's record may not be durable yet, and this answer speaks of it (G3).
+      return { outcome: encodeOutcome({ kind: "failed", error }, kept.sequence), sequence: kept.sequence };
     }
     return { outcome: kept.value.outcome, sequence: kept.sequence };
   }
@@ -173,9 +179,12 @@ export class Requests {
       const { digest, fingerprint } = request;
       return { type: "idempotency", slot, digest, fingerprint, expiresMs: nowMs + this.#limits.idempotencyMsDefault };
     }
-    const { session, expiresMs, number, lowest } = request;
+    const { session, expiresMs, number } = request;
+    const known = working.session(slot, session);
+    // Requests overtake each other: one that was sent earlier must not bring back what a later one has acknowledged.
+    const lowest = Math.max(request.lowest, known?.lowest ?? 0);
     const forget: number[] = [];
-    for (const kept of working.session(slot, session)?.kept ?? []) if (kept < lowest) forget.push(kept);
+    for (const kept of known?.kept ?? []) if (kept < lowest) forget.push(kept);
     return { type: "session", slot, session, expiresMs, number, lowest, forget };
   }
 
@@ -204,10 +213,13 @@ export class Requests {
         expired.push({ expiresMs, key });
         continue;
       }
+      // What the store doesn't know yet it can't list, so it would stay behind. The next time will find it.
+      if (working.hasUnappliedResult(key)) continue;
+      if (working.isRemoved(key)) continue;
       const results = String.fromCharCode(tables.sessionResult) + key.slice(1);
       const limit = countMax - expired.length;
       const kept = [...entriesWithPrefix(store, results, { limit })];
-      for (const result of kept) expired.push({ expiresMs, key: result.key });
+      for (const result of kept) if (!working.isRemoved(result.key)) expired.push({ expiresMs, key: result.key });
       // A session with more results than fit stays until the next time, which removes the rest.
       if (kept.length < limit) expired.push({ expiresMs, key });
     }

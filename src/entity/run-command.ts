@@ -224,7 +224,8 @@ export function effectOf(view: EntityView, result: CommandResult): EntityEffect 
     generation: exists ? view.generation : view.generation + 1,
     version: exists ? view.version + 1 : 1,
     isBirth: !exists,
-    schemaVersion: state === undefined ? view.schemaVersion : live.definition.schemaVersion,
+    // A state that is written again as it is stays of the version that it was written in (G11).
+    schemaVersion: result.state === undefined ? view.schemaVersion : live.definition.schemaVersion,
     previousSequence: live.lastSequence,
     state,
     items: result.items,

@@ -179,6 +179,7 @@ export class Shard implements Service {
     this.#alarms.load();
     this.#state = "ready";
     this.#mailroom.start();
+    this.#applier.start();
     this.#alarms.start();
     this.#scheduleExpiry();
   }
@@ -214,14 +215,19 @@ export class Shard implements Service {
     for (const { messages } of inFlight?.entries ?? []) this.#mailroom.took(messages);
     this.#alarms.dropped();
     this.#transactions.dropped();
+    this.#executor.resubmitParked();
     // A batch that was full has kept it waiting.
     this.#executor.wake();
   }
 
   #bug(error: unknown): void {
-    if (error instanceof OnefoldError && error.code === "damaged") return this.#stop(error, { isDamage: true });
-    this.#host.trace("error", "A bug in Onefold stopped the shard; restart it, and report this.", { error });
-    this.#stop(new OnefoldError("stopped", "A bug stopped the shard.", { cause: error }), { isDamage: false });
+    const isDamage = error instanceof OnefoldError && error.code === "damaged";
+    if (!isDamage) {
+      this.#host.trace("error", "A bug in Onefold stopped the shard; restart it, and report this.", { error });
+    }
+    const reason = isDamage ? error : new OnefoldError("stopped", "A bug stopped the shard.", { cause: error });
+    this.#stop(reason, { isDamage });
+    this.#committer.abandonOpen(reason);
   }
 
   #stop(error: OnefoldError, facts: { readonly isDamage: boolean }): void {
@@ -437,6 +443,7 @@ export class Shard implements Service {
     const definition = this.#core.definition(kind);
     // The index lives in the store: everything acknowledged before this call has to be there.
     await this.#flush();
+    this.#assertServing();
     try {
       return list(this.#core.store, definition.name, options, this.#limits);
     } catch (error) {

@@ -256,6 +256,11 @@ export class WorkingSet {
     return live;
   }
 
+  /** Whether the session of this store key has kept an outcome that the store doesn't have yet. */
+  hasUnappliedResult(sessionKey: BinaryString): boolean {
+    return (this.#sessions.get(sessionKey)?.lastSequence ?? 0) > this.appliedSequence;
+  }
+
   /** The kept outcome of a request and the batch it is in (0: long durable). */
   sessionResult(slot: number, session: BinaryString, number: number): Overlaid<Uint8Array> | undefined {
     const at = keys.sessionResult(slot, session, number);
@@ -273,6 +278,12 @@ export class WorkingSet {
     }
     const value = readIdempotency(this.#store, slot, digest);
     return value === undefined ? undefined : { value, sequence: 0 };
+  }
+
+  /** Whether a batch has removed what the store still holds under the key of a request's record. */
+  isRemoved(key: BinaryString): boolean {
+    const overlaid = this.#idempotency.get(key);
+    return overlaid !== undefined && overlaid.value === undefined;
   }
 
   // ------------------------------------------------------------------------------------------------------- messages

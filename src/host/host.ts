@@ -1,7 +1,9 @@
 /**
- * The ports between Onefold and the world. Everything above takes time, timers, randomness and files from here and from
- * nowhere else; that is what makes a whole system simulable. `host/node` has the real ones, `sim` the simulated ones.
+ * The ports between Onefold and the world. Everything above takes time, timers, randomness, files and the
+ * network from here and from nowhere else; that is what makes a whole system simulable. `host/node` has the real ones, `sim`
+ * the simulated ones.
  */
+import type { Network } from "./network.ts";
 
 export interface Clock {
   /** Milliseconds since the Unix epoch, whole. May jump, also back: only for log time and for people. */
@@ -112,5 +114,6 @@ export interface Host {
   readonly guard: Guard;
   readonly trace: Trace;
   readonly disk: Disk;
+  readonly network: Network;
   newScope<T>(): Scope<T>;
 }

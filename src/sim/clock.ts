@@ -3,8 +3,8 @@
  * jump; nobody but the scheduler knows the true time.
  *
  * T1  The monotonic clock never goes back and is never set: a node's clocks survive its restart with the same rate.
- * T2  A timer fires once the node's own monotonic clock has passed its delay, never synchronously, and never after the
- *     node's life has ended.
+ * T2  A timer fires once the node's own monotonic clock has passed its delay, never synchronously, never while the
+ *     node is paused, and never after its life has ended.
  */
 import { AsyncResource } from "node:async_hooks";
 import { assert } from "../base/assert.ts";
@@ -91,8 +91,9 @@ export class SimulatedTimers implements Timers {
     if (!this.#life.alive) return { cancel: () => undefined };
     // As with real timers, values of a `Scope` follow from where a timer was set to where it fires.
     const resource = new AsyncResource("SimulatedTimer");
-    return this.#scheduler.at(trueDelayMs, () => {
-      if (!this.#life.alive) return;
+    let isCancelled = false;
+    const fire = () => {
+      if (isCancelled) return;
       const moment = this.#life.count();
       if (moment === "before" || moment === "during") {
         this.#life.end();
@@ -100,6 +101,14 @@ export class SimulatedTimers implements Timers {
       }
       resource.runInAsyncScope(callback);
       if (moment === "after") this.#life.end();
-    });
+    };
+    const event = this.#scheduler.at(trueDelayMs, () => this.#life.whenAwake(fire));
+    return {
+      cancel: () => {
+        // The event may have passed while the node was paused.
+        isCancelled = true;
+        event.cancel();
+      },
+    };
   }
 }

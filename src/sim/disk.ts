@@ -274,7 +274,7 @@ export class SimulatedDisk {
           settle = () => reject(error);
         }
         if (moment === "after") life.end();
-        else settle();
+        else life.whenAwake(settle);
       });
     });
   }

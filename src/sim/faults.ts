@@ -22,6 +22,13 @@ export const faultKinds = [
   "clock-drift",
   "clock-jump",
   "guard-timeout",
+  "pause",
+  "lost-message",
+  "delayed-message",
+  "reordered-message",
+  "duplicated-message",
+  "cut-message",
+  "clogged-message",
 ] as const;
 
 export type FaultKind = (typeof faultKinds)[number];

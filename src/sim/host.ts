@@ -5,20 +5,24 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { SeededRandom } from "../base/random.ts";
 import type { Disk, Host, LogLevel, Scope, Trace } from "../host/host.ts";
+import type { Network } from "../host/network.ts";
 import { SimulatedClock, SimulatedTimers } from "./clock.ts";
 import { type CrashOptions, SimulatedDisk } from "./disk.ts";
 import { FaultCounts } from "./faults.ts";
 import { SimulatedGuard } from "./guard.ts";
 import { NodeLife } from "./life.ts";
+import { SimulatedNetwork } from "./network.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 export interface SimulatedNodeOptions {
   readonly scheduler: Scheduler;
   readonly random: SeededRandom;
-  /** Tells nodes apart in the trace. Default `node`. */
+  /** Tells nodes apart in the trace, and is the host of all addresses that the node can listen on. Default `node`. */
   readonly name?: string;
   /** By default a new, boundless one. */
   readonly disk?: SimulatedDisk;
+  /** What connects it to other nodes. By default it is alone on a new one. */
+  readonly network?: SimulatedNetwork;
   readonly driftPpm?: number;
   readonly counts?: FaultCounts;
   /** Receives what the node's code traces, besides the scheduler's trace. */
@@ -41,6 +45,10 @@ class SimulatedScope<T> implements Scope<T> {
   current(): T | undefined {
     return this.#storage.getStore();
   }
+
+  end(): void {
+    this.#storage.disable();
+  }
 }
 
 /** The host of one life. */
@@ -51,6 +59,7 @@ export class SimulatedHost implements Host {
   readonly guard: SimulatedGuard;
   readonly trace: Trace;
   readonly disk: Disk;
+  readonly network: Network;
   readonly life: NodeLife;
 
   constructor(node: SimulatedNode, random: SeededRandom, life: NodeLife) {
@@ -61,13 +70,17 @@ export class SimulatedHost implements Host {
     this.timers = new SimulatedTimers({ scheduler, clock, life, random: random.fork("timers") });
     this.guard = new SimulatedGuard({ scheduler, counts: node.counts });
     this.disk = node.disk.attach(life);
+    this.network = node.network.attach(node.name, life);
     this.trace = (level, message, fields = {}) => {
       if (life.alive) node.trace({ level, message, fields });
     };
   }
 
   newScope<T>(): Scope<T> {
-    return new SimulatedScope<T>();
+    const scope = new SimulatedScope<T>();
+    // Every storage in use makes every promise dearer, and simulations have many lives.
+    this.life.onEnd(() => scope.end());
+    return scope;
   }
 }
 
@@ -75,6 +88,7 @@ export class SimulatedNode {
   readonly name: string;
   readonly scheduler: Scheduler;
   readonly disk: SimulatedDisk;
+  readonly network: SimulatedNetwork;
   readonly clock: SimulatedClock;
   readonly counts: FaultCounts;
   readonly #random: SeededRandom;
@@ -90,6 +104,8 @@ export class SimulatedNode {
     this.#random = random;
     this.#onTrace = options.onTrace;
     this.disk = options.disk ?? new SimulatedDisk({ scheduler, random: random.fork("disk"), counts: this.counts });
+    this.network =
+      options.network ?? new SimulatedNetwork({ scheduler, random: random.fork("network"), counts: this.counts });
     this.clock = new SimulatedClock({ scheduler, driftPpm: options.driftPpm ?? 0 });
     if (options.driftPpm !== undefined && options.driftPpm !== 0) this.counts.add("clock-drift");
   }
@@ -109,7 +125,23 @@ export class SimulatedNode {
     this.#life?.end();
   }
 
-  /** Crashes at the `operation`-th operation from now: a disk operation, or a timer that fires. */
+  /**
+   * Freezes the node, as a long garbage collection or a stopped virtual machine does: its clocks go on, and what its disk was
+   * told to do is done, but its timers, messages and results wait for `resume`. Ends with the life. To be called between events.
+   */
+  pause(): void {
+    if (!this.alive || this.#life?.paused) return;
+    this.#life?.pause();
+    this.counts.add("pause");
+    this.scheduler.note(`${this.name} paused`);
+  }
+
+  /** Ends a pause, if there is one. */
+  resume(): void {
+    this.#life?.resume((step) => this.scheduler.at(0, step));
+  }
+
+  /** Crashes at the `operation`-th operation from now: of disk or network, a message sent or received, a timer that fires. */
   crashAt(operation: number, options: CrashOptions): void {
     this.disk.crashAt(operation, options);
   }

@@ -3,7 +3,9 @@
  * its operations never settle and its timers never fire, so that its code can have no effect on the world any more.
  *
  * N1  A life ends once and never comes back; a restarted node has a new one.
- * N2  Every awaited operation and every timer that fires is counted, so that a test can crash the node at each of them.
+ * N2  Every message sent or received, every awaited operation and every timer that fires is counted, so that a test can crash the node
+ *     at each of them.
+ * N3  While a life is paused none of its code runs; what happened to it meanwhile it learns afterwards, in order.
  */
 import { assert } from "../base/assert.ts";
 
@@ -25,12 +27,14 @@ export class NodeLife {
   #operationCount = 0;
   #plan: CrashPlan | undefined;
   readonly #listeners: (() => void)[] = [];
+  /** Of a paused life: what its code will be told. */
+  #waiting: (() => void)[] | undefined;
 
   get alive(): boolean {
     return this.#alive;
   }
 
-  /** Awaited operations that were begun, and timers that fired, in this life. */
+  /** Operations that were begun, messages sent and received, and timers that fired, in this life. */
   get operationCount(): number {
     return this.#operationCount;
   }
@@ -47,6 +51,29 @@ export class NodeLife {
     return this.#plan?.operation === this.#operationCount ? this.#plan.moment : undefined;
   }
 
+  get paused(): boolean {
+    return this.#waiting !== undefined;
+  }
+
+  /** Idempotent. To be called between events, when none of the life's code is in the middle of anything. */
+  pause(): void {
+    this.#waiting ??= [];
+  }
+
+  /** Hands each waiting step to `schedule`, which runs it in an event of its own. Idempotent. */
+  resume(schedule: (step: () => void) => void): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const step of waiting) schedule(() => this.whenAwake(step));
+  }
+
+  /** How a port reaches the life's code: runs `step` at once, after the pause, or, if the life has ended, never. */
+  whenAwake(step: () => void): void {
+    if (!this.#alive) return;
+    if (this.#waiting === undefined) step();
+    else this.#waiting.push(step);
+  }
+
   /** Calls `listener`, once, when the life ends; in order of registration. */
   onEnd(listener: () => void): void {
     this.#listeners.push(listener);
@@ -56,6 +83,7 @@ export class NodeLife {
   end(): void {
     if (!this.#alive) return;
     this.#alive = false;
+    this.#waiting = undefined;
     for (const listener of this.#listeners) listener();
   }
 }

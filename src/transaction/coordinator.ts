@@ -159,10 +159,14 @@ class Run implements Work {
   #attempts = 0;
   #input: unknown = undefined;
   #home = 0;
+  /** The user's code that checks the input and finds the home has ended. */
+  #isChecked = false;
   /** What the body came to; set before the run is queued again to finish. */
   #ended: { readonly output: Value | undefined } | { readonly error: OnefoldError | Refused } | undefined = undefined;
   #answer: { readonly reply: CallReply } | { readonly error: Error } | undefined = undefined;
   readonly #steps = new Set<Step>();
+  /** Gives back the present body's place among those that run. */
+  #leave: (() => void) | undefined = undefined;
 
   constructor(core: Core, request: TransactionRequest, lifecycle: Lifecycle) {
     this.#core = core;
@@ -189,6 +193,7 @@ class Run implements Work {
       // Anew for each attempt: a body may change what it gets, and what a schema makes of the input need not be a value.
       this.#input = checkedInput(definition, cloneValue(input as Value | undefined));
       if (this.#attempts === 0) this.#home = this.#homeSlot();
+      this.#isChecked = true;
       if (this.#replays()) return;
       this.#lifecycle.begin();
     } catch (error) {
@@ -234,14 +239,16 @@ class Run implements Work {
     this.transaction = transaction;
     const input = this.#input as never;
     const body = async () => definition.run(callerOf(this.#core, transaction, this.#steps) as never, input);
+    const leave = once(this.#lifecycle.bodyEnded);
+    this.#leave = leave;
     scope.run(transaction, body).then(
       (output) => {
         this.#bodyEnded(transaction, { output: output as Value | undefined });
-        this.#lifecycle.bodyEnded();
+        leave();
       },
       (error: unknown) => {
         this.#bodyEnded(transaction, { error });
-        this.#lifecycle.bodyEnded();
+        leave();
       },
     );
   }
@@ -377,6 +384,10 @@ class Run implements Work {
     this.isSettled = true;
     this.#lifecycle.over();
     this.#request.settle.reject(error);
+    // A body that hangs may never end; it has nothing to say any more.
+    this.#leave?.();
+    // Stored data that can't be trusted: the shard stops, and its store is rebuilt.
+    if (error instanceof OnefoldError && error.code === "damaged") this.#core.onDamage(error);
   }
 
   fail(error: OnefoldError): void {
@@ -400,10 +411,22 @@ class Run implements Work {
 
   stopped(): void {
     const { limits } = this.#core;
-    this.fail(
-      new OnefoldError("command-too-slow", `${this.#what} took longer than ${limits.commandMs} ms to check its input.`),
-    );
+    const took = `took longer than ${limits.commandMs} ms`;
+    // Beyond the check nothing of the user's runs in here: what took so long was a pause of the process.
+    const error = this.#isChecked
+      ? new OnefoldError("command-too-slow", `${this.#what} ${took}; nothing was changed.`, { retry: "safe" })
+      : new OnefoldError("command-too-slow", `${this.#what} ${took} to check its input.`);
+    this.fail(error);
   }
+}
+
+function once(run: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (isDone) return;
+    isDone = true;
+    run();
+  };
 }
 
 function checkedInput({ name, input: schema }: TransactionDefinition, input: unknown): unknown {

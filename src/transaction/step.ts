@@ -4,7 +4,7 @@ import type { CommandDefinition, EntityDefinition, QueryDefinition } from "../en
 import { failureOf } from "../entity/failure.ts";
 import { runCommand, runQuery } from "../entity/run-command.ts";
 import type { Work } from "../entity/work.ts";
-import { Aborted, type Transaction } from "./transaction.ts";
+import type { Aborted, Transaction } from "./transaction.ts";
 
 export type StepTarget =
   | { readonly type: "command"; readonly command: CommandDefinition }
@@ -56,18 +56,24 @@ export class Step implements Work {
       transaction.assertOpen();
       const live = core.entity(this.#definition, caller.tenant, this.#id);
       const mode = this.#target.type === "command" ? "exclusive" : "shared";
-      if (!transaction.lock(live, mode, () => core.executor.resubmit(this))) return core.executor.park(this);
+      // A stop in the middle of this would leave a lock that nobody releases.
+      core.executor.beginTakingIn();
+      if (!transaction.lock(live, mode, () => core.executor.grant(this))) return core.executor.park(this);
+      core.executor.endTakingIn();
       const entity = transaction.entity(live);
       const surroundings = core.surroundings(caller);
       if (this.#target.type === "query") {
         return this.#succeed(runQuery(entity, this.#target.query, this.#input, surroundings).output);
       }
       const result = runCommand(entity, this.#target.command, this.#input, surroundings);
+      // Nor may it leave a transaction that goes on with half of this.
+      core.executor.beginTakingIn();
       entity.merge(result);
       transaction.messages.push(...result.messages);
       this.#succeed(result.output);
     } catch (error) {
-      if (error instanceof Aborted) return this.#refuse(error);
+      // Not by its class: what user code threw may not even let itself be asked.
+      if (transaction.aborted !== undefined && error === transaction.aborted) return this.#refuse(transaction.aborted);
       const failure = failureOf(error, this.#what);
       core.reportFailure(failure, this.#what);
       this.#refuse(failure);

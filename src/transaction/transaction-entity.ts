@@ -1,11 +1,13 @@
 /** One entity as one transaction sees it: the shard's state of it, under the transaction's own changes. */
-import type { EntityEffect, TimerEffect } from "../entity/batch.ts";
+import type { EntityEffect, ItemEffect, TimerEffect } from "../entity/batch.ts";
 import { touchThresholdBytes } from "../entity/batch.ts";
 import type { EntityView } from "../entity/entity-view.ts";
 import { ItemOverlay } from "../entity/item-overlay.ts";
 import type { LiveItems } from "../entity/live-items.ts";
 import { type CommandResult, effectOf } from "../entity/run-command.ts";
 import type { LiveEntity } from "../entity/working-set.ts";
+
+const nothing: readonly never[] = [];
 
 export class TransactionEntity implements EntityView {
   readonly live: LiveEntity;
@@ -14,11 +16,12 @@ export class TransactionEntity implements EntityView {
   schemaVersion: number;
   state: Uint8Array | null;
   draft: object | undefined = undefined;
-  readonly #items = new Map<string, ItemOverlay>();
+  // Most transactions touch root states alone, so what the rest needs is made when it is needed.
+  #items: Map<string, ItemOverlay> | undefined = undefined;
   #timers: Map<string, number> | undefined = undefined;
-  readonly #timerEffects = new Map<string, TimerEffect>();
+  #timerEffects: Map<string, TimerEffect> | undefined = undefined;
   /** Lives of the entity that this transaction ended. */
-  readonly #ended: EntityEffect[] = [];
+  #ended: readonly EntityEffect[] = nothing;
   #isChanged = false;
   #isBirth = false;
 
@@ -31,7 +34,7 @@ export class TransactionEntity implements EntityView {
   }
 
   ownItems(collection: string): ItemOverlay | undefined {
-    return this.#items.get(collection);
+    return this.#items?.get(collection);
   }
 
   sharedItems(collection: string): LiveItems | undefined {
@@ -55,9 +58,10 @@ export class TransactionEntity implements EntityView {
     this.schemaVersion = effect.schemaVersion;
     for (const timer of effect.timers) this.#mergeTimer(timer);
     if (effect.state === null) {
-      this.#ended.push({ ...effect, isBirth: this.#isBirth, items: [], timers: [...this.#timerEffects.values()] });
-      this.#items.clear();
-      this.#timerEffects.clear();
+      const end = { ...effect, isBirth: this.#isBirth, items: nothing, timers: this.#allTimerEffects() };
+      this.#ended = [...this.#ended, end];
+      this.#items = undefined;
+      this.#timerEffects = undefined;
       this.#timers = new Map();
       this.state = null;
       this.#isChanged = false;
@@ -65,11 +69,12 @@ export class TransactionEntity implements EntityView {
       return;
     }
     if (effect.state !== undefined) this.state = effect.state;
+    if (effect.items.length > 0) this.#items ??= new Map();
     for (const { collection, key, value } of effect.items) {
-      let overlay = this.#items.get(collection);
+      let overlay = this.#items!.get(collection);
       if (overlay === undefined) {
         overlay = new ItemOverlay();
-        this.#items.set(collection, overlay);
+        this.#items!.set(collection, overlay);
       }
       overlay.set({ key, value, sequence: 0 });
     }
@@ -80,6 +85,7 @@ export class TransactionEntity implements EntityView {
     if (timer === null) this.#timers.delete(key);
     else this.#timers.set(key, timer.dueMs);
     // What the store holds is what stood before the transaction, not what an earlier step of it set.
+    this.#timerEffects ??= new Map();
     const first = this.#timerEffects.get(key);
     this.#timerEffects.set(key, {
       key,
@@ -93,9 +99,6 @@ export class TransactionEntity implements EntityView {
     if (!this.#isChanged) return this.#ended;
     const { live, state } = this;
     const isSame = this.#ended.length === 0 && state === live.state;
-    const items = [...this.#items].flatMap(([collection, overlay]) =>
-      [...overlay].map(({ key, value }) => ({ collection, key, value })),
-    );
     const last: EntityEffect = {
       slot: live.slot,
       tenant: live.tenant,
@@ -108,9 +111,20 @@ export class TransactionEntity implements EntityView {
       schemaVersion: this.schemaVersion,
       previousSequence: live.lastSequence,
       state: isSame && state !== null && state.length > touchThresholdBytes ? undefined : state,
-      items,
-      timers: [...this.#timerEffects.values()],
+      items: this.#allItems(),
+      timers: this.#allTimerEffects(),
     };
-    return [...this.#ended, last];
+    return this.#ended.length === 0 ? [last] : [...this.#ended, last];
+  }
+
+  #allItems(): readonly ItemEffect[] {
+    if (this.#items === undefined) return nothing;
+    return [...this.#items].flatMap(([collection, overlay]) =>
+      [...overlay].map(({ key, value }) => ({ collection, key, value })),
+    );
+  }
+
+  #allTimerEffects(): readonly TimerEffect[] {
+    return this.#timerEffects === undefined ? nothing : [...this.#timerEffects.values()];
   }
 }

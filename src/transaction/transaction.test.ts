@@ -375,4 +375,21 @@ describe("the number of transactions", () => {
       },
       { limits: { transactionsOpenMax: 2 } },
     ));
+
+  test("that run at once is bounded, and bodies that hang take no place once their deadline has passed", () =>
+    withBank(
+      async ({ run, account, rig }) => {
+        const hanging = Array.from({ length: 12 }, () => run(() => new Promise(() => undefined), { deadlineMs: 200 }));
+        const outcomes = await outcomesOf(hanging);
+        assert.deepEqual(new Set(outcomes), new Set(["deadline-passed"]));
+        const begunMs = rig.scheduler.nowMs;
+        const rounds = 30;
+        for (let i = 0; i < rounds; i++) {
+          await Promise.all([1, 2, 3].map((n) => run((tx) => tx(account, `a${n}`).deposit({ cents: 1 }))));
+        }
+        const eachMs = (rig.scheduler.nowMs - begunMs) / rounds;
+        assert.ok(eachMs < 6, `${eachMs} ms for three transactions`);
+      },
+      { limits: { transactionsRunningMax: 4 } },
+    ));
 });

@@ -119,6 +119,8 @@ export class Transaction implements LockHolder {
   }
 
   effects(): readonly EntityEffect[] {
-    return [...this.#entities.values()].flatMap((entity) => entity.effects());
+    const effects: EntityEffect[] = [];
+    for (const entity of this.#entities.values()) effects.push(...entity.effects());
+    return effects;
   }
 }

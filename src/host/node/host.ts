@@ -4,6 +4,7 @@ import type { Host, Scope, Trace } from "../host.ts";
 import { nodeClock, nodeTimers } from "./clock.ts";
 import { NodeDisk } from "./disk.ts";
 import { NodeGuard } from "./guard.ts";
+import { NodeNetwork } from "./network.ts";
 import { NodeRandom } from "./random.ts";
 import { makeTrace } from "./trace.ts";
 
@@ -28,13 +29,15 @@ class NodeScope<T> implements Scope<T> {
 
 /** Throws `DiskError` where the directory can't be made. Holds no resource that would have to be closed. */
 export function nodeHost(options: NodeHostOptions): Host {
+  const trace = options.trace ?? makeTrace();
   return {
     clock: nodeClock,
     timers: nodeTimers,
     random: new NodeRandom(),
     guard: new NodeGuard(),
-    trace: options.trace ?? makeTrace(),
+    trace,
     disk: new NodeDisk(options.dataDirectory),
+    network: new NodeNetwork({ trace }),
     newScope: <T>() => new NodeScope<T>(),
   };
 }

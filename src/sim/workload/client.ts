@@ -10,12 +10,18 @@ import type { CallOptions, Principal, Service } from "../../entity/service.ts";
 import type { ProgramAction, ProgramClient } from "./program.ts";
 import type { Outcome, RecordedRequest, Recording, Request } from "./recording.ts";
 
+/** One life of the node, as clients know of it: what is unanswered at its end will never be answered. */
+export interface PresentLife {
+  readonly alive: boolean;
+  readonly end: Promise<void>;
+}
+
 /** What clients see of the node. */
 export interface Reachable {
   /** Resolves once the node serves. */
   serving(): Promise<Service>;
-  /** Resolves when the node's present life ends; what is unanswered then will never be. */
-  readonly lifeEnd: Promise<void>;
+  /** The node's present life. */
+  readonly life: PresentLife;
   sleep(durationMs: number): Promise<void>;
   note(text: string): void;
   /** Told of behaviour that nothing explains. */
@@ -128,13 +134,18 @@ export class SimulatedClient {
   }
 
   async #attempt(service: Service, action: ProgramAction, options: Partial<CallOptions>): Promise<Outcome> {
+    const { life } = this.#world;
+    const unknown: Outcome = { kind: "unknown" };
+    // What a dead node's code still throws or returns reaches nobody.
     const call = send(service, action.request, {
       principal: simulatedPrincipal,
       deadlineMs: action.deadlineMs,
       ...options,
-    }).catch((error: unknown) => this.#failure(error));
-    const ended = this.#world.lifeEnd.then((): Outcome => ({ kind: "unknown" }));
-    const outcome = await Promise.race([call, ended]);
+    }).then(
+      (answer) => (life.alive ? answer : unknown),
+      (error: unknown) => (life.alive ? this.#failure(error) : unknown),
+    );
+    const outcome = await Promise.race([call, life.end.then(() => unknown)]);
     if (outcome.kind === "unknown") this.#recording.unansweredCount++;
     return outcome;
   }

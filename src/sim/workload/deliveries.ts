@@ -28,6 +28,8 @@ export interface DeliveryFacts {
   readonly deadLetters: readonly DeadLetterFact[];
   readonly excusable: ReadonlySet<string>;
   readonly placed: (tag: string) => Place | undefined;
+  /** Entities the order of whose lives is not known. */
+  readonly unordered: ReadonlySet<string>;
   /** All commands that took hold. */
   readonly tags: readonly string[];
   /** Timers that still stand in the lives that go on. */
@@ -53,7 +55,7 @@ function* checkMessages({ recording, deadLetters, placed, tags }: DeliveryFacts)
   }
 }
 
-function* checkOrder({ recording, placed, tags }: DeliveryFacts): Iterable<string> {
+function* checkOrder({ recording, unordered, placed, tags }: DeliveryFacts): Iterable<string> {
   const last = new Map<
     string,
     { readonly tag: string; readonly from: readonly number[]; readonly to: readonly number[] }
@@ -66,7 +68,7 @@ function* checkOrder({ recording, placed, tags }: DeliveryFacts): Iterable<strin
       return { tag, from, to, index, isKnown: recording.intention(tag) !== undefined };
     })
     .flatMap(({ tag, from, to, index }) =>
-      from === undefined
+      from === undefined || unordered.has(from.entity) || unordered.has(to.entity)
         ? []
         : [{ tag, pair: `${from.entity} ${to.entity}`, from: [from.life, from.count, index], to: [to.life, to.count] }],
     )

@@ -57,12 +57,12 @@ export function makeFaultsPlan(random: SeededRandom): FaultsPlan {
   return {
     swarm,
     lives: Array.from({ length: lifeCount }, () => makeLife(random, swarm)),
-    disturbMs: random.pick([20, 100, 500]),
+    disturbMs: random.pick([5, 20, 100]),
     limits: makeLimits(random),
     cacheBytes: random.pick([1 * KiB, 16 * KiB, 1024 * KiB]),
-    segmentBytes: random.pick([64, 64, 128, 256]) * KiB,
-    reserveBytes: random.pick([0, 64 * KiB]),
-    snapshotBytes: random.pick([8, 24, 64, 100_000]) * KiB,
+    segmentBytes: random.pick([24, 24, 64, 256]) * KiB,
+    reserveBytes: random.pick([0, 16 * KiB]),
+    snapshotBytes: random.pick([4, 12, 40, 100_000]) * KiB,
   };
 }
 
@@ -82,11 +82,11 @@ function makeLife(random: SeededRandom, swarm: ReadonlySet<Disturbance>): LifePl
 /** Low enough that programs of some dozen requests reach them. */
 function makeLimits(random: SeededRandom): Partial<Limits> {
   return {
-    batchBytesMax: 32 * KiB,
-    effectsBytesMax: 24 * KiB,
-    stateBytesMax: 16 * KiB,
-    itemBytesMax: 8 * KiB,
-    outputBytesMax: 16 * KiB,
+    batchBytesMax: 20 * KiB,
+    effectsBytesMax: 16 * KiB,
+    stateBytesMax: 12 * KiB,
+    itemBytesMax: 4 * KiB,
+    outputBytesMax: 12 * KiB,
     sliceCommandsMax: random.pick([1, 3, 256]),
     ...random.pick([
       // One transaction of this workload sends 20 messages at most.

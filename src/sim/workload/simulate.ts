@@ -16,7 +16,7 @@ import { type FaultsPlan, makeFaultsPlan } from "./faults-plan.ts";
 import type { ShadowEntry } from "./perform.ts";
 import type { EntityName, Memoir } from "./plan.ts";
 import { makeProgram, type Program } from "./program.ts";
-import { Recording } from "./recording.ts";
+import { type RecordedRequest, Recording } from "./recording.ts";
 import { entityNames } from "./system-under-test.ts";
 import { type Remembered, verdict } from "./verdict.ts";
 import { World } from "./world.ts";
@@ -32,10 +32,14 @@ export interface SimulationReport {
   readonly disturbed: ReadonlyMap<string, number>;
   readonly traced: ReadonlyMap<string, number>;
   readonly lifeCount: number;
+  /** Places at which the first life could have crashed. */
+  readonly firstLifeOperations: number;
   readonly requestCount: number;
   /** Attempts that a crash left without an answer. */
   readonly unknownCount: number;
   readonly virtualMs: number;
+  /** What was asked and answered, for the report of a failure. */
+  readonly requests: readonly RecordedRequest[];
 }
 
 export interface SimulationOptions {
@@ -44,12 +48,14 @@ export interface SimulationOptions {
   readonly verbose?: boolean;
   readonly program?: Program;
   readonly faults?: FaultsPlan;
+  /** Virtual time between the last answer and the verdict: all timers must have fired by then. Default 30 s. */
+  readonly settleMs?: number;
 }
 
 /** Bound of virtual time from healing to the last answer. */
 const answersWithinMs = 120_000;
 /** Longer than any timer that a program can reach in a row, and long enough for all messages. */
-const settleMs = 30_000;
+const settleMsDefault = 30_000;
 
 export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
   const { seed } = options;
@@ -73,7 +79,8 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const world = new World({ scheduler, random, plan, counts, ...(options.verbose === true ? { onTrace } : {}) });
   const wrongs: string[] = [];
   try {
-    const drive = driveSimulation(world, recording, program, plan, random, wrongs);
+    const settleMs = options.settleMs ?? settleMsDefault;
+    const drive = driveSimulation({ world, recording, program, plan, random, wrongs, settleMs });
     await scheduler.complete(drive);
   } catch (error) {
     wrongs.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
@@ -88,20 +95,25 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     disturbed: world.disturbed,
     traced: world.traced,
     lifeCount: world.lifeCount,
+    firstLifeOperations: world.firstLifeOperations,
     requestCount: recording.requests.length,
     unknownCount: recording.unansweredCount,
     virtualMs: scheduler.nowMs,
+    requests: recording.requests,
   };
 }
 
-async function driveSimulation(
-  world: World,
-  recording: Recording,
-  program: Program,
-  plan: FaultsPlan,
-  random: SeededRandom,
-  wrongs: string[],
-): Promise<void> {
+interface Drive {
+  readonly world: World;
+  readonly recording: Recording;
+  readonly program: Program;
+  readonly plan: FaultsPlan;
+  readonly random: SeededRandom;
+  readonly wrongs: string[];
+  readonly settleMs: number;
+}
+
+async function driveSimulation({ world, recording, program, plan, random, wrongs, settleMs }: Drive): Promise<void> {
   const failure = new Promise<never>((_, reject) => world.run().catch(reject));
   failure.catch(() => undefined);
   const whole = async (): Promise<void> => {
@@ -118,7 +130,9 @@ async function driveSimulation(
     await within(world, answersWithinMs, world.serving(), "a node that serves");
     const remembered = await remember(world);
     if (world.accusations.length > 0) return;
-    await world.crashAndServe({ losesStore: random.fork("end").chance(0.5) });
+    // Damage to what nobody has read yet would be found below by the checker itself.
+    const losesStore = plan.swarm.has("damaged-store-value") || random.fork("end").chance(0.5);
+    await world.crashAndServe({ losesStore });
     const again = await remember(world);
     if (JSON.stringify(again) !== JSON.stringify(remembered)) {
       wrongs.push(`a restart changed what is remembered:\n  ${JSON.stringify(remembered)}\n  ${JSON.stringify(again)}`);
@@ -130,7 +144,8 @@ async function driveSimulation(
     const excusable = new Set<string>();
     if (plan.swarm.has("guard-timeout")) excusable.add("command-too-slow");
     if (plan.limits.outboxHardMax !== undefined && plan.limits.outboxHardMax < 100) excusable.add("overloaded");
-    const facts: Remembered = { memoirs: again.memoirs, shadows, deadLetters, excusable };
+    const unordered = new Set([...unheard.keys()].map((id) => `mortal/${id}`));
+    const facts: Remembered = { memoirs: again.memoirs, shadows, unordered, deadLetters, excusable };
     wrongs.push(...verdict(recording, facts));
   };
   await Promise.race([whole(), failure]);

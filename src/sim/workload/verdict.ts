@@ -19,6 +19,8 @@ export interface Remembered {
   readonly memoirs: readonly (EntityName & { readonly memoir: Memoir })[];
   /** By id of the `mortal`. */
   readonly shadows: ReadonlyMap<string, readonly ShadowEntry[]>;
+  /** Mortals some of whose commands only dead letters tell of: the order of their lives is not known. */
+  readonly unordered: ReadonlySet<string>;
   readonly deadLetters: readonly DeadLetterFact[];
   /** Codes of errors that may befall any command of this run. */
   readonly excusable: ReadonlySet<string>;
@@ -63,6 +65,9 @@ class Judge {
       const journals = kind === "mortal" ? this.#shadowedJournals(id) : memoir.count > 0 ? [memoir.journal] : [];
       try {
         const lives = journals.map((journal) => replayLife(this.#recording, journal, (tag) => this.#dead.has(tag)));
+        if (this.#remembered.unordered.has(entity)) {
+          lives.sort((a, b) => Number(a.birth === memoir.birth) - Number(b.birth === memoir.birth));
+        }
         this.#lives.set(entity, lives);
         this.#place(entity, kind, id, lives);
         this.#checkPresent(entity, memoir, lives);
@@ -79,6 +84,7 @@ class Judge {
       ...checkDeliveries({
         recording: this.#recording,
         deadLetters: this.#remembered.deadLetters,
+        unordered: this.#remembered.unordered,
         excusable: this.#remembered.excusable,
         placed: (tag) => this.#places.get(tag),
         tags: [...this.#places.keys()],
@@ -259,7 +265,8 @@ class Judge {
       wrong(`it saw command ${seen.count} of the life of ${seen.birth} of ${entity}, which is not there`);
       return undefined;
     }
-    const next = life.journal[seen.count] ?? lives[at + 1]?.journal[0];
+    const isOrdered = !this.#remembered.unordered.has(entity);
+    const next = life.journal[seen.count] ?? (isOrdered ? lives[at + 1]?.journal[0] : undefined);
     this.#graph.add(unitOf(last[0]), unit, `saw ${entity} at ${seen.count}`);
     if (next !== undefined) this.#graph.add(unit, unitOf(next[0]), `saw ${entity} at ${seen.count}`);
     return life;
@@ -315,9 +322,13 @@ class Judge {
 
   checkOrder(): void {
     for (const [entity, lives] of this.#lives) {
+      const isOrdered = !this.#remembered.unordered.has(entity);
       const tags = lives.flatMap(({ journal }) => journal.map(([tag]) => tag));
-      for (let i = 1; i < tags.length; i++)
-        this.#graph.add(unitOf(tags[i - 1]!), unitOf(tags[i]!), `order in ${entity}`);
+      for (let i = 1; i < tags.length; i++) {
+        const [before, after] = [tags[i - 1]!, tags[i]!];
+        const isSameLife = this.#places.get(before)!.life === this.#places.get(after)!.life;
+        if (isSameLife || isOrdered) this.#graph.add(unitOf(before), unitOf(after), `order in ${entity}`);
+      }
       for (const tag of tags) {
         const parent = this.#recording.intention(tag)!.parent;
         if (parent !== undefined) this.#graph.add(unitOf(parent), tag, "caused");

@@ -15,7 +15,7 @@ import { memoryStore, type MemoryStoreEngine } from "../../store/engine/memory.t
 import type { FaultCounts } from "../faults.ts";
 import { SimulatedNode, type SimulatedHost } from "../host.ts";
 import type { Scheduler } from "../scheduler.ts";
-import type { Reachable } from "./client.ts";
+import type { PresentLife, Reachable } from "./client.ts";
 import type { Disturbance, FaultsPlan, LifePlan } from "./faults-plan.ts";
 import { struckHost, struckStoreEngine } from "./struck.ts";
 import { makeSystemUnderTest } from "./system-under-test.ts";
@@ -60,12 +60,14 @@ export class World implements Reachable {
   #host: SimulatedHost | undefined;
   #embedded: EmbeddedNode | undefined;
   #serving = deferred();
-  #lifeEnd = deferred();
+  #life: PresentLife = { alive: false, end: Promise.resolve() };
   #healed = false;
   #wantsStop: Deferred = deferred();
   #isOver = false;
   #failure: unknown;
   lifeCount = 0;
+  /** Operations of the first life, from its start to its end. */
+  firstLifeOperations = 0;
 
   constructor(options: WorldOptions) {
     const { scheduler, random, plan, counts, onTrace } = options;
@@ -100,8 +102,8 @@ export class World implements Reachable {
     }
   }
 
-  get lifeEnd(): Promise<void> {
-    return this.#lifeEnd.promise;
+  get life(): PresentLife {
+    return this.#life;
   }
 
   sleep(durationMs: number): Promise<void> {
@@ -141,11 +143,18 @@ export class World implements Reachable {
     const host = this.node.start();
     this.#host = host;
     const end = deferred();
-    this.#lifeEnd = end;
+    this.#life = {
+      get alive() {
+        return host.life.alive;
+      },
+      end: end.promise,
+    };
     this.#wantsStop = deferred();
     if (this.lifeCount > 0) this.#betweenLives();
     this.lifeCount++;
+    const isFirst = this.lifeCount === 1;
     host.life.onEnd(() => {
+      if (isFirst) this.firstLifeOperations = host.life.operationCount;
       this.store.crash();
       this.#embedded = undefined;
       end.resolve();
@@ -261,7 +270,9 @@ export class World implements Reachable {
       await this.sleep(this.#random.next() * 2 * disturbMs);
       if (this.#healed) return;
       if (disk.capacityBytes < boundless && this.#random.chance(0.3)) disk.capacityBytes = boundless;
-      else if (this.#strikes("full-disk", 0.2)) disk.capacityBytes = disk.usedBytes + this.#random.integer(60_000);
+      else if (this.#strikes("full-disk", 0.4)) {
+        disk.capacityBytes = disk.usedBytes + this.#random.integer(this.#random.pick([1, 30_000]));
+      }
       if (this.#strikes("clock-jump", 0.1)) this.node.jumpWall(this.#random.pick([-5000, -200, 300, 10_000]));
       if (this.#embedded === undefined) continue;
       if (this.#strikes("full-store", 0.2)) this.store.failNextApply("full");
@@ -278,7 +289,9 @@ export class World implements Reachable {
 
   #snapshot(node: EmbeddedNode): void {
     const { swarm } = this.#plan;
+    const life = this.#life;
     node.snapshot().catch((error: unknown) => {
+      if (!life.alive) return;
       const isDamage = error instanceof OnefoldError && error.code === "damaged" && swarm.has("damaged-store-value");
       const isClosing = error instanceof OnefoldError && (error.code === "not-ready" || error.code === "stopped");
       if (!isDamage && !isClosing) this.#mustBeExplained("a snapshot failed", error);
@@ -313,7 +326,7 @@ export class World implements Reachable {
   async stop(): Promise<void> {
     this.#isOver = true;
     this.#wantsStop.resolve();
-    await this.#lifeEnd.promise;
+    await this.#life.end;
   }
 }
 

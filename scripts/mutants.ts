@@ -1,0 +1,222 @@
+/**
+ * Proves that the simulation finds what it is there to find: breaks a copy of the sources on purpose, one mutant at a time, and
+ * expects some of the first seeds to fail. `npm run mutants`, or `npm run mutants -- WORD` for those whose name contains it.
+ */
+import { spawn } from "node:child_process";
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  /** Stands once in the file; a mutant that no longer applies is an error, not a success. */
+  readonly from: string;
+  readonly to: string;
+  /** Which simulation must find it. */
+  readonly kind: "program" | "damage";
+}
+
+const mutants: readonly Mutant[] = [
+  {
+    name: "answers before the batch is durable",
+    file: "src/entity/committer.ts",
+    from: "    if (sequence <= this.#end.sequence) return work.release();",
+    to: "    if (sequence <= Number.MAX_SAFE_INTEGER) return work.release();",
+    kind: "program",
+  },
+  {
+    name: "reads do not wait for what they saw",
+    file: "src/entity/read-call.ts",
+    from: "    this.#core.committer.hold(this, sequence);",
+    to: "    this.#core.committer.hold(this, sequence * 0);",
+    kind: "program",
+  },
+  {
+    name: "refusals do not wait for what they saw",
+    file: "src/entity/command-call.ts",
+    from: "!isKept(error)) return this.#hold({ error }, sequence);",
+    to: "!isKept(error)) return this.#hold({ error }, sequence * 0);",
+    kind: "program",
+  },
+  {
+    name: "memory keeps what a failed append dropped",
+    file: "src/entity/shard.ts",
+    from: "    working.clear();",
+    to: "",
+    kind: "program",
+  },
+  {
+    name: "outcomes of requests are not kept",
+    file: "src/entity/fold.ts",
+    from: "  if (entry.result !== null) foldResult(entry.result.key, entry.result.outcome, writes);",
+    to: "",
+    kind: "program",
+  },
+  {
+    name: "the receiver's high-water mark does not move in the store",
+    file: "src/entity/fold.ts",
+    from: "    writes.put(keys.inboxNumber(toSlot, fromSlot), packr.pack(number));",
+    to: "",
+    kind: "program",
+  },
+  {
+    name: "deliveries go on after a drop as if those before them had not been dropped",
+    file: "src/entity/mailroom.ts",
+    from: "  return core.working.inboxNumber(toSlot, fromSlot) === number - 1;",
+    to: "  return core.working.inboxNumber(toSlot, fromSlot) < number;",
+    kind: "program",
+  },
+  {
+    name: "a timer that fired is not removed in the same entry",
+    file: "src/entity/alarm-clock.ts",
+    from: "    const timers = isSetAgain ? result.timers : [...result.timers, this.#removal];",
+    to: "    const timers = isSetAgain ? result.timers : result.timers;",
+    kind: "program",
+  },
+  {
+    name: "the fold forgets that an item was removed",
+    file: "src/entity/fold.ts",
+    from: "  for (const item of effect.items) {",
+    to: "  for (const item of effect.items.filter(({ value }) => value !== null)) {",
+    kind: "program",
+  },
+  {
+    name: "transactions take no locks",
+    file: "src/transaction/transaction.ts",
+    from: "    return lock.acquire(this, mode, granted);",
+    to: "    return lock.acquire(this, mode, granted) || true;",
+    kind: "program",
+  },
+  {
+    name: "plain commands ignore locks",
+    file: "src/entity/entity-command.ts",
+    from: "    if (lock === undefined || lock.isFree) return true;",
+    to: "    if (lock !== null) return true;",
+    kind: "program",
+  },
+  {
+    name: "the store says that it is ahead of what it holds",
+    file: "src/entity/applier.ts",
+    from: "batches.at(-1)!.position",
+    to: "this.#pending.at(-1)!.position",
+    kind: "program",
+  },
+  {
+    name: "a new life sees the items of the one before",
+    file: "src/entity/run-command.ts",
+    from: "    generation: exists ? view.generation : view.generation + 1,",
+    to: "    generation: exists ? view.generation : Math.max(1, view.generation),",
+    kind: "program",
+  },
+  {
+    name: "a transaction's third entity is left out of its entry",
+    file: "src/transaction/transaction.ts",
+    from: "    for (const entity of this.#entities.values()) effects.push(...entity.effects());",
+    to: "    for (const entity of [...this.#entities.values()].slice(0, 2)) effects.push(...entity.effects());",
+    kind: "program",
+  },
+  {
+    name: "slots that the replay changed are not dumped again",
+    file: "src/runtime/embedded.ts",
+    from: "        shard.applier.returnDirtySlots(replayedSlots);",
+    to: "        shard.applier.returnDirtySlots(new Set());",
+    kind: "program",
+  },
+  {
+    name: "the log is trimmed behind the newest snapshot alone",
+    file: "src/runtime/embedded.ts",
+    from: "    await log.trim(older.position.sequence + 1);",
+    to: "    await log.trim(manifest.position.sequence + 1);",
+    kind: "damage",
+  },
+  {
+    name: "the log is not held against the store's position and the snapshots",
+    file: "src/runtime/embedded.ts",
+    from: "        verifiedThrough,",
+    to: "        verifiedThrough: [],",
+    kind: "damage",
+  },
+  {
+    name: "the store's checksums are not looked at",
+    file: "src/store/checked-value.ts",
+    from: '  if (readChecksum(sealed, length) !== entryChecksum(key, value)) throw damagedValue(key, "its checksum does not hold");',
+    to: "",
+    kind: "damage",
+  },
+];
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const seedCount = 1000;
+const hangsAfterMs = 120_000;
+const words = process.argv.slice(2);
+
+const chosen = mutants.filter(({ name, file }) => words.every((word) => name.includes(word) || file.includes(word)));
+const missed: string[] = [];
+for (const mutant of chosen) {
+  const beganMs = Date.now();
+  const found = await isFound(mutant);
+  if (found === undefined) missed.push(mutant.name);
+  const seconds = ((Date.now() - beganMs) / 1000).toFixed(1);
+  console.log(
+    `${found === undefined ? "MISSED" : "caught"}  ${mutant.name} (${seconds} s)${found === undefined ? "" : `\n        ${found}`}`,
+  );
+}
+console.log(`${chosen.length - missed.length} of ${chosen.length} mutants caught`);
+process.exitCode = missed.length > 0 ? 1 : 0;
+
+/** What the simulation said, in one line; undefined if it noticed nothing. */
+async function isFound(mutant: Mutant): Promise<string | undefined> {
+  const directory = await mkdtemp(join(tmpdir(), "onefold-mutant-"));
+  try {
+    for (const name of ["src", "scripts", "package.json", "tsconfig.json"]) {
+      await cp(join(root, name), join(directory, name), { recursive: true });
+    }
+    await symlink(join(root, "node_modules"), join(directory, "node_modules"));
+    await apply(mutant, directory);
+    return await firstFailure(mutant, directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function apply({ name, file, from, to }: Mutant, directory: string): Promise<void> {
+  const path = join(directory, file);
+  const text = await readFile(path, "utf8");
+  if (text.split(from).length !== 2) throw new Error(`'${name}' does not apply: its text must stand once in ${file}`);
+  await writeFile(
+    path,
+    text.replace(from, () => to),
+  );
+}
+
+function firstFailure({ kind }: Mutant, directory: string): Promise<string | undefined> {
+  const script = ["--import", "tsx", "scripts/sim-long.ts", "--first", "--kind", kind, "--seeds", String(seedCount)];
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, script, {
+      cwd: directory,
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: hangsAfterMs,
+      killSignal: "SIGKILL",
+    });
+    let output = "";
+    let errors = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    child.stderr.on("data", (chunk: Buffer) => {
+      errors += chunk.toString();
+    });
+    child.on("error", reject);
+    child.on("exit", (code, signal) => {
+      if (code === 0) return resolve(undefined);
+      if (signal !== null) return resolve("the simulated node loops for ever");
+      const [seed = "", wrong = ""] = output.split("\n");
+      // Whatever ends the process other than a verdict is a failure too, of the kind that users would see as a crash.
+      resolve(
+        (seed === "" ? `ended with ${code}: ${errors.slice(0, 200)}` : `${seed.split(";")[0]}: ${wrong}`).slice(0, 240),
+      );
+    });
+  });
+}

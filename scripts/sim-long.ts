@@ -1,0 +1,61 @@
+/**
+ * Simulates many seeds: `npm run sim:long -- --seeds 100000 --from 0`. Prints progress, every failure with how to replay it,
+ * and a summary; ends with 1 if any seed failed.
+ *
+ * `--kind program|damage|all` (default all), `--first` stops at the first failure, `--trace` prints the end of its trace.
+ */
+import { parseArgs } from "node:util";
+import { simulate } from "../src/sim/workload/simulate.ts";
+import { simulateDamage } from "../src/sim/workload/damage.ts";
+import { failureText, SimulationSummary } from "../src/sim/workload/summary.ts";
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "10000" },
+    from: { type: "string", default: "0" },
+    kind: { type: "string", default: "all" },
+    first: { type: "boolean", default: false },
+    trace: { type: "boolean", default: false },
+  },
+});
+
+const from = Number(values.from);
+const count = Number(values.seeds);
+const summary = new SimulationSummary();
+const progressMs = 10_000;
+let failureCount = 0;
+let lastProgressMs = Date.now();
+const beganMs = Date.now();
+
+for (let seed = from; seed < from + count; seed++) {
+  if (values.kind !== "damage") await runProgram(String(seed));
+  if (values.kind !== "program") await runDamage(`damage-${seed}`);
+  if (values.first && failureCount > 0) break;
+  if (Date.now() - lastProgressMs < progressMs) continue;
+  lastProgressMs = Date.now();
+  console.error(
+    `${seed - from + 1} of ${count} seeds, ${failureCount} failed, ${Math.round((Date.now() - beganMs) / 1000)} s`,
+  );
+}
+console.log(String(summary));
+console.log(`${failureCount} failed`);
+process.exitCode = failureCount > 0 ? 1 : 0;
+
+async function runProgram(seed: string): Promise<void> {
+  const report = await simulate({ seed });
+  summary.add(report);
+  if (report.wrongs.length === 0) return;
+  failureCount++;
+  const shown = values.trace ? await simulate({ seed, verbose: true }) : undefined;
+  const replay = `npm run sim:long -- --kind program --seeds 1 --from ${seed} --trace`;
+  console.log(failureText({ ...report, ...(shown && { traceTail: shown.traceTail }) }, replay));
+}
+
+async function runDamage(seed: string): Promise<void> {
+  const report = await simulateDamage(seed);
+  summary.addDamage(report);
+  if (report.wrongs.length === 0) return;
+  failureCount++;
+  const replay = `npm run sim:long -- --kind damage --seeds 1 --from ${seed.slice("damage-".length)}`;
+  console.log(failureText(report, replay));
+}

@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { describe, test } from "node:test";
+import { encodeUtf8 } from "../../base/bytes.ts";
+import { NetworkError, type NetworkLimits, queuedBytes } from "../network.ts";
+import { networkSuite } from "../network.suite.ts";
+import { nodeTimers } from "./clock.ts";
+import { encodeFrame, FrameReader } from "./frame.ts";
+import { NodeNetwork } from "./network.ts";
+
+const host = "127.0.0.1";
+const bounds = { messageBytesMax: 100_000, queueBytesMax: 1_500_000 };
+
+networkSuite("real", () => {
+  const node = () => {
+    const limits = { networkMessageBytesMax: bounds.messageBytesMax, networkQueueBytesMax: bounds.queueBytesMax };
+    return { network: new NodeNetwork({ trace: () => undefined, limits }), host };
+  };
+  return { nodes: [node(), node()], bounds, timers: nodeTimers, run: (body) => body() };
+});
+
+/** A network that keeps what it traces; `traced` resolves once a line begins so. */
+function watched(limits: Partial<NetworkLimits> = {}) {
+  const lines: string[] = [];
+  const waiting: { readonly start: string; readonly resolve: (line: string) => void }[] = [];
+  const network = new NodeNetwork({
+    limits,
+    trace: (level, message, fields) => {
+      const line = `${level} ${message} ${String(fields?.what ?? fields?.error ?? "")}`;
+      lines.push(line);
+      for (const { start, resolve } of waiting) if (line.startsWith(start)) resolve(line);
+    },
+  });
+  const traced = (start: string) => new Promise<string>((resolve) => waiting.push({ start, resolve }));
+  return { network, lines, traced };
+}
+
+const closed = (socket: Socket) => new Promise<void>((resolve) => socket.once("close", () => resolve()));
+const portOf = (address: string) => Number(address.split(":").at(-1));
+
+/** A peer that speaks raw TCP; it reads, so that it notices its end, and ignores how that came. */
+function rawPeer(address: string): Socket {
+  const socket = connect({ host, port: portOf(address) });
+  socket.on("error", (error: NodeJS.ErrnoException) => assert.match(String(error.code), /ECONNRESET|EPIPE/));
+  return socket.resume();
+}
+
+async function listenRaw(
+  accept: (socket: Socket) => void,
+): Promise<{ readonly server: Server; readonly address: string }> {
+  const server = createServer(accept);
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  return { server, address: `${host}:${(server.address() as AddressInfo).port}` };
+}
+
+describe("frames", () => {
+  test("are read the same however the stream is cut", () => {
+    const bodies = [0, 1, 5, 300, 0, 70_000].map((length, i) => new Uint8Array(length).fill(i + 1));
+    const stream = Buffer.concat(bodies.map(encodeFrame));
+    for (const step of [1, 3, 4, 5, 1000, stream.length]) {
+      const reader = new FrameReader(70_000);
+      const read: Uint8Array[] = [];
+      for (let at = 0; at < stream.length; at += step) read.push(...reader.push(stream.subarray(at, at + step)));
+      assert.deepEqual(read, bodies, `in steps of ${step}`);
+      assert.equal(reader.isPartial, false);
+    }
+  });
+
+  test("end at one above the limit, after all before it were given (F1)", () => {
+    const reader = new FrameReader(10);
+    const bodies = reader.push(Buffer.concat([encodeFrame(new Uint8Array(10)), encodeFrame(new Uint8Array(11))]));
+    assert.equal(bodies.next().value?.length, 10);
+    assert.deepEqual(bodies.next(), { done: true, value: "too-long" });
+  });
+});
+
+describe("the real network", { timeout: 10_000 }, () => {
+  test("ends connections that break the protocol, and serves the others (R1, R2)", async () => {
+    const { network, traced } = watched({ networkMessageBytesMax: 1000, networkAnswerMs: 300 });
+    const received: string[] = [];
+    let arrived: () => void = () => undefined;
+    const endpoint = await network.listen(`${host}:0`, (bytes, from) => {
+      received.push(`${from} ${bytes.length}`);
+      arrived();
+    });
+    const hello = encodeFrame(encodeUtf8(`onefold-network 1 ${host}:9`));
+    const tooLong = encodeFrame(new Uint8Array(1001));
+    const cases: readonly (readonly [bytes: Uint8Array, what: RegExp])[] = [
+      [encodeUtf8("GET / HTTP/1.1\r\n\r\n"), /above the limit/],
+      [encodeFrame(encodeUtf8(`onefold-network 2 ${host}:9`)), /no hello/],
+      [encodeFrame(encodeUtf8("onefold-network 1 not an address")), /no hello/],
+      [encodeFrame(new Uint8Array([0xff, 0xfe, 0])), /no hello/],
+      [new Uint8Array(0), /in the middle/],
+      [hello.subarray(0, 9), /in the middle/],
+      [Buffer.concat([hello, encodeFrame(new Uint8Array(7)), tooLong]), /above the limit/],
+      [Buffer.concat([hello, encodeFrame(new Uint8Array(8)), tooLong.subarray(0, 2)]), /in the middle/],
+    ];
+    for (const [bytes, what] of cases) {
+      const line = traced("warn an incoming connection broke the protocol");
+      const peer = rawPeer(endpoint.address);
+      peer.write(bytes);
+      assert.match(await line, what);
+      await closed(peer);
+    }
+    assert.deepEqual(received, [`${host}:9 7`, `${host}:9 8`]);
+    const whole = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    const peer = await network.listen(`${host}:0`, () => undefined);
+    peer.send(endpoint.address, new Uint8Array(3));
+    await whole;
+    assert.equal(received.at(-1), `${peer.address} 3`);
+    await Promise.all([peer.close(), endpoint.close()]);
+  });
+
+  test("ends connections above the limit on peers", async () => {
+    const { network } = watched({ networkPeersMax: 3 });
+    const endpoint = await network.listen(`${host}:0`, () => undefined);
+    const admitted = [0, 1, 2].map(() => rawPeer(endpoint.address));
+    await Promise.all(admitted.map((peer) => new Promise<void>((resolve) => peer.once("connect", () => resolve()))));
+    await closed(rawPeer(endpoint.address));
+    assert(admitted.every((peer) => !peer.destroyed));
+    await endpoint.close();
+  });
+
+  test("forgets an idle peer for a new one, and refuses the new one where none is idle", async () => {
+    const { network } = watched({ networkPeersMax: 2 });
+    let count = 0;
+    let arrived: () => void = () => undefined;
+    const listen = () =>
+      network.listen(`${host}:0`, () => {
+        count++;
+        arrived();
+      });
+    const [sender, ...peers] = await Promise.all([listen(), listen(), listen(), listen()]);
+    const mute = await listenRaw((socket) => socket.resume());
+    for (const round of [1, 2]) {
+      for (const [i, peer] of peers.entries()) {
+        const arrival = new Promise<void>((resolve) => {
+          arrived = resolve;
+        });
+        // Its confirmation is not there yet, perhaps; then the caller tries again, as it does at any full queue.
+        for (let isSent = false; !isSent; ) {
+          try {
+            sender.send(peer.address, new Uint8Array(1));
+            isSent = true;
+          } catch (error) {
+            assert(error instanceof NetworkError && error.code === "full");
+            await new Promise<void>((resolve) => nodeTimers.soon(resolve));
+          }
+        }
+        await arrival;
+        assert.equal(count, (round - 1) * 3 + i + 1);
+      }
+    }
+    const another = await listenRaw((socket) => socket.resume());
+    const third = await listenRaw((socket) => socket.resume());
+    const sendAll = () => {
+      for (const { address } of [mute, another, third]) sender.send(address, new Uint8Array(1));
+    };
+    // The two last peers' confirmations may be under way still, so one of the first two may be refused already.
+    assert.throws(sendAll, (error) => error instanceof NetworkError && error.code === "full");
+    await Promise.all([sender, ...peers].map((each) => each.close()));
+    for (const { server } of [mute, another, third]) server.close();
+  });
+
+  test("gives a peer up that confirms nothing, says so once, and says when it is back", async () => {
+    const { network, lines, traced } = watched({ networkAnswerMs: 200, networkQueueBytesMax: 4 * queuedBytes(100) });
+    const mute = await listenRaw((socket) => socket.resume());
+    const sender = await network.listen(`${host}:0`, () => undefined);
+    const away = traced("warn a peer is away");
+    for (let i = 0; i < 4; i++) sender.send(mute.address, new Uint8Array(100));
+    assert.throws(() => sender.send(mute.address, new Uint8Array(100)), { code: "full" });
+    assert.match(await away, /confirmed nothing for 200 ms/);
+    // There is room again at once, though what is sent now is lost.
+    sender.send(mute.address, new Uint8Array(100));
+    await new Promise((resolve) => mute.server.close(resolve));
+
+    const back = traced("info a peer is back");
+    let isBack = false;
+    const peer = await network.listen(mute.address, () => {
+      isBack = true;
+    });
+    const attempt = () => {
+      if (isBack) return;
+      sender.send(peer.address, new Uint8Array(1));
+      nodeTimers.after(20, attempt);
+    };
+    attempt();
+    await back;
+    assert.equal(lines.filter((line) => line.includes("is away")).length, 1);
+    await Promise.all([sender.close(), peer.close()]);
+  });
+
+  test("ends a connection on which more is confirmed than was sent, or nonsense", async () => {
+    for (const answer of [[0, 0, 0, 2], [0, 0, 0, 0], [1], [0xff, 0xff, 0xff, 0xff]]) {
+      const { network, traced } = watched();
+      const liar = await listenRaw((socket) => {
+        socket.resume();
+        socket.write(encodeFrame(new Uint8Array(answer)));
+      });
+      const sender = await network.listen(`${host}:0`, () => undefined);
+      const away = traced("warn a peer is away");
+      sender.send(liar.address, new Uint8Array(1));
+      assert.match(await away, /not sent/);
+      await sender.close();
+      liar.server.close();
+    }
+  });
+
+  test("tries a peer that refuses connections no more often than the limit says", async () => {
+    const { network, lines, traced } = watched({ networkRedialMs: 5000 });
+    const nobody = await network.listen(`${host}:0`, () => undefined);
+    await nobody.close();
+    const sender = await network.listen(`${host}:0`, () => undefined);
+    const away = traced("warn a peer is away");
+    sender.send(nobody.address, new Uint8Array(1));
+    assert.match(await away, /ECONNREFUSED/);
+    let arrivals = 0;
+    const late = await network.listen(nobody.address, () => arrivals++);
+    for (let i = 0; i < 100; i++) sender.send(late.address, new Uint8Array(1));
+    // A message between others that arrives shows that one of these would have, by now.
+    let known: () => void = () => undefined;
+    const arrival = new Promise<void>((resolve) => {
+      known = resolve;
+    });
+    const witness = await network.listen(`${host}:0`, () => known());
+    witness.send(witness.address, new Uint8Array(1));
+    await arrival;
+    assert.deepEqual([arrivals, lines.length], [0, 1]);
+    await Promise.all([sender, late, witness].map((each) => each.close()));
+  });
+});

@@ -1,0 +1,184 @@
+/**
+ * The real network: frames over TCP, a connection for each direction between two endpoints (`outgoing-link.ts`). For peers
+ * that trust one another: whoever reaches the port can send, under any name. It keeps its process alive while it listens.
+ *
+ * R1  Bounded whatever peers do: connections, bytes of a partial frame for each, bytes under way to each (N3).
+ * R2  A connection that breaks the protocol is ended; all that came whole before that stands.
+ */
+import { createServer, type Server, type Socket } from "node:net";
+import type { Trace } from "../host.ts";
+import {
+  assertRoom,
+  type Endpoint,
+  type HostAndPort,
+  type Network,
+  NetworkError,
+  type NetworkLimits,
+  networkLimits,
+  parseAddress,
+  type Receive,
+} from "../network.ts";
+import { encodeFrame, FrameReader } from "./frame.ts";
+import { helloPrefix, OutgoingLink } from "./outgoing-link.ts";
+
+/** Idle connections of machines that have vanished end by the platform's probes, which begin after this long. */
+const probeAfterMs = 30_000;
+/** Confirmations that a peer has not read. */
+const unreadBytesMax = 64 * 1024;
+
+export interface NodeNetworkOptions {
+  readonly trace: Trace;
+  /** Any may be lower than the defaults. */
+  readonly limits?: Partial<NetworkLimits>;
+}
+
+export class NodeNetwork implements Network {
+  readonly #trace: Trace;
+  readonly #limits: NetworkLimits;
+
+  constructor(options: NodeNetworkOptions) {
+    this.#trace = options.trace;
+    this.#limits = { ...networkLimits, ...options.limits };
+  }
+
+  async listen(address: string, receive: Receive): Promise<Endpoint> {
+    const asked = parseAddress(address, { allowsAnyPort: true });
+    const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: probeAfterMs });
+    server.maxConnections = this.#limits.networkPeersMax;
+    const port = await startServer(server, asked);
+    const options = { address: `${asked.host}:${port}`, limits: this.#limits, trace: this.#trace };
+    return new NodeEndpoint(server, receive, options);
+  }
+}
+
+/** Gives the port. */
+function startServer(server: Server, { host, port }: HostAndPort): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const refuse = (error: NodeJS.ErrnoException) => {
+      const code = error.code === "EADDRINUSE" ? "address-in-use" : "failed";
+      reject(new NetworkError(code, `cannot listen on ${host}:${port}: ${error.code}`, { cause: error }));
+    };
+    server.once("error", refuse);
+    server.listen({ host: host.replace(/[[\]]/g, ""), port, exclusive: true }, () => {
+      server.off("error", refuse);
+      const bound = server.address();
+      resolve(typeof bound === "object" && bound !== null ? bound.port : port);
+    });
+  });
+}
+
+interface NodeEndpointOptions {
+  readonly address: string;
+  readonly limits: NetworkLimits;
+  readonly trace: Trace;
+}
+
+class NodeEndpoint implements Endpoint {
+  readonly address: string;
+  readonly #server: Server;
+  readonly #receive: Receive;
+  readonly #limits: NetworkLimits;
+  readonly #trace: Trace;
+  readonly #links = new Map<string, OutgoingLink>();
+  readonly #incoming = new Set<Socket>();
+  #closing: Promise<void> | undefined;
+
+  constructor(server: Server, receive: Receive, options: NodeEndpointOptions) {
+    this.address = options.address;
+    this.#server = server;
+    this.#receive = receive;
+    this.#limits = options.limits;
+    this.#trace = options.trace;
+    server.on("connection", (socket) => this.#accept(socket));
+    server.on("error", (error) => this.#trace("error", "a listening socket failed", { address: this.address, error }));
+  }
+
+  send(to: string, message: Uint8Array): void {
+    if (this.#closing !== undefined) throw new NetworkError("closed", `${this.address} is closed`);
+    const link = this.#links.get(to);
+    if (link !== undefined) return link.send(message);
+    const target = parseAddress(to);
+    assertRoom(message, 0, this.#limits);
+    this.#makeRoomForLink();
+    const made = new OutgoingLink({ from: this.address, to, target, limits: this.#limits, trace: this.#trace });
+    this.#links.set(to, made);
+    made.send(message);
+  }
+
+  /** At the limit on peers, one to which nothing is under way is forgotten: the one that was met first. */
+  #makeRoomForLink(): void {
+    if (this.#links.size < this.#limits.networkPeersMax) return;
+    for (const [to, link] of this.#links) {
+      if (!link.isIdle) continue;
+      link.close();
+      this.#links.delete(to);
+      return;
+    }
+    throw new NetworkError("full", `messages are under way to ${this.#links.size} peers already`);
+  }
+
+  #accept(socket: Socket): void {
+    this.#incoming.add(socket);
+    const frames = new FrameReader(this.#limits.networkMessageBytesMax);
+    let from: string | undefined;
+    socket.on("close", () => this.#incoming.delete(socket));
+    socket.on("error", (error) => this.#trace("debug", "an incoming connection broke", { from, error }));
+    // A frame that has begun must go on; between frames a connection may be silent for ever.
+    socket.on("timeout", () => this.#refuse(socket, from, "sent nothing in the middle of a frame"));
+    socket.setTimeout(this.#limits.networkAnswerMs);
+    socket.on("data", (chunk: Buffer) => {
+      const bodies = frames.push(chunk);
+      let receivedCount = 0;
+      let next = bodies.next();
+      for (; !next.done && !socket.destroyed; next = bodies.next()) {
+        if (from === undefined) {
+          from = parseHello(next.value);
+          if (from === undefined) this.#refuse(socket, from, "sent no hello of this version");
+          continue;
+        }
+        receivedCount++;
+        this.#receive(next.value, from);
+      }
+      if (socket.destroyed) return;
+      if (receivedCount > 0) socket.write(encodeFrame(confirmation(receivedCount)));
+      if (next.value === "too-long") this.#refuse(socket, from, "sent a frame above the limit");
+      else if (socket.writableLength > unreadBytesMax) this.#refuse(socket, from, "does not read its confirmations");
+      else socket.setTimeout(frames.isPartial || from === undefined ? this.#limits.networkAnswerMs : 0);
+    });
+  }
+
+  #refuse(socket: Socket, from: string | undefined, what: string): void {
+    this.#trace("warn", "an incoming connection broke the protocol and was ended", { to: this.address, from, what });
+    socket.destroy();
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      for (const link of this.#links.values()) link.close();
+      for (const socket of this.#incoming) socket.destroy();
+    });
+    return this.#closing;
+  }
+}
+
+/** The sender's address; undefined for anything but a hello. */
+function parseHello(body: Uint8Array): string | undefined {
+  // Latin-1 keeps every byte, so foreign bytes fail the comparison or the address' own rules instead of throwing here.
+  const text = Buffer.from(body.buffer, body.byteOffset, Math.min(body.length, 1024)).toString("latin1");
+  if (!text.startsWith(helloPrefix) || text.length !== body.length) return undefined;
+  const address = text.slice(helloPrefix.length);
+  try {
+    parseAddress(address);
+    return address;
+  } catch (error) {
+    if (error instanceof NetworkError) return undefined;
+    throw error;
+  }
+}
+
+function confirmation(count: number): Uint8Array {
+  const body = new Uint8Array(4);
+  new DataView(body.buffer).setUint32(0, count);
+  return body;
+}
