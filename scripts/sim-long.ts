@@ -2,12 +2,14 @@
  * Simulates many seeds: `npm run sim:long -- --seeds 100000 --from 0`. Prints progress, every failure with how to replay it,
  * and a summary; ends with 1 if any seed failed.
  *
+ * `--save FILE --what TEXT` keeps the last seed's plan for `test/regressions`.
  * `--kind program|damage|all` (default all), `--first` stops at the first failure, `--trace` prints the end of its trace.
  */
+import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { simulate } from "../src/sim/workload/simulate.ts";
 import { simulateDamage } from "../src/sim/workload/damage.ts";
-import { failureText, SimulationSummary } from "../src/sim/workload/summary.ts";
+import { failureText, planText, SimulationSummary } from "../src/sim/workload/summary.ts";
 
 const { values } = parseArgs({
   options: {
@@ -16,6 +18,8 @@ const { values } = parseArgs({
     kind: { type: "string", default: "all" },
     first: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
+    save: { type: "string" },
+    what: { type: "string", default: "" },
   },
 });
 
@@ -44,6 +48,7 @@ process.exitCode = failureCount > 0 ? 1 : 0;
 async function runProgram(seed: string): Promise<void> {
   const report = await simulate({ seed });
   summary.add(report);
+  if (values.save !== undefined) await writeFile(values.save, planText(report, values.what));
   if (report.wrongs.length === 0) return;
   failureCount++;
   const shown = values.trace ? await simulate({ seed, verbose: true }) : undefined;

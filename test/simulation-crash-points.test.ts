@@ -103,6 +103,7 @@ function faultsPlan(lives: FaultsPlan["lives"]): FaultsPlan {
       itemBytesMax: 4 * KiB,
       outputBytesMax: 12 * KiB,
     },
+    syncMsMax: 2,
     cacheBytes: 4 * KiB,
     segmentBytes: 24 * KiB,
     reserveBytes: 16 * KiB,

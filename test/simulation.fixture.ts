@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { failureText, simulate, simulateDamage, SimulationSummary } from "../src/sim/index.ts";
 
 /** The seed to replay, alone and with its trace: `SEED=17 node --import tsx --test test/simulation.test.ts`. */
-export const replayedSeed = process.env["SEED"];
+export const replayedSeed = process.env.SEED;
 
 /** Runs seeds; fails with the first that fails. Returns the summary of all. */
 export async function simulateSeeds(options: {

@@ -138,7 +138,9 @@ export class AlarmClock {
     if (this.#isStopped) return;
     const next = this.#alarms[0];
     if (next === undefined) {
-      if (this.#horizonMs !== Number.POSITIVE_INFINITY && this.#meanwhile === undefined) this.#readOn();
+      // Not while as many as a window are still on their way: what has fallen due must not fill the executor's queue (A2).
+      const mayReadOn = this.#meanwhile === undefined && this.#firing.size < this.#windowMax;
+      if (this.#horizonMs !== Number.POSITIVE_INFINITY && mayReadOn) this.#readOn();
       return;
     }
     // At most a minute ahead, so that a jump of the clock delays no timer for longer.
@@ -178,7 +180,10 @@ export class AlarmClock {
       this.#core.host.trace("warn", message, { kind, id: entityId, timer: alarm.key });
       return;
     }
-    const entity = this.#core.entity(definition, tenant, entityId);
+    // By the slot that the alarm names: the affinity function is user code, and the watchdog is off here.
+    const entity =
+      this.#core.working.cached(alarm.name) ??
+      this.#core.working.load(definition, alarm.slot, alarm.name, tenant, entityId);
     const changedAt = entity.timerSequences.get(alarm.key);
     if (entity.timers().get(alarm.key) !== alarm.dueMs || this.#isSpeculative(changedAt)) {
       return this.#passOver(alarm, id, entity);
@@ -212,6 +217,7 @@ export class AlarmClock {
   #passOver(alarm: Alarm, id: string, entity: LiveEntity | undefined): void {
     if (this.#isSpeculative(entity?.timerSequences.get(alarm.key))) this.#firing.set(id, alarm);
     else if (this.#firing.get(id) === alarm) this.#firing.delete(id);
+    if (this.#alarms.length === 0) this.#arm();
   }
 
   /** Brings the store up to date and looks again. While that can't be done (a full disk), again and again. */
@@ -238,6 +244,7 @@ export class AlarmClock {
     this.#flush().then(
       () => {
         this.#meanwhile = undefined;
+        if (this.#isStopped) return;
         this.#horizonMs = Number.POSITIVE_INFINITY;
         this.#unlessDamaged(() => this.#read(from));
         for (const alarm of meanwhile) if (alarm.dueMs <= this.#horizonMs) this.#insert(alarm);

@@ -16,6 +16,8 @@ export interface CollectionParts {
   /** Where changes go; undefined for a query, which may not make any. */
   readonly changes: ItemOverlay | undefined;
   readonly assertUsable: () => void;
+  /** Told of what reading threw, before user code can catch it; gives it back. */
+  readonly noteFailure: (error: unknown) => unknown;
 }
 
 export class LiveCollection implements Collection<Value> {
@@ -35,7 +37,11 @@ export class LiveCollection implements Collection<Value> {
       const change = layer?.get(key);
       if (change !== undefined) return change.value ?? undefined;
     }
-    return this.#shared?.get(key);
+    try {
+      return this.#shared?.get(key);
+    } catch (error) {
+      throw this.#parts.noteFailure(error);
+    }
   }
 
   get(key: string): Value | undefined {
@@ -83,11 +89,15 @@ export class LiveCollection implements Collection<Value> {
   *#decoded(items: Iterable<StoredItem>, limit = Number.POSITIVE_INFINITY): Iterable<readonly [string, Value]> {
     let left = limit;
     if (left <= 0) return;
-    for (const { key, value } of items) {
-      if (value === null) continue;
-      this.#parts.assertUsable();
-      yield [key, decodeValue(value)];
-      if (--left <= 0) return;
+    try {
+      for (const { key, value } of items) {
+        if (value === null) continue;
+        this.#parts.assertUsable();
+        yield [key, decodeValue(value)];
+        if (--left <= 0) return;
+      }
+    } catch (error) {
+      throw this.#parts.noteFailure(error);
     }
   }
 

@@ -58,8 +58,6 @@ export class Committer {
   #saidTimeMs: number;
   #open: Batch | undefined;
   #inFlight: Batch | undefined;
-  /** The open batch is being closed and its append begun, under the watchdog at times. */
-  #isBeginning = false;
   #stopped: OnefoldError | undefined;
   /** Resolves when nothing is open or in flight. */
   #idle: (() => void)[] = [];
@@ -147,6 +145,10 @@ export class Committer {
     batch.held.push(work);
   }
 
+  get heldCount(): number {
+    return (this.#inFlight?.held.length ?? 0) + (this.#open?.held.length ?? 0);
+  }
+
   /** Every work that waits for durability, for deadlines. */
   *held(): Iterable<Work> {
     if (this.#inFlight !== undefined) yield* this.#inFlight.held;
@@ -164,7 +166,6 @@ export class Committer {
       for (const resolve of this.#idle.splice(0)) resolve();
       return;
     }
-    this.#isBeginning = true;
     this.#open = undefined;
     this.#inFlight = batch;
     const { incarnation, epoch, hash: previousHash } = this.#end;
@@ -185,7 +186,6 @@ export class Committer {
       (outcome) => this.#finish(batch, position, outcome, bytes.length),
       (cause: unknown) => this.#stop({ kind: "failed", cause }),
     );
-    this.#isBeginning = false;
   }
 
   /** M2: goes on until it is known what stands at the sequence. */
@@ -242,10 +242,6 @@ export class Committer {
     this.#stopped ??= reason;
     const open = this.#open;
     this.#open = undefined;
-    // If the watchdog struck while the append was begun, nobody will ever say what became of it.
-    const begun = this.#isBeginning ? this.#inFlight : undefined;
-    if (this.#isBeginning) this.#inFlight = undefined;
-    for (const work of begun?.held ?? []) work.fail(new OnefoldError("stopped", reason.message, { cause: reason }));
     const neverSent = new OnefoldError("stopped", reason.message, { cause: reason, retry: "safe" });
     for (const work of open?.held ?? []) work.fail(neverSent);
     if (this.#inFlight === undefined) for (const resolve of this.#idle.splice(0)) resolve();

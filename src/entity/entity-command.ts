@@ -28,6 +28,7 @@ export abstract class EntityCommand implements Work, LockHolder {
   readonly runsUserCode = true;
   isSettled = false;
   #age = 0;
+  #wasStopped = false;
   /** The lock that it waits for or holds. */
   #lock: EntityLock | undefined = undefined;
 
@@ -129,7 +130,20 @@ export abstract class EntityCommand implements Work, LockHolder {
     } catch (error) {
       return this.#afterFailure(failureOf(error, name), entity);
     }
+    if (this.#isOwn && !this.#wasStopped) return this.#tryAgain();
     this.#afterFailure(failure, entity);
+  }
+
+  /** A message or a timer must not be lost to a pause of the whole process: what was stopped once may be innocent. */
+  #tryAgain(): void {
+    this.#wasStopped = true;
+    this.#unlock();
+    this.core.executor.resubmit(this);
+  }
+
+  /** The shard's own work, for which nobody waits. */
+  get #isOwn(): boolean {
+    return this.deadlineMs === Number.POSITIVE_INFINITY;
   }
 
   fail(error: OnefoldError): void {
@@ -159,8 +173,7 @@ export abstract class EntityCommand implements Work, LockHolder {
     if (lock === undefined || lock.isFree) return true;
     if (this.#age === 0) this.#age = this.core.nextAge();
     // The shard's own works (messages, timers) are bounded elsewhere and must not be lost to a crowd of callers.
-    const isFromOutside = this.deadlineMs !== Number.POSITIVE_INFINITY;
-    if (isFromOutside && lock.waiterCount >= this.core.limits.waitingPerEntityMax) {
+    if (!this.#isOwn && lock.waiterCount >= this.core.limits.waitingPerEntityMax) {
       throw new OnefoldError("overloaded", "Too many requests wait for this entity.", { retryAfterMs: 100 });
     }
     this.#lock = lock;

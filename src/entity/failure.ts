@@ -34,6 +34,22 @@ export function failureOf(error: unknown, what: string): OnefoldError | Refused 
   return new OnefoldError("command-failed", `${what} threw; nothing was changed.`, { cause: error });
 }
 
+/**
+ * What user code threw, as it is, unless it claims that stored data is damaged: only the core can know that, and stops the
+ * shard for it, which no user's error may do (G10).
+ */
+export function withoutClaimOfDamage(error: unknown, what: string): unknown {
+  let isClaim: boolean;
+  try {
+    isClaim = error instanceof OnefoldError && error.code === "damaged";
+  } catch {
+    // It can't be looked at; `failureOf` knows what to make of that.
+    return error;
+  }
+  if (!isClaim) return error;
+  return new OnefoldError("command-failed", `${what} threw; nothing was changed.`, { cause: error });
+}
+
 /** Throws `invalid-value` or `too-large`. */
 function refusalOf(error: Refused, what: string): Refused {
   const { code, details } = error;

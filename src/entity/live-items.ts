@@ -186,11 +186,11 @@ export class LiveItems {
     if (window.items.length + chunk.length > windowItemsMax || window.valueBytes + bytes > windowBytesMax) {
       const edge = reverse ? window.from : window.to;
       target = { from: edge, to: edge, items: [], valueBytes: 0, chunkItems: window.chunkItems, moves: 0 };
-      this.#window = target;
     }
+    // The watchdog may strike in here, and then there is no window rather than one that breaks I1.
+    this.#window = undefined;
     target.valueBytes += bytes;
     target.chunkItems = Math.min(chunkItemsMax, target.chunkItems * 2);
-    this.#onGrowth();
     if (reverse) {
       target.items.unshift(...chunk.reverse());
       target.from = isEnd ? undefined : target.items[0]!.key;
@@ -199,6 +199,8 @@ export class LiveItems {
       target.items.push(...chunk);
       target.to = isEnd ? undefined : successor(target.items.at(-1)!.key);
     }
+    this.#window = target;
+    this.#onGrowth();
     return target;
   }
 

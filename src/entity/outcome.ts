@@ -11,7 +11,13 @@ export type Outcome =
 type Kept = { readonly sequence: number } & (
   | { readonly kind: "done"; readonly output: Uint8Array | null }
   | { readonly kind: "refused"; readonly code: string; readonly details: Uint8Array | null }
-  | { readonly kind: "error"; readonly code: string; readonly message: string; readonly retry: Retry }
+  | {
+      readonly kind: "error";
+      readonly code: string;
+      readonly message: string;
+      readonly retry: Retry;
+      readonly details: Uint8Array | null;
+    }
 );
 
 /** `outputBytes` is the encoded output where the caller has it already. */
@@ -22,10 +28,19 @@ export function encodeOutcome(outcome: Outcome, sequence: number, outputBytes?: 
   }
   const { error } = outcome;
   if (error instanceof OnefoldError) {
-    return encodeValue({ kind: "error", sequence, code: error.code, message: error.message, retry: error.retry });
+    const { code, message, retry } = error;
+    return encodeValue({ kind: "error", sequence, code, message, retry, details: encodeDetails(error.details) });
   }
-  const details = error.details === undefined ? null : encodeValue(error.details);
+  const details = encodeDetails(error.details);
   return encodeValue({ kind: "refused", sequence, code: error.code, details });
+}
+
+function encodeDetails(details: unknown): Uint8Array | null {
+  return details === undefined ? null : encodeValue(details);
+}
+
+function decodeDetails(details: Uint8Array | null): Value | undefined {
+  return details === null ? undefined : decodeValue(details);
 }
 
 /** What a repeated request is answered: exactly what the first one was. Throws the kept refusal or error. */
@@ -35,13 +50,12 @@ export function replyOf(bytes: Uint8Array): CallReply {
     const { output } = kept;
     return { output: output === null ? undefined : decodeValue(output), sequence: kept.sequence };
   }
-  if (kept.kind === "refused") {
-    const { details } = kept;
-    throw new Refused(kept.code, details === null ? undefined : decodeValue(details));
-  }
+  const details = decodeDetails(kept.details);
+  if (kept.kind === "refused") throw new Refused(kept.code, details);
   const code = kept.code;
   throw new OnefoldError(code in errorTable ? (code as ErrorCode) : "internal", kept.message, {
     retry: kept.retry,
+    details,
   });
 }
 

@@ -4,7 +4,7 @@ import { OnefoldError, Refused } from "../base/errors.ts";
 import { entriesWithPrefix } from "./fold.ts";
 import { keys, type TableName, tables } from "./keys.ts";
 import { type Notebook, withNotebook } from "./notebook.fixture.ts";
-import { outcomesOf, ShardRig, tester } from "./shard.fixture.ts";
+import { outcomesOf, type ShardRig, tester } from "./shard.fixture.ts";
 
 type Rig = ShardRig<Notebook["notebook"]>;
 

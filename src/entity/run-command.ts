@@ -18,6 +18,7 @@ import { touchThresholdBytes } from "./batch.ts";
 import { LiveCollection } from "./collection.ts";
 import type { CommandDefinition, EntityDefinition, EntityHandle, QueryDefinition } from "./definition.ts";
 import type { EntityView } from "./entity-view.ts";
+import { withoutClaimOfDamage } from "./failure.ts";
 import { ItemOverlay } from "./item-overlay.ts";
 import type { Principal } from "./service.ts";
 import { validate } from "./validate.ts";
@@ -87,6 +88,8 @@ export function runCommand(
   let returned: unknown;
   try {
     returned = command.run(draft as never, checked as never, context as never);
+  } catch (error) {
+    throw withoutClaimOfDamage(error, what);
   } finally {
     context.end();
   }
@@ -175,6 +178,8 @@ export function runQuery(
   let returned: unknown;
   try {
     returned = query.run(state as never, checked as never, context as never);
+  } catch (error) {
+    throw withoutClaimOfDamage(error, what);
   } finally {
     context.end();
   }
@@ -243,6 +248,7 @@ abstract class Running {
   protected readonly surroundings: Surroundings;
   #collections: Readonly<Record<string, LiveCollection>> | undefined = undefined;
   #isOver = false;
+  #damage: OnefoldError | undefined = undefined;
 
   constructor(view: EntityView, surroundings: Surroundings) {
     this.view = view;
@@ -278,6 +284,7 @@ abstract class Running {
         limits: this.surroundings.limits,
         changes: this.changesOf(definition.name),
         assertUsable: () => this.assertUsable(),
+        noteFailure: (error) => this.noteFailure(error),
       });
     }
     return collections;
@@ -287,8 +294,16 @@ abstract class Running {
     if (this.#isOver) throw ended();
   }
 
+  /** Damage is remembered: user code may catch it, and must not go on from what it could not read. */
+  protected noteFailure(error: unknown): unknown {
+    if (error instanceof OnefoldError && error.code === "damaged") this.#damage ??= error;
+    return error;
+  }
+
+  /** Nothing that it was given may be used any more. Throws `damaged` where it met stored data that is. */
   end(): void {
     this.#isOver = true;
+    if (this.#damage !== undefined) throw this.#damage;
   }
 }
 
@@ -303,6 +318,8 @@ class RunningCommand extends Running {
   deleted = false;
   #changes: Map<string, ItemOverlay> | undefined = undefined;
   #timers: Map<string, TimerRecord | null> | undefined = undefined;
+  /** How many timers the entity would have more than before, if the command ended now. */
+  #timerGrowth = 0;
 
   protected override changesOf(collection: string): ItemOverlay {
     this.#changes ??= new Map();
@@ -365,11 +382,14 @@ class RunningCommand extends Running {
       throw new OnefoldError("unknown-command", `${definition.name} has no command ${command}.`);
     }
     checkInput(target.input, input, `${definition.name}.${command}`);
-    this.#timers ??= new Map();
     const key = options.key === undefined ? `~${this.newId()}` : parseId(options.key);
-    if (this.#timers.size >= limits.timersPerCommandMax || this.view.timers().size >= limits.timersPerCommandMax) {
-      throw new OnefoldError("too-large", `An entity may have ${limits.timersPerCommandMax} timers at most.`);
+    if (!this.#hasTimer(key)) {
+      if (this.#timerCount >= limits.timersPerCommandMax) {
+        throw new OnefoldError("too-large", `An entity may have ${limits.timersPerCommandMax} timers at most.`);
+      }
+      this.#timerGrowth++;
     }
+    this.#timers ??= new Map();
     this.#timers.set(key, {
       dueMs: Math.ceil(nowMs + delayMs),
       command,
@@ -380,8 +400,25 @@ class RunningCommand extends Running {
 
   cancelTimer(key: string): void {
     this.assertUsable();
+    if (!this.#hasTimer(key)) return;
+    this.#timerGrowth--;
     this.#timers ??= new Map();
     this.#timers.set(key, null);
+  }
+
+  /** Whether the entity would have such a timer if the command ended now. */
+  #hasTimer(key: string): boolean {
+    const changed = this.#timers?.get(key);
+    if (changed !== undefined) return changed !== null;
+    try {
+      return this.view.timers().has(key);
+    } catch (error) {
+      throw this.noteFailure(error);
+    }
+  }
+
+  get #timerCount(): number {
+    return this.view.timers().size + this.#timerGrowth;
   }
 
   delete(): void {

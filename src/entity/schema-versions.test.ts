@@ -13,7 +13,9 @@ const address = { kind: "person", id: "ann" };
 /** One system at three times of its life. Version 2 counts visits, version 3 has parted the name. */
 function makeVersion(version: 1 | 2 | 3) {
   const start = entity("person");
-  const commands = (person: ReturnType<typeof start.state>) =>
+  const first = z.looseObject({ name: z.string() });
+  const ofFirst = () => start.state(first, () => ({ name: "?" }));
+  const commands = (person: ReturnType<typeof ofFirst>) =>
     person
       .collection("notes", z.object({ text: z.string() }))
       .command("set", z.record(z.string(), z.any()), (state, fields) => {
@@ -22,19 +24,18 @@ function makeVersion(version: 1 | 2 | 3) {
       .command("note", z.object({ key: z.string(), text: z.string() }), (_state, { key, text }, context) => {
         context.collections.notes.set(key, { text });
       })
-      .command("remind", z.object({ delayMs: z.number(), command: z.string() }), (_state, input, context) => {
-        context.after(input.delayMs, input.command as never);
-      })
       .command("refuse", (): number => {
         throw new Refused("not-now");
       })
       .command("touch", () => 7)
+      .command(
+        "remind",
+        z.object({ delayMs: z.number(), command: z.enum(["refuse", "touch"]) }),
+        (_state, { delayMs, command }, context) => context.after(delayMs, command),
+      )
       .query("whole", (state) => state as never);
   const loose = z.looseObject;
-  if (version === 1) {
-    const state = loose({ name: z.string() });
-    return system("people", { person: commands(start.state(state, () => ({ name: "?" })) as never) });
-  }
+  if (version === 1) return system("people", { person: commands(ofFirst()) });
   const toSecond = (state: { name: string }) => ({ ...state, visits: 0 });
   if (version === 2) {
     const state = loose({ name: z.string(), visits: z.number() });

@@ -36,7 +36,7 @@ export interface RigOptions {
 const runMsMax = 30 * 60_000;
 
 export class ShardRig<S extends SystemHandle> {
-  readonly scheduler = new Scheduler({ eventsMax: 3_000_000 });
+  readonly scheduler = new Scheduler({ eventsMax: 1_000_000 });
   readonly node: SimulatedNode;
   readonly storage = new MemoryLogStorage();
   readonly engine: MemoryStoreEngine;

@@ -82,7 +82,8 @@ const inputBytesGuess = 256;
 /** What a queued call takes besides its input. */
 const callOverheadBytes = 512;
 const expiryIntervalMs = 1000;
-const expiryPortion = 128;
+const expiryPortion = 512;
+const expiryPauseMs = 20;
 
 export class Shard implements Service {
   readonly #host: Host;
@@ -204,6 +205,15 @@ export class Shard implements Service {
       if (!this.#isLogFull) this.#host.trace("error", error.message, { cause: error.cause });
       this.#isLogFull = true;
     }
+    try {
+      this.#forgetSpeculation();
+    } catch (cause) {
+      // Damage in the store, usually: memory is not the fold any more, so nothing goes on from it.
+      this.#bug(cause);
+    }
+  }
+
+  #forgetSpeculation(): void {
     const { working, entityOf } = this.#core;
     working.clear();
     for (const { entries, position } of this.#applier.pending) {
@@ -258,6 +268,10 @@ export class Shard implements Service {
       const expired = Requests.expired(store, working, this.#committer.timeMs, expiryPortion);
       if (expired.length === 0) return;
       this.#core.takeIn(this.#core.entry({ origin: "admin", command: "expire", subject: "onefold", expired }));
+      // There is probably more: the pace of expiry must not be what bounds the pace of requests.
+      if (expired.length >= expiryPortion) {
+        this.#host.timers.after(expiryPauseMs, () => this.#executor.resubmit(housekeeping(() => this.#expire())));
+      }
     } catch (error) {
       if (!(error instanceof OnefoldError) || error.code !== "damaged") throw error;
       this.#core.onDamage(error);
@@ -527,8 +541,9 @@ export class Shard implements Service {
     const closing = new OnefoldError("not-ready", "The node is stopping.", { retryAfterMs: 1000 });
     this.#executor.stop(this.#stopped ?? closing);
     this.#transactions.stop(this.#stopped ?? closing);
+    // Also after damage of the store: what is on its way to the log must have ended before that is closed.
+    await this.#committer.idle();
     if (this.#stopped === undefined) {
-      await this.#committer.idle();
       await this.#applier.flush().catch((cause: unknown) => {
         // The log has it all; the next start folds it again.
         this.#host.trace("warn", "The store could not be brought up to date; the next start takes longer.", { cause });

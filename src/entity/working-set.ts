@@ -153,6 +153,8 @@ interface Overlaid<T> {
 /** What it costs to keep an entity besides its bytes: the object, its key and the map's entry. Measured, rounded up. */
 const entityOverheadBytes = 1000;
 const looksPerLoad = 8;
+/** Beyond so many sessions in memory, those go that the store could give again. */
+const sessionsKeptMax = 1024;
 
 export class WorkingSet {
   readonly #store: Store;
@@ -291,12 +293,7 @@ export class WorkingSet {
   /** The number of the last message from one slot to another; 0 for none yet. */
   outboxNumber(from: number, to: number): number {
     const at = keys.outboxNumber(from, to);
-    let number = this.#outboxNumbers.get(at);
-    if (number === undefined) {
-      number = readNumber(this.#store, at);
-      this.#outboxNumbers.set(at, number);
-    }
-    return number;
+    return this.#outboxNumbers.get(at) ?? readNumber(this.#store, at);
   }
 
   /** The number of the last message that a slot has consumed from another. */
@@ -415,6 +412,9 @@ export class WorkingSet {
       for (const items of entity.collections) items.prune(sequence);
       this.#resize(entity);
     }
+    // Repetitions load sessions that no batch will ever prune.
+    if (this.#sessions.size <= sessionsKeptMax) return;
+    for (const [at, { lastSequence }] of this.#sessions) if (lastSequence <= sequence) this.#sessions.delete(at);
   }
 
   #pruneResult(key: ResultKey, sequence: number): void {

@@ -202,6 +202,10 @@ describe("with authenticate", () => {
     ["authenticate throws no error", { authenticate: () => Promise.reject("secret") }],
     ["authenticate returns no principal", { authenticate: () => ({ subject: "secret" }) as never }],
     [
+      "authenticate returns a tenant that is no name",
+      { authenticate: () => ({ tenant: "te\u0165\u0000", subject: "secret", scopes: [] }) },
+    ],
+    [
       "authorize throws",
       {
         authenticate,

@@ -6,6 +6,7 @@
  *     had begun. Neither ever lets a request through.
  */
 import { OnefoldError } from "../base/errors.ts";
+import { isName } from "../base/ids.ts";
 import type { Operation, RequestFacts, SystemOptions } from "../entity/definition.ts";
 import type { Principal } from "../entity/service.ts";
 import type { Timers } from "../host/host.ts";
@@ -48,7 +49,10 @@ export async function authenticate(
     throw new OnefoldError("unauthenticated", "The request's credentials were not accepted.");
   }
   if (!isPrincipal(principal)) {
-    throw new OnefoldError("internal", "authenticate must return { tenant, subject, scopes } or null.");
+    throw new OnefoldError(
+      "internal",
+      "authenticate must return { tenant, subject, scopes } or null; a tenant is a name of letters, digits, '_' and '-'.",
+    );
   }
   return principal;
 }
@@ -107,8 +111,8 @@ function isPrincipal(value: unknown): value is Principal {
   if (typeof value !== "object" || value === null) return false;
   const { tenant, subject, scopes } = value as { [name in keyof Principal]: unknown };
   return (
-    typeof tenant === "string" &&
-    tenant !== "" &&
+    // A part of every key: tenants whose names are anything at all could come to share one.
+    isName(tenant) &&
     typeof subject === "string" &&
     Array.isArray(scopes) &&
     scopes.every((scope) => typeof scope === "string")

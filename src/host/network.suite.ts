@@ -124,7 +124,7 @@ export function networkSuite(name: string, makeFixture: () => NetworkFixture): v
         }
         one.send(other, "end");
         await other.until(lengths.length + 1);
-        assert.equal(other.texts.at(-1), "end");
+        assert.equal(decodeUtf8(other.received.at(-1)!.bytes), "end");
       },
     );
 

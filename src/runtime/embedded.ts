@@ -52,6 +52,7 @@ export interface OpeningProgress {
 }
 
 const snapshotBytesDefault = 256 * 1024 * 1024;
+const snapshotRetryMs = 5000;
 const replayBytes = 4 * 1024 * 1024;
 const codeVersion = "0.1.0";
 /** The scrub reads this much, then rests: a pass over a gigabyte takes some minutes and no one notices. */
@@ -80,6 +81,7 @@ export class EmbeddedNode {
   #opened: Opened | undefined;
   #timers = new Set<Timer>();
   #snapshotAtBytes: number;
+  #snapshotNotBeforeMs = 0;
   #snapshotting: Promise<void> | undefined;
   #anchoring: Promise<void> | undefined;
   #reopening: Promise<void> | undefined;
@@ -201,8 +203,7 @@ export class EmbeddedNode {
         const shard = await this.#shardOf(log, store);
         // What the replay changed differs from the snapshot that the store came from.
         shard.applier.returnDirtySlots(replayedSlots);
-        this.#readingStore(() => shard.start());
-        this.#opened = {
+        const opened: Opened = {
           store,
           log,
           blobs,
@@ -211,6 +212,15 @@ export class EmbeddedNode {
           // Only of the snapshot that the store came from just now is it known what has changed since.
           knowsDirtySlots: rebuiltFrom === "snapshot" && loaded !== undefined,
         };
+        this.#opened = opened;
+        try {
+          this.#readingStore(() => shard.start());
+        } catch (error) {
+          this.#opened = undefined;
+          throw error;
+        }
+        // Damage that its first works have found has had it closed already, and it is being rebuilt.
+        if (this.#opened !== opened) return;
         this.#proxy.connect(shard);
         this.#schedule();
         this.#progress({ step: "ready", sequence: log.end!.sequence, endSequence: log.end!.sequence });
@@ -314,8 +324,12 @@ export class EmbeddedNode {
       },
     );
     const { isFull } = shard.applier;
-    if (this.#snapshotting === undefined && (shard.appendedBytes >= this.#snapshotAtBytes || shard.isLogFull)) {
-      if (!isFull) this.#startSnapshot(opened);
+    const isWanted = shard.appendedBytes >= this.#snapshotAtBytes || shard.isLogFull;
+    const nowMs = this.#host.clock.monotonicMs();
+    if (isWanted && !isFull && this.#snapshotting === undefined && nowMs >= this.#snapshotNotBeforeMs) {
+      // On a disk that stays full it is tried again now and then, not with every breath.
+      if (shard.isLogFull) this.#snapshotNotBeforeMs = nowMs + snapshotRetryMs;
+      this.#startSnapshot(opened);
     }
     this.#anchoring.then(() => {
       this.#anchoring = undefined;
@@ -407,7 +421,12 @@ export class EmbeddedNode {
     for (;;) {
       if (this.#isClosing) return;
       if (sequence < log.firstSequence) sequence = log.firstSequence;
-      const record = await log.read(sequence);
+      const record = await log.read(sequence).catch((error: unknown) => {
+        // Trimmed while it was looked for.
+        if (sequence < log.firstSequence) return "trimmed" as const;
+        throw error;
+      });
+      if (record === "trimmed") continue;
       if (record === undefined) return;
       sequence++;
       bytes += record.bytes.length;

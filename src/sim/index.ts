@@ -8,4 +8,4 @@ export { type DamageReport, simulateDamage } from "./workload/damage.ts";
 export type { FaultsPlan } from "./workload/faults-plan.ts";
 export type { Program } from "./workload/program.ts";
 export { simulate, type SimulationOptions, type SimulationReport } from "./workload/simulate.ts";
-export { failureText, SimulationSummary } from "./workload/summary.ts";
+export { failureText, parsePlan, planText, SimulationSummary } from "./workload/summary.ts";

@@ -14,49 +14,14 @@ import type { SeededRandom } from "../base/random.ts";
 import { type NetworkLimits, type Network, networkLimits, parseAddress } from "../host/network.ts";
 import { FaultCounts, type FaultKind } from "./faults.ts";
 import type { NodeLife } from "./life.ts";
+import { Link, type LinkBehaviour, type Passage, reliableLink } from "./link.ts";
 import { type LiveEndpoint, LiveNetwork } from "./live-network.ts";
 import { obstructs, type Obstruction } from "./obstruction.ts";
-import type { Scheduler } from "./scheduler.ts";
-
-/** How messages fare from one node to another. Faults are probabilities by message. */
-export interface LinkBehaviour {
-  /** Time on the way, uniform between the two. A message waits for the ones that were sent before it. */
-  readonly delayMs: readonly [minMs: number, maxMs: number];
-  readonly loss: number;
-  /** A second copy arrives late, in no order. */
-  readonly duplication: number;
-  /** It is late, and others overtake it. */
-  readonly reordering: number;
-  /** It is late, and with it all that are sent after it. */
-  readonly lateness: number;
-  /** How much longer than `delayMs` a late one takes, at most. */
-  readonly latenessMsMax: number;
-}
-
-export const reliableLink: LinkBehaviour = {
-  delayMs: [0.05, 1],
-  loss: 0,
-  duplication: 0,
-  reordering: 0,
-  lateness: 0,
-  latenessMsMax: 50,
-};
+import type { Scheduled, Scheduler } from "./scheduler.ts";
 
 /** What is in a way. Goes on until it is cleared; clearing is idempotent. */
 export interface Obstacle {
   clear(): void;
-}
-
-/** What there is to know of one direction between two addresses. */
-interface Link {
-  /** No ordered message arrives earlier. */
-  earliestMs: number;
-  sentCount: number;
-  newestDelivered: number;
-  underWayBytes: number;
-  progressMs: number;
-  /** Goes up when what is under way is given up. */
-  generation: number;
 }
 
 /** One message, or one copy of it, under way. */
@@ -68,9 +33,8 @@ interface Flight {
   readonly message: Uint8Array;
   readonly link: Link;
   readonly number: number;
-  readonly generation: number;
-  readonly countedBytes: number;
-  readonly isCopy: boolean;
+  /** A copy has none: it is the network's own doing. */
+  readonly passage: Passage | undefined;
   /** It is there, and waits for a paused node to take it. */
   hasArrived: boolean;
   wasHeld: boolean;
@@ -97,6 +61,8 @@ export class SimulatedNetwork {
   readonly #lives = new Map<string, NodeLife>();
   readonly #endpoints = new Map<string, LiveEndpoint>();
   readonly #obstructions = new Set<Obstruction>();
+  /** Clogs to come. */
+  readonly #swizzling = new Set<Scheduled>();
   /** In order of sending. */
   readonly #flights = new Set<Flight>();
   /** Those of them that a clog holds, in order of arrival. */
@@ -151,18 +117,22 @@ export class SimulatedNetwork {
     for (const node of nodes) {
       const halfMs = durationMs / 2;
       let obstacle: Obstacle | undefined;
-      this.scheduler.at(this.#faults.next() * halfMs, () => {
-        obstacle = this.obstruct({ kind: "clog", from: [node], isBothWays: true });
-      });
+      this.#swizzling.add(
+        this.scheduler.at(this.#faults.next() * halfMs, () => {
+          obstacle = this.obstruct({ kind: "clog", from: [node], isBothWays: true });
+        }),
+      );
       this.scheduler.at(halfMs + this.#faults.next() * halfMs, () => obstacle?.clear());
     }
   }
 
-  /** From now on nothing fails: no obstructions, every link reliable. What was held goes on its way. */
+  /** From now on nothing fails: no obstructions, no swizzling, every link reliable. What was held goes on its way. */
   heal(): void {
     this.behaviour = reliableLink;
     this.#behaviours.clear();
     this.#obstructions.clear();
+    for (const clogging of this.#swizzling) clogging.cancel();
+    this.#swizzling.clear();
     this.#release();
   }
 
@@ -220,13 +190,7 @@ export class SimulatedNetwork {
 
   /** What counts against the limit of this link now. */
   underWayBytes(from: string, to: string): number {
-    const link = this.#links.get(linkKey(from, to));
-    if (link === undefined) return 0;
-    if (link.underWayBytes > 0 && this.scheduler.nowMs - link.progressMs > this.limits.networkAnswerMs) {
-      link.underWayBytes = 0;
-      link.generation++;
-    }
-    return link.underWayBytes;
+    return this.#links.get(linkKey(from, to))?.underWayBytes(this.scheduler.nowMs, this.limits.networkAnswerMs) ?? 0;
   }
 
   /** Sends a message that has room. */
@@ -234,7 +198,7 @@ export class SimulatedNetwork {
     const fromNode = from.node;
     const toNode = parseAddress(to).host;
     const link = this.#link(from.address, to);
-    const number = ++link.sentCount;
+    const number = link.nextNumber();
     const isLocal = fromNode === toNode;
     const behaviour = isLocal ? reliableLink : (this.#behaviours.get(linkKey(fromNode, toNode)) ?? this.behaviour);
     if (this.#obstruction(fromNode, toNode) === "cut") {
@@ -249,27 +213,22 @@ export class SimulatedNetwork {
     const isReordered = this.#faults.chance(behaviour.reordering);
     const isLate = !isReordered && this.#faults.chance(behaviour.lateness);
     if (isLate) this.counts.add("delayed-message");
-    if (link.underWayBytes === 0) link.progressMs = this.scheduler.nowMs;
-    link.underWayBytes += countedBytes;
 
-    const parts = { from: from.address, to, fromNode, toNode, message, link, number, generation: link.generation };
-    const start = { hasArrived: false, wasHeld: false };
-    let arrivalMs = this.scheduler.nowMs + this.#delayMs(behaviour, isLate || isReordered);
-    if (!isReordered) {
-      arrivalMs = Math.max(arrivalMs, link.earliestMs);
-      link.earliestMs = arrivalMs;
-    }
-    this.#depart({ ...parts, ...start, countedBytes, isCopy: false }, arrivalMs);
+    const common = { from: from.address, to, fromNode, toNode, message, link, number };
+    const { nowMs } = this.scheduler;
+    const alone = nowMs + this.#delayMs(behaviour, isLate || isReordered);
+    const passage = link.enter(nowMs, countedBytes);
+    this.#depart({ ...common, passage, hasArrived: false, wasHeld: false }, isReordered ? alone : link.inOrder(alone));
     if (!isDuplicated) return;
-    const copyMs = this.scheduler.nowMs + this.#delayMs(behaviour, true);
-    this.#depart({ ...parts, ...start, countedBytes: 0, isCopy: true }, copyMs);
+    const copyMs = nowMs + this.#delayMs(behaviour, true);
+    this.#depart({ ...common, passage: undefined, hasArrived: false, wasHeld: false }, copyMs);
   }
 
   #link(from: string, to: string): Link {
     const key = linkKey(from, to);
     let link = this.#links.get(key);
     if (link === undefined) {
-      link = { earliestMs: 0, sentCount: 0, newestDelivered: 0, underWayBytes: 0, progressMs: 0, generation: 0 };
+      link = new Link();
       this.#links.set(key, link);
     }
     return link;
@@ -289,9 +248,8 @@ export class SimulatedNetwork {
   }
 
   #leave(flight: Flight): void {
-    if (!this.#flights.delete(flight) || flight.generation !== flight.link.generation) return;
-    flight.link.underWayBytes -= flight.countedBytes;
-    flight.link.progressMs = this.scheduler.nowMs;
+    if (!this.#flights.delete(flight) || flight.passage === undefined) return;
+    flight.link.leave(this.scheduler.nowMs, flight.passage);
   }
 
   #arrive(flight: Flight): void {
@@ -318,11 +276,11 @@ export class SimulatedNetwork {
   }
 
   #deliver(flight: Flight, receiver: LiveEndpoint): void {
-    const { from, to, message, number, link, isCopy } = flight;
+    const { from, to, message, number, link } = flight;
     this.#leave(flight);
-    if (isCopy) this.counts.add("duplicated-message");
-    else if (number < link.newestDelivered) this.counts.add("reordered-message");
-    link.newestDelivered = Math.max(link.newestDelivered, number);
+    // What a copy overtakes was not reordered.
+    if (flight.passage === undefined) this.counts.add("duplicated-message");
+    else if (link.wasOvertaken(number)) this.counts.add("reordered-message");
     this.scheduler.note(`${from} > ${to} #${number}, ${message.length} bytes`);
     receiver.take(message.slice(), from);
   }

@@ -8,6 +8,17 @@ export const valueBytesMax = 1024 * 1024;
 /** Orders after every key. */
 export const keyEnd: Uint8Array = new Uint8Array(keyBytesMax + 1).fill(0xff);
 
+/**
+ * A bound of a range that divides all keys as `bound` does, and is no longer than engines can take: bounds come from users,
+ * and no key is between one that is too long and its first bytes followed by a zero.
+ */
+export function boundedBound(bound: Uint8Array): Uint8Array {
+  if (bound.length <= keyBytesMax) return bound;
+  const shorter = new Uint8Array(keyBytesMax + 1);
+  shorter.set(bound.subarray(0, keyBytesMax));
+  return shorter;
+}
+
 /** Throws `AssertionFailure`: the fold makes the keys, so a bad one is a bug. */
 export function assertWrites(writes: readonly Write[]): void {
   for (const { key, value } of writes) {

@@ -168,6 +168,27 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
         assert.equal(compareBytes(last[0].value, large), 0);
       }));
 
+    test("ranges between bounds that are longer than any key", () =>
+      withStore(async (store) => {
+        const longest = new Uint8Array(keyBytesMax).fill(5);
+        const keys = [Uint8Array.of(1), longest.subarray(0, keyBytesMax - 1), longest, Uint8Array.of(9)];
+        await store.apply(
+          keys.map((key) => ({ key, value: Uint8Array.of(1) })),
+          positionAt(1),
+        );
+        for (const sizeBytes of [keyBytesMax + 1, 1979, 5000, 1_000_000]) {
+          const above = new Uint8Array(sizeBytes).fill(5);
+          const below = above.slice();
+          below[keyBytesMax - 1] = 4;
+          for (const reverse of [false, true]) {
+            const count = (from: Uint8Array, to: Uint8Array) => [...store.range({ from, to, reverse })].length;
+            assert.deepEqual([count(above, keyEnd), count(new Uint8Array(0), above)], [1, 3], `${sizeBytes}`);
+            assert.deepEqual([count(below, keyEnd), count(new Uint8Array(0), below)], [2, 2], `${sizeBytes}`);
+            assert.deepEqual([count(below, above), count(above, below)], [1, 0], `${sizeBytes}`);
+          }
+        }
+      }));
+
     test("gives copies that the caller owns, and keeps none of what it was given", () =>
       withStore(async (store) => {
         const key = encodeUtf8("a");

@@ -18,7 +18,7 @@ export interface Write {
 }
 
 export interface RangeOptions {
-  /** Inclusive. */
+  /** Inclusive. Bounds may be longer than keys. */
   readonly from: Uint8Array;
   /** Exclusive. */
   readonly to: Uint8Array;

@@ -15,7 +15,7 @@ import { cloneValue } from "../base/value.ts";
 import { replayed, type Settle } from "../entity/command-call.ts";
 import type { Core, KeptResult } from "../entity/core.ts";
 import type { EntityDefinition, EntityHandle, TransactionDefinition } from "../entity/definition.ts";
-import { failureOf } from "../entity/failure.ts";
+import { failureOf, withoutClaimOfDamage } from "../entity/failure.ts";
 import { isKept } from "../entity/outcome.ts";
 import type { RequestIdentity } from "../entity/requests.ts";
 import type { CallReply, Principal } from "../entity/service.ts";
@@ -203,14 +203,15 @@ class Run implements Work {
 
   #homeSlot(): number {
     const { definition, caller, request } = this.#request;
-    if (definition.at !== undefined) {
-      const { entity, id } = definition.at(this.#input as never);
-      return this.#core.entity(entity.definition, caller.tenant, parseId(id)).slot;
-    }
+    const at = definition.at?.(this.#input as never);
+    const home = at && this.#core.entity(at.entity.definition, caller.tenant, parseId(at.id)).slot;
+    // Where the outcome is kept must not depend on the input if another input under the same key is to be noticed.
+    if (request?.type === "idempotency") return slotOfParts([caller.tenant, definition.name, request.digest]);
+    if (home !== undefined) return home;
     // Without a home of its own: where its request's number leads. Without that either, nothing is kept.
-    if (request === undefined) return 0;
-    const name = request.type === "session" ? `${request.session}${request.number}` : request.digest;
-    return slotOfParts([caller.tenant, definition.name, name]);
+    return request === undefined
+      ? 0
+      : slotOfParts([caller.tenant, definition.name, request.session, `${request.number}`]);
   }
 
   /** T4. True if the request has an outcome already. */
@@ -271,7 +272,9 @@ class Run implements Work {
       for (const step of [...this.#steps]) step.abandon(new Aborted(message, { isRetried: false }));
       this.#ended = { error: new OnefoldError("command-failed", message) };
     } else {
-      this.#ended = "error" in ended ? { error: failureOf(ended.error, this.#what) } : ended;
+      // A step that met damage has told the shard of it.
+      const failed = (error: unknown) => failureOf(withoutClaimOfDamage(error, this.#what), this.#what);
+      this.#ended = "error" in ended ? { error: failed(ended.error) } : ended;
     }
     this.#steps.clear();
     // At once, where it may: every turn that its locks are held for is one that others wait. No user code runs in it.

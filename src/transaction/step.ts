@@ -82,17 +82,18 @@ export class Step implements Work {
   }
 
   #succeed(output: unknown): void {
+    // First, because the watchdog may strike in here: what is settled without an answer would wait for ever.
+    this.#resolve(output);
     this.isSettled = true;
     this.#ended(this);
-    this.#resolve(output);
   }
 
   #refuse(error: Error): void {
     if (this.isSettled) return;
+    this.#reject(error);
     this.isSettled = true;
     this.#ended(this);
     this.#transaction.core.executor.unpark(this);
-    this.#reject(error);
   }
 
   /** The transaction was aborted while the step waited. */

@@ -72,6 +72,8 @@ export class Transaction implements LockHolder {
   /** Lets go of all locks. */
   end(): void {
     if (this.#isOver) return;
+    // A stop in the middle of this would leave locks that nobody releases.
+    this.core.executor.beginTakingIn();
     this.#isOver = true;
     for (const lock of this.#locks.values()) lock.release(this);
     this.#locks.clear();

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
-import { describe, test } from "node:test";
+import { afterEach, describe, test } from "node:test";
 import { encodeUtf8 } from "../../base/bytes.ts";
-import { NetworkError, type NetworkLimits, queuedBytes } from "../network.ts";
+import { type Network, NetworkError, type NetworkLimits, queuedBytes } from "../network.ts";
 import { networkSuite } from "../network.suite.ts";
 import { nodeTimers } from "./clock.ts";
 import { encodeFrame, FrameReader } from "./frame.ts";
@@ -19,11 +19,14 @@ networkSuite("real", () => {
   return { nodes: [node(), node()], bounds, timers: nodeTimers, run: (body) => body() };
 });
 
+/** What a test opened. Without it, one that fails would keep the process alive. */
+const cleanups: (() => Promise<void> | void)[] = [];
+
 /** A network that keeps what it traces; `traced` resolves once a line begins so. */
 function watched(limits: Partial<NetworkLimits> = {}) {
   const lines: string[] = [];
   const waiting: { readonly start: string; readonly resolve: (line: string) => void }[] = [];
-  const network = new NodeNetwork({
+  const node = new NodeNetwork({
     limits,
     trace: (level, message, fields) => {
       const line = `${level} ${message} ${String(fields?.what ?? fields?.error ?? "")}`;
@@ -31,6 +34,13 @@ function watched(limits: Partial<NetworkLimits> = {}) {
       for (const { start, resolve } of waiting) if (line.startsWith(start)) resolve(line);
     },
   });
+  const network: Network = {
+    listen: async (address, receive) => {
+      const endpoint = await node.listen(address, receive);
+      cleanups.push(() => endpoint.close());
+      return endpoint;
+    },
+  };
   const traced = (start: string) => new Promise<string>((resolve) => waiting.push({ start, resolve }));
   return { network, lines, traced };
 }
@@ -42,13 +52,22 @@ const portOf = (address: string) => Number(address.split(":").at(-1));
 function rawPeer(address: string): Socket {
   const socket = connect({ host, port: portOf(address) });
   socket.on("error", (error: NodeJS.ErrnoException) => assert.match(String(error.code), /ECONNRESET|EPIPE/));
+  cleanups.push(() => void socket.destroy());
   return socket.resume();
 }
 
 async function listenRaw(
   accept: (socket: Socket) => void,
 ): Promise<{ readonly server: Server; readonly address: string }> {
-  const server = createServer(accept);
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    sockets.push(socket);
+    accept(socket);
+  });
+  cleanups.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
   await new Promise<void>((resolve) => server.listen(0, host, resolve));
   return { server, address: `${host}:${(server.address() as AddressInfo).port}` };
 }
@@ -75,6 +94,10 @@ describe("frames", () => {
 });
 
 describe("the real network", { timeout: 10_000 }, () => {
+  afterEach(async () => {
+    for (const close of cleanups.splice(0)) await close();
+  });
+
   test("ends connections that break the protocol, and serves the others (R1, R2)", async () => {
     const { network, traced } = watched({ networkMessageBytesMax: 1000, networkAnswerMs: 300 });
     const received: string[] = [];
@@ -110,7 +133,6 @@ describe("the real network", { timeout: 10_000 }, () => {
     peer.send(endpoint.address, new Uint8Array(3));
     await whole;
     assert.equal(received.at(-1), `${peer.address} 3`);
-    await Promise.all([peer.close(), endpoint.close()]);
   });
 
   test("ends connections above the limit on peers", async () => {
@@ -120,7 +142,6 @@ describe("the real network", { timeout: 10_000 }, () => {
     await Promise.all(admitted.map((peer) => new Promise<void>((resolve) => peer.once("connect", () => resolve()))));
     await closed(rawPeer(endpoint.address));
     assert(admitted.every((peer) => !peer.destroyed));
-    await endpoint.close();
   });
 
   test("forgets an idle peer for a new one, and refuses the new one where none is idle", async () => {
@@ -160,8 +181,6 @@ describe("the real network", { timeout: 10_000 }, () => {
     };
     // The two last peers' confirmations may be under way still, so one of the first two may be refused already.
     assert.throws(sendAll, (error) => error instanceof NetworkError && error.code === "full");
-    await Promise.all([sender, ...peers].map((each) => each.close()));
-    for (const { server } of [mute, another, third]) server.close();
   });
 
   test("gives a peer up that confirms nothing, says so once, and says when it is back", async () => {
@@ -189,22 +208,37 @@ describe("the real network", { timeout: 10_000 }, () => {
     attempt();
     await back;
     assert.equal(lines.filter((line) => line.includes("is away")).length, 1);
-    await Promise.all([sender.close(), peer.close()]);
+  });
+
+  test("says nothing of peers that it leaves itself", async () => {
+    const { network, lines } = watched();
+    let left: () => void = () => undefined;
+    const leaving = new Promise<void>((resolve) => {
+      left = resolve;
+    });
+    const mute = await listenRaw((socket) => socket.resume().once("close", () => left()));
+    const sender = await network.listen(`${host}:0`, () => undefined);
+    sender.send(mute.address, new Uint8Array(1));
+    await new Promise<void>((resolve) => mute.server.once("connection", () => resolve()));
+    await sender.close();
+    await leaving;
+    assert.deepEqual(lines, []);
   });
 
   test("ends a connection on which more is confirmed than was sent, or nonsense", async () => {
-    for (const answer of [[0, 0, 0, 2], [0, 0, 0, 0], [1], [0xff, 0xff, 0xff, 0xff]]) {
+    const frames = [[0, 0, 0, 2], [0, 0, 0, 0], [1], [0xff, 0xff, 0xff, 0xff]].map((body) =>
+      encodeFrame(new Uint8Array(body)),
+    );
+    for (const answer of [...frames, encodeUtf8("HTTP/1.1 400 Bad Request\r\n")]) {
       const { network, traced } = watched();
       const liar = await listenRaw((socket) => {
         socket.resume();
-        socket.write(encodeFrame(new Uint8Array(answer)));
+        socket.write(answer);
       });
       const sender = await network.listen(`${host}:0`, () => undefined);
       const away = traced("warn a peer is away");
       sender.send(liar.address, new Uint8Array(1));
-      assert.match(await away, /not sent/);
-      await sender.close();
-      liar.server.close();
+      assert.match(await away, /not sent|no confirmation/);
     }
   });
 
@@ -228,6 +262,5 @@ describe("the real network", { timeout: 10_000 }, () => {
     witness.send(witness.address, new Uint8Array(1));
     await arrival;
     assert.deepEqual([arrivals, lines.length], [0, 1]);
-    await Promise.all([sender, late, witness].map((each) => each.close()));
   });
 });

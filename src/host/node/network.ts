@@ -19,12 +19,10 @@ import {
   type Receive,
 } from "../network.ts";
 import { encodeFrame, FrameReader } from "./frame.ts";
-import { helloPrefix, OutgoingLink } from "./outgoing-link.ts";
+import { confirmationBytes, helloPrefix, OutgoingLink } from "./outgoing-link.ts";
 
 /** Idle connections of machines that have vanished end by the platform's probes, which begin after this long. */
 const probeAfterMs = 30_000;
-/** Confirmations that a peer has not read. */
-const unreadBytesMax = 64 * 1024;
 
 export interface NodeNetworkOptions {
   readonly trace: Trace;
@@ -120,6 +118,7 @@ class NodeEndpoint implements Endpoint {
   #accept(socket: Socket): void {
     this.#incoming.add(socket);
     const frames = new FrameReader(this.#limits.networkMessageBytesMax);
+    const confirmations = new Confirmations(socket);
     let from: string | undefined;
     socket.on("close", () => this.#incoming.delete(socket));
     socket.on("error", (error) => this.#trace("debug", "an incoming connection broke", { from, error }));
@@ -128,7 +127,6 @@ class NodeEndpoint implements Endpoint {
     socket.setTimeout(this.#limits.networkAnswerMs);
     socket.on("data", (chunk: Buffer) => {
       const bodies = frames.push(chunk);
-      let receivedCount = 0;
       let next = bodies.next();
       for (; !next.done && !socket.destroyed; next = bodies.next()) {
         if (from === undefined) {
@@ -136,13 +134,12 @@ class NodeEndpoint implements Endpoint {
           if (from === undefined) this.#refuse(socket, from, "sent no hello of this version");
           continue;
         }
-        receivedCount++;
+        confirmations.add();
         this.#receive(next.value, from);
       }
       if (socket.destroyed) return;
-      if (receivedCount > 0) socket.write(encodeFrame(confirmation(receivedCount)));
+      confirmations.flush();
       if (next.value === "too-long") this.#refuse(socket, from, "sent a frame above the limit");
-      else if (socket.writableLength > unreadBytesMax) this.#refuse(socket, from, "does not read its confirmations");
       else socket.setTimeout(frames.isPartial || from === undefined ? this.#limits.networkAnswerMs : 0);
     });
   }
@@ -177,8 +174,29 @@ function parseHello(body: Uint8Array): string | undefined {
   }
 }
 
-function confirmation(count: number): Uint8Array {
-  const body = new Uint8Array(4);
-  new DataView(body.buffer).setUint32(0, count);
-  return body;
+/** Tells a peer how many messages were received. One write at a time, so that a peer which reads none costs no memory (R1). */
+class Confirmations {
+  readonly #socket: Socket;
+  #owedCount = 0;
+  #isWriting = false;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  add(): void {
+    this.#owedCount++;
+  }
+
+  flush(): void {
+    if (this.#owedCount === 0 || this.#isWriting || this.#socket.destroyed) return;
+    this.#isWriting = true;
+    const body = new Uint8Array(confirmationBytes);
+    new DataView(body.buffer).setUint32(0, this.#owedCount);
+    this.#owedCount = 0;
+    this.#socket.write(encodeFrame(body), () => {
+      this.#isWriting = false;
+      this.flush();
+    });
+  }
 }

@@ -17,8 +17,8 @@ import { encodeFrame, FrameReader } from "./frame.ts";
 
 /** What a hello begins with; the sender's address follows. The number is the protocol's version. */
 export const helloPrefix = "onefold-network 1 ";
-/** A hello's frame, or a confirmation's: both are short. */
-export const controlBytesMax = 512;
+/** A confirmation's body: how many messages, big-endian. */
+export const confirmationBytes = 4;
 
 export interface OutgoingLinkOptions {
   readonly from: string;
@@ -76,11 +76,13 @@ export class OutgoingLink {
     const { from, target } = this.#options;
     const socket = connect({ host: target.host.replace(/[[\]]/g, ""), port: target.port, noDelay: true });
     const connection: Connection = { socket, unconfirmed: [], wasConfirmed: false, answerTimer: undefined };
-    const confirmations = new FrameReader(controlBytesMax);
+    const confirmations = new FrameReader(confirmationBytes);
     let failure: Error | undefined;
     socket.on("data", (chunk: Buffer) => {
-      for (const body of confirmations.push(chunk)) this.#confirm(connection, body);
-      // What doesn't speak the protocol confirms nothing, and is given up when its time has passed.
+      const bodies = confirmations.push(chunk);
+      let next = bodies.next();
+      for (; !next.done; next = bodies.next()) this.#confirm(connection, next.value);
+      if (next.value === "too-long") socket.destroy(new Error("the peer sent what is no confirmation"));
     });
     socket.on("error", (error) => {
       failure = error;
@@ -92,7 +94,7 @@ export class OutgoingLink {
   }
 
   #confirm(connection: Connection, body: Uint8Array): void {
-    const count = body.length === 4 ? new DataView(body.buffer, body.byteOffset).getUint32(0) : 0;
+    const count = body.length === confirmationBytes ? new DataView(body.buffer, body.byteOffset).getUint32(0) : 0;
     if (count === 0 || count > connection.unconfirmed.length) {
       connection.socket.destroy(new Error("the peer confirmed what it was not sent"));
       return;

@@ -32,6 +32,7 @@ export const damageKinds = [
   "snapshots-lost",
   "newest-manifest-bit",
   "rollback",
+  "stale-file",
   "store-lost",
   "store-file",
   "store-value",
@@ -111,7 +112,9 @@ class DamageRun {
       await this.#write(node, i);
       if (i % snapshotEvery === snapshotEvery - 1) await node.snapshot();
       if (random.chance(0.1)) await this.scheduler.sleep(random.between(1, 1500));
-      if (i === imageAt && this.#kind === "rollback") this.#image = this.#node.disk.snapshotImage();
+      if (i !== imageAt) continue;
+      if (this.#kind === "rollback") this.#image = this.#node.disk.snapshotImage();
+      for (const path of this.#paths("log/")) this.#oldContents.set(path, this.#node.disk.content(path));
     }
     for await (const record of node.log.scan(node.log.firstSequence)) this.#hashes.set(record.sequence, record.hash);
     const expectedEnd = node.log.end!.sequence;
@@ -122,10 +125,13 @@ class DamageRun {
     this.#node.crash();
     this.#store.crash();
     const anchored = this.#anchoredSequence();
+    if (this.#kind === "stale-file") await this.#bringBackOldFile();
     const remembers = this.#damage(newest, { stored, anchored });
     await this.#judge(expectedEnd, remembers);
   }
 
+  /** Files of the log as they were at some moment. */
+  readonly #oldContents = new Map<string, Uint8Array>();
   #image: ReturnType<SimulatedNode["disk"]["snapshotImage"]> | undefined;
 
   async #write(node: EmbeddedNode, index: number): Promise<void> {
@@ -214,6 +220,9 @@ class DamageRun {
       case "rollback":
         disk.restoreImage(this.#image!);
         return { floor, mustOpen: false };
+      case "stale-file":
+        // An old anchor file is as good as a lost one, which the store's position makes up for.
+        return { floor: known.stored, mustOpen: false };
       case "store-lost":
         this.#store.lose();
         return { floor: known.anchored, mustOpen: true };
@@ -229,6 +238,18 @@ class DamageRun {
   #loseStoreToo({ anchored }: { anchored: number }): Remembers {
     this.#store.lose();
     return { floor: anchored, mustOpen: false };
+  }
+
+  /** One file of the log becomes what it was before, as after a restore that went wrong in the middle. */
+  async #bringBackOldFile(): Promise<void> {
+    const present = this.#paths("log/").filter((path) => this.#oldContents.has(path));
+    const path = this.#random.pick(present);
+    const disk = this.#node.start().disk;
+    const file = await disk.open(path);
+    await file.writeDurable(0, this.#oldContents.get(path)!);
+    await file.close();
+    this.#node.crash();
+    this.counts.add("rollback");
   }
 
   #usedBytes(path: string): number {

@@ -34,6 +34,8 @@ export interface FaultsPlan {
   /** Between two disturbances of a running node, on average. */
   readonly disturbMs: number;
   readonly limits: Partial<Limits>;
+  /** Longest sync of the disk: the slower, the more is under way at any moment. */
+  readonly syncMsMax: number;
   readonly cacheBytes: number;
   readonly segmentBytes: number;
   readonly reserveBytes: number;
@@ -59,6 +61,7 @@ export function makeFaultsPlan(random: SeededRandom): FaultsPlan {
     lives: Array.from({ length: lifeCount }, () => makeLife(random, swarm)),
     disturbMs: random.pick([5, 20, 100]),
     limits: makeLimits(random),
+    syncMsMax: random.pick([2, 8, 25]),
     cacheBytes: random.pick([1 * KiB, 16 * KiB, 1024 * KiB]),
     segmentBytes: random.pick([24, 24, 64, 256]) * KiB,
     reserveBytes: random.pick([0, 16 * KiB]),

@@ -38,6 +38,9 @@ export interface SimulationReport {
   /** Attempts that a crash left without an answer. */
   readonly unknownCount: number;
   readonly virtualMs: number;
+  /** What was run, to be kept as a plan: with the seed it gives the same run, whatever later makes programs from seeds. */
+  readonly program: Program;
+  readonly faults: FaultsPlan;
   /** What was asked and answered, for the report of a failure. */
   readonly requests: readonly RecordedRequest[];
 }
@@ -54,8 +57,8 @@ export interface SimulationOptions {
 
 /** Bound of virtual time from healing to the last answer. */
 const answersWithinMs = 120_000;
-/** Longer than any timer that a program can reach in a row, and long enough for all messages. */
-const settleMsDefault = 30_000;
+/** Longer than any timers in a row, for all messages, and for the minute after which a jump of the clock is noticed. */
+const settleMsDefault = 75_000;
 
 export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
   const { seed } = options;
@@ -99,6 +102,8 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     requestCount: recording.requests.length,
     unknownCount: recording.unansweredCount,
     virtualMs: scheduler.nowMs,
+    program,
+    faults: plan,
     requests: recording.requests,
   };
 }

@@ -1,7 +1,7 @@
 /** What many simulations came to, for people: how much was done, what went wrong on purpose, and what must not have. */
 import { FaultCounts } from "../faults.ts";
 import type { DamageReport } from "./damage.ts";
-import type { SimulationReport } from "./simulate.ts";
+import type { SimulationOptions, SimulationReport } from "./simulate.ts";
 
 const wrongsShownMax = 5;
 const traceLinesShownMax = 60;
@@ -54,6 +54,17 @@ export class SimulationSummary {
 function listed(counts: ReadonlyMap<string, number>): string {
   const sorted = [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
   return sorted.length === 0 ? "none" : sorted.map(([name, count]) => `${name} ${count}`).join(", ");
+}
+
+/** A run as text that `parsePlan` reads again; `what` says what it once found. */
+export function planText({ seed, program, faults }: SimulationReport, what: string): string {
+  return `${JSON.stringify({ what, seed, faults: { ...faults, swarm: [...faults.swarm] }, program })}\n`;
+}
+
+/** Options for `simulate`, from `planText`. */
+export function parsePlan(text: string): SimulationOptions & { readonly what: string } {
+  const { what, seed, faults, program } = JSON.parse(text);
+  return { what, seed, program, faults: { ...faults, swarm: new Set(faults.swarm) } };
 }
 
 /** A failed seed with what is needed to look into it. */

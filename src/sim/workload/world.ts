@@ -12,6 +12,7 @@ import type { Service } from "../../entity/service.ts";
 import { DiskError } from "../../host/host.ts";
 import { EmbeddedNode } from "../../runtime/embedded.ts";
 import { memoryStore, type MemoryStoreEngine } from "../../store/engine/memory.ts";
+import { SimulatedDisk } from "../disk.ts";
 import type { FaultCounts } from "../faults.ts";
 import { SimulatedNode, type SimulatedHost } from "../host.ts";
 import type { Scheduler } from "../scheduler.ts";
@@ -62,6 +63,8 @@ export class World implements Reachable {
   #serving = deferred();
   #life: PresentLife = { alive: false, end: Promise.resolve() };
   #healed = false;
+  /** How far the wall clock was set, all in all. */
+  #jumpedMs = 0;
   #wantsStop: Deferred = deferred();
   #isOver = false;
   #failure: unknown;
@@ -75,10 +78,12 @@ export class World implements Reachable {
     this.#random = random.fork("world");
     this.#plan = plan;
     this.counts = counts;
+    const latency = { read: [0.01, 0.2], write: [0.01, 0.1], sync: [0.1, plan.syncMsMax], name: [0.01, 0.2] } as const;
     this.node = new SimulatedNode({
       scheduler,
       random: random.fork("node"),
       counts,
+      disk: new SimulatedDisk({ scheduler, random: random.fork("disk"), counts, latency }),
       onTrace: ({ level, message, fields }) => {
         this.traced.set(message, (this.traced.get(message) ?? 0) + 1);
         onTrace?.(`${level} ${message} ${describe(fields)}`);
@@ -155,7 +160,8 @@ export class World implements Reachable {
     const isFirst = this.lifeCount === 1;
     host.life.onEnd(() => {
       if (isFirst) this.firstLifeOperations = host.life.operationCount;
-      this.store.crash();
+      // In an event of its own: what the dead life's code still does in this one has no effect, but must not fail either.
+      this.#scheduler.at(0, () => this.store.crash());
       this.#embedded = undefined;
       end.resolve();
     });
@@ -234,7 +240,7 @@ export class World implements Reachable {
       (code === "disk-full" && has("full-disk", "full-store")) ||
       (code === "damaged" && has("damaged-store-value")) ||
       (code === "failed" && has("failed-store")) ||
-      (code === "stopped" && (refuses || has("full-disk", "failed-store")) && !isBug(error));
+      (code === "stopped" && (refuses || has("full-disk", "full-store", "failed-store")) && !isBug(error));
     if (isExplained && (!this.#healed || this.#isTrailing)) return;
     this.accuse(`${what}: ${error instanceof Error ? `${error.stack}\n${causes(error)}` : String(error)}`);
   }
@@ -273,7 +279,11 @@ export class World implements Reachable {
       else if (this.#strikes("full-disk", 0.4)) {
         disk.capacityBytes = disk.usedBytes + this.#random.integer(this.#random.pick([1, 30_000]));
       }
-      if (this.#strikes("clock-jump", 0.1)) this.node.jumpWall(this.#random.pick([-5000, -200, 300, 10_000]));
+      if (this.#strikes("clock-jump", 0.1)) {
+        const byMs = this.#random.pick([-5000, -200, 300, 5000]);
+        this.node.jumpWall(byMs);
+        this.#jumpedMs += byMs;
+      }
       if (this.#embedded === undefined) continue;
       if (this.#strikes("full-store", 0.2)) this.store.failNextApply("full");
       else if (this.#strikes("failed-store", 0.05)) this.store.failNextApply("failed");
@@ -304,8 +314,9 @@ export class World implements Reachable {
     this.#isTrailing = true;
     this.node.disk.faultRates = {};
     this.node.disk.capacityBytes = boundless;
+    this.store.failNextApply(undefined);
     // What log time has run ahead of is caught up with, so that timers are due when the wall clock says so.
-    this.node.clock.jumpWall(60_000);
+    this.node.clock.jumpWall(60_000 + Math.abs(this.#jumpedMs));
     if (this.node.alive) this.#host?.life.crashAt(1_000_000_000, "before");
     this.#healed = true;
   }
@@ -318,6 +329,7 @@ export class World implements Reachable {
   /** Ends the running life by a crash, and waits for the next one to serve. */
   async crashAndServe(options: { readonly losesStore?: boolean } = {}): Promise<Service> {
     this.node.crash();
+    await this.sleep(0);
     if (options.losesStore === true) this.store.lose();
     return this.serving();
   }

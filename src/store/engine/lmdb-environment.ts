@@ -5,6 +5,7 @@
 import { type Database, open, type RootDatabase, type Transaction } from "lmdb";
 import { OnefoldError } from "../../base/errors.ts";
 import { DiskError } from "../../host/host.ts";
+import { boundedBound } from "../key.ts";
 import type { Entry, RangeOptions, Write } from "../store.ts";
 import { decodeState, emptyState, type StoreState, stateKey } from "./lmdb-state.ts";
 
@@ -101,7 +102,9 @@ export class LmdbEnvironment {
 }
 
 function* rangeOf(entries: Bytes, options: RangeOptions, transaction: Transaction): IterableIterator<Entry> {
-  const { from, to, reverse = false, limit } = options;
+  const { reverse = false, limit } = options;
+  const from = boundedBound(options.from);
+  const to = boundedBound(options.to);
   if (Buffer.compare(from, to) >= 0 || limit === 0) return;
   // LMDB's ranges begin inclusively and end exclusively in their own direction, and know no empty key.
   const begin = from.length === 0 ? Uint8Array.of(0) : from;

@@ -29,8 +29,8 @@ export interface MemoryStoreOptions {
 export interface MemoryStoreEngine extends StoreEngine {
   /** The process dies: open stores are dead, an apply under way never settles and is durable in whole or not at all (D1). */
   crash(): void;
-  /** The next apply fails: `full` changes nothing; `failed` may or may not have become durable (D4). */
-  failNextApply(code: "full" | "failed"): void;
+  /** The next apply fails: `full` changes nothing; `failed` may or may not have become durable (D4). Undefined: it doesn't. */
+  failNextApply(code: "full" | "failed" | undefined): void;
   /** Flips one bit in one stored value; false if there is none. */
   damageValue(): boolean;
   /** The next `open` throws `damaged`, until `destroy`. */
@@ -83,7 +83,7 @@ class MemoryEngine implements MemoryStoreEngine {
     this.nextFault = undefined;
   }
 
-  failNextApply(code: "full" | "failed"): void {
+  failNextApply(code: "full" | "failed" | undefined): void {
     this.nextFault = code;
   }
 
