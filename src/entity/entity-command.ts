@@ -130,11 +130,11 @@ export abstract class EntityCommand implements Work, LockHolder {
     } catch (error) {
       return this.#afterFailure(failureOf(error, name), entity);
     }
-    if (this.#isOwn && !this.#wasStopped) return this.#tryAgain();
+    if (!this.#wasStopped) return this.#tryAgain();
     this.#afterFailure(failure, entity);
   }
 
-  /** A message or a timer must not be lost to a pause of the whole process: what was stopped once may be innocent. */
+  /** What was stopped once may be innocent, and the whole process have paused: nothing of it happened, so it may run again. */
   #tryAgain(): void {
     this.#wasStopped = true;
     this.#unlock();

@@ -24,6 +24,7 @@ export class ReadCall<T> implements Work {
   readonly sizeBytes: number;
   readonly runsUserCode = true;
   isSettled = false;
+  #wasStopped = false;
   #found: Found<T> | undefined = undefined;
   #error: OnefoldError | Refused | undefined = undefined;
 
@@ -82,7 +83,12 @@ export class ReadCall<T> implements Work {
     this.#reject(error);
   }
 
+  /** Once may have been a pause of the whole process. */
   stopped(): void {
+    if (!this.#wasStopped) {
+      this.#wasStopped = true;
+      return this.#core.executor.resubmit(this);
+    }
     this.fail(tooSlow(this.#what, this.#core));
   }
 }

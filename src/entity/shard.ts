@@ -180,6 +180,8 @@ export class Shard implements Service {
     this.#alarms.load();
     this.#state = "ready";
     this.#mailroom.start();
+    // The first deliveries may have found the store damaged.
+    if (this.#stopped !== undefined) return;
     this.#applier.start();
     this.#alarms.start();
     this.#scheduleExpiry();

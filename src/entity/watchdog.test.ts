@@ -128,8 +128,11 @@ describe("user code that never ends", () => {
       assert.equal(first.code, "command-too-slow");
       assert.equal(first.retry, "never");
       assert.deepEqual(second, first);
+      // Each of the two may have been tried a second time, in case a pause of the process was to blame for the first.
+      const before = runs();
+      assert.ok(before <= 3, `${before} runs`);
       assert.deepEqual(await failure(call(1)), first);
-      assert.equal(runs(), 1);
+      assert.equal(runs(), before);
       assert.deepEqual(await client.looper("a").lines(), []);
     }));
 

@@ -161,6 +161,7 @@ class Run implements Work {
   #home = 0;
   /** The user's code that checks the input and finds the home has ended. */
   #isChecked = false;
+  #wasStopped = false;
   /** What the body came to; set before the run is queued again to finish. */
   #ended: { readonly output: Value | undefined } | { readonly error: OnefoldError | Refused } | undefined = undefined;
   #answer: { readonly reply: CallReply } | { readonly error: Error } | undefined = undefined;
@@ -413,6 +414,11 @@ class Run implements Work {
   }
 
   stopped(): void {
+    // Once may have been a pause of the whole process.
+    if (!this.#isChecked && !this.#wasStopped && !this.isSettled) {
+      this.#wasStopped = true;
+      return this.#core.executor.resubmit(this);
+    }
     const { limits } = this.#core;
     const took = `took longer than ${limits.commandMs} ms`;
     // Beyond the check nothing of the user's runs in here: what took so long was a pause of the process.

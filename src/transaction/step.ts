@@ -23,6 +23,7 @@ export class Step implements Work {
   readonly sizeBytes = 0;
   readonly runsUserCode = true;
   isSettled = false;
+  #wasStopped = false;
 
   constructor(parts: {
     readonly transaction: Transaction;
@@ -109,7 +110,12 @@ export class Step implements Work {
     this.#refuse(error);
   }
 
+  /** Once may have been a pause of the whole process. */
   stopped(): void {
+    if (!this.#wasStopped && !this.isSettled) {
+      this.#wasStopped = true;
+      return this.#transaction.core.executor.resubmit(this);
+    }
     const { limits } = this.#transaction.core;
     this.#refuse(
       new OnefoldError("command-too-slow", `${this.#what} ran longer than ${limits.commandMs} ms and was stopped.`),
