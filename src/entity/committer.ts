@@ -157,8 +157,8 @@ export class Committer {
 
   /** Appends the open batch if there is something in it and no append under way. */
   kick(): void {
-    if (this.#inFlight !== undefined || this.#stopped !== undefined) return;
-    const batch = this.#open;
+    if (this.#inFlight !== undefined) return;
+    const batch = this.#stopped === undefined ? this.#open : undefined;
     if (batch === undefined || batch.entries.length === 0) {
       // Works may be held for an empty batch only if they observed an earlier one, and that is durable by now.
       assert(batch === undefined || batch.held.length === 0, "a work is held for a batch that nobody will append");

@@ -31,6 +31,7 @@ export interface Reachable {
 export const simulatedPrincipal: Principal = { tenant: "default", subject: "sim", scopes: ["*"] };
 
 const retryDelayMs = 50;
+const patientMs = 20_000;
 const attemptsMax = 1000;
 
 export class SimulatedClient {
@@ -113,7 +114,9 @@ export class SimulatedClient {
         return;
       }
       const service = await this.#world.serving();
-      outcome = await this.#attempt(service, action, call.options());
+      // Who insists gives it time: a command that is stopped after long would never be answered within a short deadline.
+      const patient = attempt === 0 ? action : { ...action, deadlineMs: patientMs };
+      outcome = await this.#attempt(service, patient, call.options());
     }
     this.#recording.answer(recorded, outcome);
     if (action.isRepeated && isKept(outcome)) await this.#repeat(recorded, action, call);
@@ -123,7 +126,7 @@ export class SimulatedClient {
   /** Sent once more, an answered request is answered the same; nothing of it runs again. */
   async #repeat(recorded: RecordedRequest, action: ProgramAction, call: ProtectedCall): Promise<void> {
     const service = await this.#world.serving();
-    const again = await this.#attempt(service, { ...action, deadlineMs: 20_000 }, call.options());
+    const again = await this.#attempt(service, { ...action, deadlineMs: patientMs }, call.options());
     if (isOpen(again)) return;
     const [first, second] = [JSON.stringify(recorded.outcome), JSON.stringify(again)];
     if (first !== second) {

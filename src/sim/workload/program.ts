@@ -49,6 +49,7 @@ export function makeProgram(random: SeededRandom, options: ProgramOptions): Prog
 /** How often things happen in this program: a program with little of most goes where a mixture never does. */
 interface Weights {
   readonly hot: number;
+  readonly concurrent: number;
   readonly script: number;
   readonly read: number;
   readonly sends: number;
@@ -62,8 +63,9 @@ function makeWeights(random: SeededRandom): Weights {
   const weight = (): number => random.pick([0, 0.1, 0.3, 0.6]);
   return {
     hot: random.pick([0, 0.5, 0.9]),
+    concurrent: random.pick([0.2, 0.5, 0.9]),
     script: weight(),
-    read: random.pick([0.1, 0.3]),
+    read: random.pick([0.1, 0.3, 0.5]),
     sends: weight(),
     timers: random.pick([0, 0.1, 0.3]),
     fails: random.pick([0, 0.1, 0.2]),
@@ -92,7 +94,7 @@ class ProgramMaker {
       request: this.#request(),
       protection: random.chance(this.#weights.protected) ? random.pick(["session", "session", "key"]) : "none",
       pauseMs: random.chance(0.3) ? 0 : random.next() * pauseMsMax,
-      isConcurrent: random.chance(0.4),
+      isConcurrent: random.chance(this.#weights.concurrent),
       deadlineMs: random.chance(0.1) ? random.between(1, 50) : 20_000,
       isRepeated: random.chance(0.2),
     };

@@ -71,7 +71,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       names,
       clientCount: random.fork("clients").between(2, 6),
       actionCount: random.fork("size").between(3, 10),
-      pauseMsMax: random.fork("pause").pick([2, 10, 60]),
+      pauseMsMax: random.fork("pause").pick([0.5, 3, 15, 60]),
     });
   const scheduler = new Scheduler({ eventsMax: 1_000_000, notesKeptMax: options.verbose === true ? 4000 : 0 });
   const counts = new FaultCounts();
