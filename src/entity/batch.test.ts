@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { slotOf } from "../base/ids.ts";
-import { type EntityEffect, type Entry, decodeBatch, encodeBatch, entryBytesMax } from "./batch.ts";
+import { decodeBatch, type EntityEffect, type Entry, encodeBatch, entryBytesMax } from "./batch.ts";
 import { foldBatch, WriteSet } from "./fold.ts";
 import { entityName, keys } from "./keys.ts";
 

@@ -2,7 +2,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { type Limits, limits as defaultLimits } from "../base/limits.ts";
+import type { OnefoldError } from "../base/errors.ts";
+import { limits as defaultLimits, type Limits } from "../base/limits.ts";
 import { SeededRandom } from "../base/random.ts";
 import { nodeHost } from "../host/node/host.ts";
 import { memoryLog } from "../log/engine/memory.ts";
@@ -10,11 +11,10 @@ import { appendGenesis, foldGenesis, readGenesis } from "../runtime/genesis.ts";
 import { inProcessClient } from "../runtime/in-process-client.ts";
 import { memoryStore } from "../store/engine/memory.ts";
 import { Coordinator } from "../transaction/coordinator.ts";
-import type { OnefoldError } from "../base/errors.ts";
 import type { Client } from "./client-types.ts";
 import type { SystemHandle } from "./definition.ts";
-import { Shard } from "./shard.ts";
 import { tester } from "./shard.fixture.ts";
+import { Shard } from "./shard.ts";
 
 export interface RealShard<S extends SystemHandle> {
   readonly shard: Shard;

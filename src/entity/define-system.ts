@@ -5,8 +5,13 @@
  *     key that a part stands under is its own name, so that URLs, messages and the client agree.
  */
 import { checkValue } from "../base/value.ts";
-import type { EntityDefinition, SystemDefinition, SystemHandle, SystemOptions } from "./definition.ts";
-import type { TransactionDefinition } from "./definition.ts";
+import type {
+  EntityDefinition,
+  SystemDefinition,
+  SystemHandle,
+  SystemOptions,
+  TransactionDefinition,
+} from "./definition.ts";
 import { checkFunction, checkName, checkSchema, invalidDefinition } from "./definition-check.ts";
 import type {
   AnySchema,

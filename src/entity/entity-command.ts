@@ -12,8 +12,8 @@ import { failureOf } from "./failure.ts";
 import type { EntityLock, LockHolder } from "./locks.ts";
 import { type CommandResult, effectOf, runCommand } from "./run-command.ts";
 import type { Principal } from "./service.ts";
-import type { LiveEntity } from "./working-set.ts";
 import type { Work } from "./work.ts";
+import type { LiveEntity } from "./working-set.ts";
 
 export abstract class EntityCommand implements Work, LockHolder {
   protected readonly core: Core;

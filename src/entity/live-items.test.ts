@@ -4,8 +4,8 @@ import fc from "fast-check";
 import { compareUtf8 } from "../base/bytes.ts";
 import { SeededRandom } from "../base/random.ts";
 import { memoryStore } from "../store/engine/memory.ts";
-import type { Write } from "../store/store.ts";
 import { realTimers } from "../store/snapshot.fixture.ts";
+import type { Write } from "../store/store.ts";
 import { binary, bytesOfBinary } from "./keys.ts";
 import { LiveItems } from "./live-items.ts";
 

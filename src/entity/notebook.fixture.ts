@@ -1,8 +1,8 @@
 /** A system for tests of the core: entities that keep what happened to them, and commands that do everything a command may. */
 import { z } from "zod";
 import { Refused } from "../base/errors.ts";
-import { entity } from "./define.ts";
 import type { Client } from "./client-types.ts";
+import { entity } from "./define.ts";
 import { system, transaction } from "./define-system.ts";
 import type { EntityCaller } from "./definition-types.ts";
 import { type RigOptions, ShardRig } from "./shard.fixture.ts";

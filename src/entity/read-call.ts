@@ -3,8 +3,8 @@ import { OnefoldError, type Refused } from "../base/errors.ts";
 import type { Core } from "./core.ts";
 import type { EntityDefinition } from "./definition.ts";
 import { failureOf } from "./failure.ts";
-import type { LiveEntity } from "./working-set.ts";
 import type { Work } from "./work.ts";
+import type { LiveEntity } from "./working-set.ts";
 
 /** What a read found, and what must be durable before anyone hears of it (G3). */
 export interface Found<T> {

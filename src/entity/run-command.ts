@@ -85,20 +85,7 @@ export function runCommand(
   const draft = view.draft ?? decodeState(definition, view.state, view.schemaVersion);
   view.draft = undefined;
   const context = new RunningCommand(view, surroundings);
-  let returned: unknown;
-  try {
-    returned = command.run(draft as never, checked as never, context as never);
-  } catch (error) {
-    throw withoutClaimOfDamage(error, what);
-  } finally {
-    context.end();
-  }
-  if (returned instanceof Promise) {
-    // Its outcome is of no interest: it was refused. Without a handler its failure would end the process.
-    returned.then(undefined, () => undefined);
-    throw new OnefoldError("command-failed", `${what} returned a promise; commands are synchronous functions.`);
-  }
-  const output = returned as Value | undefined;
+  const output = runBody(what, context, () => command.run(draft as never, checked as never, context as never));
   const outputBytes =
     output === undefined ? undefined : encodeLimited(output, limits.outputBytesMax, `${what}'s output`);
 
@@ -127,6 +114,24 @@ export function runCommand(
     timers: context.timerEffects(),
     messages: context.messages,
   };
+}
+
+/** Runs the user's function. What it gives is a value by its type alone; nothing of it has been checked but that it is here. */
+function runBody(what: string, context: Running, run: () => unknown): Value | undefined {
+  let returned: unknown;
+  try {
+    returned = run();
+  } catch (error) {
+    throw withoutClaimOfDamage(error, what);
+  } finally {
+    context.end();
+  }
+  if (returned instanceof Promise) {
+    // Its outcome is of no interest: it was refused. Without a handler its failure would end the process.
+    returned.then(undefined, () => undefined);
+    throw new OnefoldError("command-failed", `${what} returned a promise; commands and queries are synchronous.`);
+  }
+  return returned as Value | undefined;
 }
 
 function checkInput(schema: CommandDefinition["input"], input: unknown, what: string): unknown {
@@ -175,19 +180,7 @@ export function runQuery(
     }
   }
   const context = new RunningQuery(view, surroundings);
-  let returned: unknown;
-  try {
-    returned = query.run(state as never, checked as never, context as never);
-  } catch (error) {
-    throw withoutClaimOfDamage(error, what);
-  } finally {
-    context.end();
-  }
-  if (returned instanceof Promise) {
-    returned.then(undefined, () => undefined);
-    throw new OnefoldError("command-failed", `${what} returned a promise; queries are synchronous functions.`);
-  }
-  const output = returned as Value | undefined;
+  const output = runBody(what, context, () => query.run(state as never, checked as never, context as never));
   if (typeof output !== "object" || output === null) {
     if (output !== undefined) encodeLimitedPrimitive(output, surroundings.limits.outputBytesMax, what);
     return { output };

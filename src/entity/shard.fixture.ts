@@ -3,20 +3,20 @@
  * every outcome of an append in the test's hands.
  */
 import { assert } from "../base/assert.ts";
-import { type Limits, limits as defaultLimits } from "../base/limits.ts";
+import type { OnefoldError } from "../base/errors.ts";
+import { limits as defaultLimits, type Limits } from "../base/limits.ts";
 import { SeededRandom } from "../base/random.ts";
 import type { Timers } from "../host/host.ts";
 import { type InjectedOutcome, MemoryLogStorage, memoryLog } from "../log/engine/memory.ts";
 import type { Log } from "../log/log.ts";
 import { decodeRecord, type LogRecord } from "../log/record.ts";
-import { inProcessClient } from "../runtime/in-process-client.ts";
 import { appendGenesis, foldGenesis, readGenesis } from "../runtime/genesis.ts";
+import { inProcessClient } from "../runtime/in-process-client.ts";
 import { type SimulatedHost, SimulatedNode, type TraceLine } from "../sim/host.ts";
 import { Scheduler } from "../sim/scheduler.ts";
 import { type MemoryStoreEngine, memoryStore } from "../store/engine/memory.ts";
 import type { Store, Write } from "../store/store.ts";
 import { Coordinator } from "../transaction/coordinator.ts";
-import type { OnefoldError } from "../base/errors.ts";
 import { decodeBatch, type Entry } from "./batch.ts";
 import type { Client } from "./client-types.ts";
 import type { SystemHandle } from "./definition.ts";

@@ -41,19 +41,21 @@ import type {
 import type { LiveEntity } from "./working-set.ts";
 import { WorkingSet } from "./working-set.ts";
 
+export interface TransactionRequest {
+  readonly definition: TransactionDefinition;
+  readonly input: unknown;
+  readonly caller: Principal;
+  readonly deadlineMs: number;
+  readonly request: RequestIdentity | undefined;
+  readonly sizeBytes: number;
+  readonly settle: Settle;
+}
+
 /** What runs transactions on a shard; `src/transaction` has it. */
 export interface TransactionRunner {
   readonly openCount: number;
   readonly isInside: boolean;
-  submit(request: {
-    readonly definition: TransactionDefinition;
-    readonly input: unknown;
-    readonly caller: Principal;
-    readonly deadlineMs: number;
-    readonly request: RequestIdentity | undefined;
-    readonly sizeBytes: number;
-    readonly settle: { resolve(reply: CallReply): void; reject(error: Error): void };
-  }): void;
+  submit(request: TransactionRequest): void;
   afterSlice(): void;
   dropped(): void;
   failExpired(nowMs: number): void;

@@ -12,35 +12,26 @@ import { OnefoldError, type Refused } from "../base/errors.ts";
 import { parseId, slotOfParts } from "../base/ids.ts";
 import type { Value } from "../base/value.ts";
 import { cloneValue } from "../base/value.ts";
-import { replayed, type Settle } from "../entity/command-call.ts";
+import { replayed } from "../entity/command-call.ts";
 import type { Core, KeptResult } from "../entity/core.ts";
-import type { EntityDefinition, EntityHandle, TransactionDefinition } from "../entity/definition.ts";
+import type { TransactionDefinition } from "../entity/definition.ts";
 import { failureOf, withoutClaimOfDamage } from "../entity/failure.ts";
 import { isKept } from "../entity/outcome.ts";
-import type { RequestIdentity } from "../entity/requests.ts";
-import type { CallReply, Principal } from "../entity/service.ts";
+import type { CallReply } from "../entity/service.ts";
+import type { TransactionRequest, TransactionRunner } from "../entity/shard.ts";
 import { validate } from "../entity/validate.ts";
 import type { Work } from "../entity/work.ts";
 import type { Scope, Timer } from "../host/host.ts";
-import { Step, type StepTarget } from "./step.ts";
+import { callerOf } from "./calls.ts";
+import type { Step } from "./step.ts";
 import { Aborted, Transaction } from "./transaction.ts";
-
-export interface TransactionRequest {
-  readonly definition: TransactionDefinition;
-  readonly input: unknown;
-  readonly caller: Principal;
-  readonly deadlineMs: number;
-  readonly request: RequestIdentity | undefined;
-  readonly sizeBytes: number;
-  readonly settle: Settle;
-}
 
 /** So long a queue of bodies waits for running ones that do not end. */
 const patienceMs = 10;
 /** Longest wait before another attempt; attempts begin at once and wait twice as long each time. */
 const retryDelayMsMax = 64;
 
-export class Coordinator {
+export class Coordinator implements TransactionRunner {
   readonly #core: Core;
   /** Marks everything that a transaction's body calls, to notice an ordinary client in there. */
   readonly #scope: Scope<Transaction>;
@@ -443,91 +434,5 @@ function checkedInput({ name, input: schema }: TransactionDefinition, input: unk
   if (input === undefined || input === null) return undefined;
   throw new OnefoldError("invalid-input", `${name} takes no input.`, {
     details: { issues: [{ path: [], message: "no input is expected" }] },
-  });
-}
-
-// ------------------------------------------------------------------------------------------------- what a body calls with
-
-type Methods = Readonly<Record<string, (input?: unknown) => Promise<unknown>>>;
-
-/** What the body of one attempt calls with; a step lives from its call to its answer. */
-interface Caller {
-  readonly core: Core;
-  readonly transaction: Transaction;
-  readonly steps: Set<Step>;
-}
-
-/** `tx` of a transaction's body: `tx(account, id).withdraw(input)`. */
-function callerOf(core: Core, transaction: Transaction, steps: Set<Step>) {
-  const caller: Caller = { core, transaction, steps };
-  return (entity: EntityHandle, id: string): Methods => {
-    const { definition } = entity;
-    if (core.definitionOf(definition.name) !== definition) {
-      throw new OnefoldError(
-        "unknown-kind",
-        `The system has no entity kind ${definition.name}; add it to system(...).`,
-      );
-    }
-    return new (callsOf(definition))(caller, parseId(id)) as unknown as Methods;
-  };
-}
-
-type Calls = new (caller: Caller, id: string) => object;
-
-/** A kind's methods are made once, on a prototype. */
-const callsOfKinds = new WeakMap<EntityDefinition, Calls>();
-
-function callsOf(definition: EntityDefinition): Calls {
-  const known = callsOfKinds.get(definition);
-  if (known !== undefined) return known;
-  class EntityCalls {
-    // Private, because any other property could hide a command of the same name.
-    readonly #caller: Caller;
-    readonly #id: string;
-
-    constructor(caller: Caller, id: string) {
-      this.#caller = caller;
-      this.#id = id;
-    }
-
-    static method(target: StepTarget): (this: EntityCalls, input?: unknown) => Promise<unknown> {
-      return function (this: EntityCalls, input?: unknown) {
-        return call(this.#caller, definition, this.#id, target, input);
-      };
-    }
-  }
-  const methods = EntityCalls.prototype as unknown as Record<string, unknown>;
-  for (const command of definition.commands.values()) {
-    methods[command.name] = EntityCalls.method({ type: "command", command });
-  }
-  for (const query of definition.queries.values()) {
-    methods[query.name] = EntityCalls.method({ type: "query", query });
-  }
-  callsOfKinds.set(definition, EntityCalls);
-  return EntityCalls;
-}
-
-function call(
-  { core, transaction, steps }: Caller,
-  definition: EntityDefinition,
-  id: string,
-  target: StepTarget,
-  input: unknown,
-): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    transaction.assertOpen();
-    const step = new Step({
-      transaction,
-      definition,
-      id,
-      target,
-      // The body may go on with what it passed while the step waits for its lock.
-      input: cloneValue(input as Value | undefined),
-      resolve,
-      reject,
-      ended: (ended) => steps.delete(ended),
-    });
-    steps.add(step);
-    core.executor.resubmit(step);
   });
 }
