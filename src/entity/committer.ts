@@ -28,6 +28,13 @@ export interface Batch {
   sizeBytes: number;
 }
 
+/** An entry of an allowed size. */
+export interface MeasuredEntry {
+  readonly entry: Entry;
+  /** Upper bound of its encoded size. */
+  readonly sizeBytes: number;
+}
+
 /** A batch that has become durable. */
 export interface DurableBatch {
   readonly position: LogPosition;
@@ -118,17 +125,17 @@ export class Committer {
     return (this.#inFlight?.entries.length ?? 0) + (this.#open?.entries.length ?? 0);
   }
 
-  /** Adds an entry to the open batch. The caller has made sure of its size (`hasRoom`, and `assertFits`). */
-  add(entry: Entry): void {
+  /** Adds an entry to the open batch. The caller has made sure that there is room (`hasRoom`). */
+  add({ entry, sizeBytes }: MeasuredEntry): void {
     const batch = this.open();
     batch.entries.push(entry);
-    batch.sizeBytes += entryBytesMax(entry);
+    batch.sizeBytes += sizeBytes;
   }
 
   /** Throws `too-large` if the entry is more than one command or transaction may do. */
-  assertFits(entry: Entry): void {
+  measure(entry: Entry): MeasuredEntry {
     const size = entryBytesMax(entry);
-    if (size <= this.#limits.effectsBytesMax) return;
+    if (size <= this.#limits.effectsBytesMax) return { entry, sizeBytes: size };
     throw new OnefoldError(
       "too-large",
       `The effects would take up to ${size} bytes; the limit for one command or transaction is ${this.#limits.effectsBytesMax}.`,
@@ -163,7 +170,7 @@ export class Committer {
       // Works may be held for an empty batch only if they observed an earlier one, and that is durable by now.
       assert(batch === undefined || batch.held.length === 0, "a work is held for a batch that nobody will append");
       this.#open = undefined;
-      for (const resolve of this.#idle.splice(0)) resolve();
+      this.#resolveIdle();
       return;
     }
     this.#open = undefined;
@@ -244,7 +251,7 @@ export class Committer {
     this.#open = undefined;
     const neverSent = new OnefoldError("stopped", reason.message, { cause: reason, retry: "safe" });
     for (const work of open?.held ?? []) work.fail(neverSent);
-    if (this.#inFlight === undefined) for (const resolve of this.#idle.splice(0)) resolve();
+    if (this.#inFlight === undefined) this.#resolveIdle();
   }
 
   /** The entries in flight, which the memory must keep when the open batch is dropped. */
@@ -258,7 +265,7 @@ export class Committer {
     this.#open = undefined;
     this.#owner.onDropped(error);
     for (const batch of dropped) for (const work of batch?.held ?? []) work.fail(error);
-    for (const resolve of this.#idle.splice(0)) resolve();
+    this.#resolveIdle();
   }
 
   #stop(outcome: AppendOutcome): void {
@@ -278,6 +285,10 @@ export class Committer {
     const doubt = outcome.kind === "conflict" ? neverSent : error;
     for (const work of inFlight?.held ?? []) work.fail(doubt);
     for (const work of open?.held ?? []) work.fail(neverSent);
+    this.#resolveIdle();
+  }
+
+  #resolveIdle(): void {
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 

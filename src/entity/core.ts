@@ -10,7 +10,7 @@ import type { Limits } from "../base/limits.ts";
 import type { Host } from "../host/host.ts";
 import type { Store } from "../store/store.ts";
 import type { EntityEffect, Entry, MessageRecord, ResultEffect } from "./batch.ts";
-import type { Committer } from "./committer.ts";
+import type { Committer, MeasuredEntry } from "./committer.ts";
 import type { EntityDefinition, SystemDefinition } from "./definition.ts";
 import type { Executor } from "./executor.ts";
 import { entityName } from "./keys.ts";
@@ -133,12 +133,12 @@ export class Core {
   }
 
   /** Builds the entry that `draft` and `result` describe. Throws `too-large`, `overloaded`. Changes nothing. */
-  entry(draft: EntryDraft, result?: KeptResult): Entry {
+  entry(draft: EntryDraft, result?: KeptResult): MeasuredEntry {
     const messages = this.#number(draft.messages ?? nothing);
     if (messages.length > 0) {
       this.mailroom.assertRoom(messages, { isFromOutside: draft.origin === "call" || draft.origin === "transaction" });
     }
-    const entry: Entry = {
+    return this.committer.measure({
       origin: draft.origin,
       command: draft.command,
       subject: draft.subject,
@@ -151,9 +151,7 @@ export class Core {
         result === undefined
           ? (draft.expired ?? nothing)
           : this.requests.expiredPredecessor(result.request, result.slot, this.working),
-    };
-    this.committer.assertFits(entry);
-    return entry;
+    });
   }
 
   #resultEffect({ request, slot, outcome, outputBytes }: KeptResult): ResultEffect {
@@ -164,10 +162,11 @@ export class Core {
   }
 
   /** X1. Returns the sequence that the entry will have. */
-  takeIn(entry: Entry): number {
+  takeIn(measured: MeasuredEntry): number {
+    const { entry } = measured;
     this.executor.beginTakingIn();
     const { sequence } = this.committer.open();
-    this.committer.add(entry);
+    this.committer.add(measured);
     this.working.absorb(entry, sequence, this.entityOf);
     if (entry.messages.length > 0) this.mailroom.took(entry.messages);
     return sequence;

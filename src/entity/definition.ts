@@ -100,15 +100,6 @@ export interface EntityDefinition {
   readonly affinity: ((id: string) => string) | undefined;
 }
 
-/**
- * Inside a transaction: `tx(account, "alice").withdraw({ cents: 1 })`. Every command and query of the entity is a method
- * that returns a promise of its output. Typed in `define.ts`.
- */
-export type TransactionCaller = (
-  entity: EntityHandle,
-  id: string,
-) => Readonly<Record<string, (input?: unknown) => Promise<unknown>>>;
-
 export interface TransactionDefinition {
   readonly name: string;
   readonly input: Schema | undefined;

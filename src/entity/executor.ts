@@ -43,6 +43,8 @@ export class Executor {
   #hasWaited = false;
   #current: Work | undefined;
   #hasTakenIn = false;
+  /** Whether the present slice is watched. */
+  #isGuarded = false;
   #paused = 0;
   #stopped: OnefoldError | undefined;
   /** Works that are being failed, while they are. */
@@ -194,7 +196,8 @@ export class Executor {
     this.#isScheduled = false;
     if (this.#paused > 0 || this.#stopped !== undefined) return;
     try {
-      if (this.#needsGuard()) this.#guard.run(this.#sliceLimitMs, this.#slice);
+      this.#isGuarded = this.#needsGuard();
+      if (this.#isGuarded) this.#guard.run(this.#sliceLimitMs, this.#slice);
       else this.#slice();
     } catch (error) {
       if (error instanceof GuardTimeout) this.#afterTimeout();
@@ -222,11 +225,10 @@ export class Executor {
     const { sliceMs, sliceCommandsMax } = this.#limits;
     const clock = this.#host.clock;
     const began = clock.monotonicMs();
-    const guarded = this.#needsGuard();
     for (let done = 0; done < sliceCommandsMax && this.#head < this.#queue.length; done++) {
       if (!this.#committer.hasRoom) return;
       const work = this.#queue[this.#head]!;
-      if (!guarded && work.runsUserCode) return;
+      if (!this.#isGuarded && work.runsUserCode) return;
       this.#current = work;
       // A transaction may have committed between two slices, which is nothing that a stop of this work would tear apart.
       this.#hasTakenIn = false;

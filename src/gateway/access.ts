@@ -6,14 +6,14 @@
  *     had begun. Neither ever lets a request through.
  */
 import { OnefoldError } from "../base/errors.ts";
-import { isName } from "../base/ids.ts";
+import { defaultTenant, isName } from "../base/ids.ts";
 import type { Operation, RequestFacts, SystemOptions } from "../entity/definition.ts";
 import type { Principal } from "../entity/service.ts";
 import type { Timers } from "../host/host.ts";
 
 /** The principal on loopback without `authenticate`. */
 export const developer: Principal = Object.freeze({
-  tenant: "default",
+  tenant: defaultTenant,
   subject: "developer",
   scopes: Object.freeze(["*"]),
 });
