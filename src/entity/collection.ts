@@ -1,8 +1,13 @@
-/** An ordered keyed collection as one running command or query sees it: its own changes over the layers below. */
+/**
+ * An ordered keyed collection as one running command or query sees it: its own changes over the layers below.
+ *
+ * C5  What it shares with others (`LiveItems`, the store) is touched by `Guard.own` alone: the watchdog never stops that.
+ */
 import { isWellFormed, utf8Length } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import { decodeValue, encodeValue, type Value } from "../base/value.ts";
+import type { Guard } from "../host/host.ts";
 import type { Collection, CollectionDefinition } from "./definition.ts";
 import type { EntityView } from "./entity-view.ts";
 import { type ItemOverlay, type ItemRange, rangeOfLayers, type StoredItem } from "./item-overlay.ts";
@@ -13,6 +18,7 @@ export interface CollectionParts {
   readonly view: EntityView;
   readonly definition: CollectionDefinition;
   readonly limits: Limits;
+  readonly guard: Guard;
   /** Where changes go; undefined for a query, which may not make any. */
   readonly changes: ItemOverlay | undefined;
   readonly assertUsable: () => void;
@@ -37,8 +43,10 @@ export class LiveCollection implements Collection<Value> {
       const change = layer?.get(key);
       if (change !== undefined) return change.value ?? undefined;
     }
+    const shared = this.#shared;
+    if (shared === undefined) return undefined;
     try {
-      return this.#shared?.get(key);
+      return this.#parts.guard.own(() => shared.get(key));
     } catch (error) {
       throw this.#parts.noteFailure(error);
     }
@@ -88,13 +96,24 @@ export class LiveCollection implements Collection<Value> {
 
   *#decoded(items: Iterable<StoredItem>, limit = Number.POSITIVE_INFINITY): Iterable<readonly [string, Value]> {
     let left = limit;
-    if (left <= 0) return;
+    const iterator = items[Symbol.iterator]();
+    const next = () => iterator.next();
+    while (left-- > 0) {
+      const item = this.#next(next);
+      if (item === undefined) return;
+      yield item;
+    }
+  }
+
+  #next(next: () => IteratorResult<StoredItem>): readonly [string, Value] | undefined {
     try {
-      for (const { key, value } of items) {
+      for (;;) {
+        const item = this.#parts.guard.own(next);
+        if (item.done) return undefined;
+        const { key, value } = item.value;
         if (value === null) continue;
         this.#parts.assertUsable();
-        yield [key, decodeValue(value)];
-        if (--left <= 0) return;
+        return [key, decodeValue(value)];
       }
     } catch (error) {
       throw this.#parts.noteFailure(error);

@@ -13,11 +13,12 @@ import type { EntityEffect, Entry, MessageRecord, ResultEffect } from "./batch.t
 import type { Committer, MeasuredEntry } from "./committer.ts";
 import type { EntityDefinition, SystemDefinition } from "./definition.ts";
 import type { Executor } from "./executor.ts";
+import { CommandFailure } from "./failure.ts";
 import { entityName } from "./keys.ts";
 import type { Mailroom } from "./mailroom.ts";
 import { encodeOutcome, type Outcome } from "./outcome.ts";
 import type { RequestIdentity, Requests } from "./requests.ts";
-import type { Surroundings, UnnumberedMessage } from "./run-command.ts";
+import { callUserCode, type Surroundings, type UnnumberedMessage } from "./run-command.ts";
 import type { Principal } from "./service.ts";
 import type { LiveEntity, WorkingSet } from "./working-set.ts";
 
@@ -66,6 +67,8 @@ export class Core {
   /** A read of the store found damage. */
   onDamage!: (error: OnefoldError) => void;
   #age = 0;
+  /** As the last work found them. */
+  #surroundings: Surroundings | undefined = undefined;
 
   constructor(parts: CoreParts) {
     this.host = parts.host;
@@ -96,8 +99,16 @@ export class Core {
   entity(definition: EntityDefinition, tenant: string, id: string): LiveEntity {
     const name = entityName(tenant, definition.name, id);
     return (
-      this.working.cached(name) ?? this.working.load(definition, slotOfEntity(definition, id, tenant), name, tenant, id)
+      this.working.cached(name) ?? this.working.load(definition, this.#slotOf(definition, id, tenant), name, tenant, id)
     );
+  }
+
+  /** An affinity is the user's code. */
+  #slotOf(definition: EntityDefinition, id: string, tenant: string): number {
+    if (definition.affinity === undefined) return slotOfEntity(definition, id, tenant);
+    const { guard } = this.host;
+    const find = () => slotOfEntity(definition, id, tenant);
+    return callUserCode({ guard, limits: this.limits }, `the affinity of ${definition.name}`, find);
   }
 
   /** The entity that an effect speaks of; undefined where the system no longer has its kind. */
@@ -110,14 +121,20 @@ export class Core {
   };
 
   surroundings(caller: Principal): Surroundings {
-    return {
-      // Opens a batch, so that its time is the same for all that enters it; an empty one is never appended.
-      nowMs: this.committer.open().timeMs,
-      caller,
-      random: this.host.random,
-      limits: this.limits,
-      definitionOf: this.definitionOf,
-    };
+    // Opens a batch, so that its time is the same for all that enters it; an empty one is never appended.
+    const { timeMs } = this.committer.open();
+    // Callers come in crowds, and to many of them the world looks the same.
+    if (this.#surroundings?.caller !== caller || this.#surroundings.nowMs !== timeMs) {
+      this.#surroundings = {
+        nowMs: timeMs,
+        caller,
+        random: this.host.random,
+        guard: this.host.guard,
+        limits: this.limits,
+        definitionOf: this.definitionOf,
+      };
+    }
+    return this.#surroundings;
   }
 
   #number(messages: readonly UnnumberedMessage[]): readonly MessageRecord[] {
@@ -164,7 +181,6 @@ export class Core {
   /** X1. Returns the sequence that the entry will have. */
   takeIn(measured: MeasuredEntry): number {
     const { entry } = measured;
-    this.executor.beginTakingIn();
     const { sequence } = this.committer.open();
     this.committer.add(measured);
     this.working.absorb(entry, sequence, this.entityOf);
@@ -176,24 +192,11 @@ export class Core {
   reportFailure(failure: OnefoldError | Refused, what: string): void {
     if (!(failure instanceof OnefoldError)) return;
     if (failure.code !== "command-failed" && failure.code !== "command-too-slow") return;
-    this.host.trace("warn", "User code failed; its caller got an error and nothing was changed.", {
+    this.host.trace("warn", "User code failed; its caller got an error and nothing was changed. Mend the code.", {
       what,
       code: failure.code,
-      error: printable(failure.cause),
+      error: failure instanceof CommandFailure ? failure.causeText : undefined,
     });
-  }
-}
-
-const printedMax = 4000;
-
-/** What user code may throw is anything, also what can't be turned into text, or only into very much of it. */
-function printable(thrown: unknown): string | undefined {
-  if (thrown === undefined) return undefined;
-  try {
-    const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : thrown;
-    return String(text).slice(0, printedMax);
-  } catch (error) {
-    return `a ${typeof thrown} that could not be turned into text (${error instanceof Error ? error.name : "error"})`;
   }
 }
 

@@ -8,14 +8,15 @@ import { OnefoldError, type Refused } from "../base/errors.ts";
 import type { EntityEffect } from "./batch.ts";
 import type { Core, EntryDraft, KeptResult } from "./core.ts";
 import type { CommandDefinition, EntityDefinition } from "./definition.ts";
-import { failureOf } from "./failure.ts";
-import type { EntityLock, LockHolder } from "./locks.ts";
+import type { StopReason } from "../host/host.ts";
+import { failureOf, stoppedFailure } from "./failure.ts";
+import type { EntityLock, LockHolder, LockWaiter } from "./locks.ts";
 import { type CommandResult, effectOf, runCommand } from "./run-command.ts";
 import type { Principal } from "./service.ts";
 import type { Work } from "./work.ts";
 import type { LiveEntity } from "./working-set.ts";
 
-export abstract class EntityCommand implements Work, LockHolder {
+export abstract class EntityCommand implements Work, LockHolder, LockWaiter {
   protected readonly core: Core;
   protected readonly definition: EntityDefinition;
   protected readonly command: CommandDefinition;
@@ -25,10 +26,11 @@ export abstract class EntityCommand implements Work, LockHolder {
   protected readonly caller: Principal;
   readonly deadlineMs: number;
   readonly sizeBytes: number;
-  readonly runsUserCode = true;
   isSettled = false;
   #age = 0;
-  #wasStopped = false;
+  #stops = 0;
+  /** It has been stopped once too often, and fails for that at its next turn. */
+  #verdict: OnefoldError | undefined = undefined;
   /** The lock that it waits for or holds. */
   #lock: EntityLock | undefined = undefined;
 
@@ -75,6 +77,7 @@ export abstract class EntityCommand implements Work, LockHolder {
     try {
       entity = this.core.entity(this.definition, this.tenant, this.id);
       if (this.isDone(entity)) return this.#unlock();
+      if (this.#verdict !== undefined) return this.#afterFailure(this.#verdict, entity);
       if (!this.#acquire(entity)) return;
       const result = runCommand(entity, this.command, this.input, this.core.surroundings(this.caller));
       const sequence = this.#takeIn(entity, result);
@@ -89,7 +92,11 @@ export abstract class EntityCommand implements Work, LockHolder {
     const draft = this.entryOf(result, entity);
     const kept = this.keptOf(result, entity);
     const isEmpty =
-      draft.effects === undefined && result.messages.length === 0 && draft.consumed === undefined && kept === undefined;
+      draft.effects === undefined &&
+      result.messages.length === 0 &&
+      draft.consumed === undefined &&
+      draft.expired === undefined &&
+      kept === undefined;
     if (isEmpty) {
       entity.draft = result.draft;
       return entity.lastSequence;
@@ -116,29 +123,15 @@ export abstract class EntityCommand implements Work, LockHolder {
     this.core.onDamage(failure);
   }
 
-  stopped(): void {
-    const { name } = this.definition;
-    const failure = new OnefoldError(
-      "command-too-slow",
-      `${name}.${this.command.name} ran longer than ${this.core.limits.commandMs} ms and was stopped; nothing was changed.`,
-    );
-    let entity: LiveEntity | undefined;
-    try {
-      entity = this.core.entity(this.definition, this.tenant, this.id);
-      // A pause of the whole process may have stopped a repetition that was only to be answered.
-      if (this.isSettled || this.isDone(entity)) return this.#unlock();
-    } catch (error) {
-      return this.#afterFailure(failureOf(error, name), entity);
-    }
-    if (!this.#wasStopped) return this.#tryAgain();
-    this.#afterFailure(failure, entity);
-  }
-
-  /** What was stopped once may be innocent, and the whole process have paused: nothing of it happened, so it may run again. */
-  #tryAgain(): void {
-    this.#wasStopped = true;
+  /** What was stopped once may be innocent, and this thread have paused: nothing of it happened, so it may run again. */
+  stopped(reason: StopReason): void {
+    this.#stops++;
+    const failure = stoppedFailure(`${this.definition.name}.${this.command.name}`, reason, this.core.limits);
+    // To find the entity is the user's code too where a kind has an affinity, and may be what was stopped.
+    if (this.#stops > 2) return this.#afterFailure(failure, undefined);
+    if (this.#stops === 2) this.#verdict = failure;
     this.#unlock();
-    this.core.executor.resubmit(this);
+    this.core.executor.resubmitFirst(this);
   }
 
   /** The shard's own work, for which nobody waits. */
@@ -163,13 +156,14 @@ export abstract class EntityCommand implements Work, LockHolder {
     // Nothing: see above (K2).
   }
 
+  granted(): void {
+    this.core.executor.grant(this);
+  }
+
   #acquire(entity: LiveEntity): boolean {
     const lock = entity.lock;
     // Memory was dropped while it waited, and the entity loaded anew: what it waited for is nobody's lock any more.
-    if (lock !== this.#lock) {
-      this.#unlock();
-      this.core.executor.endTakingIn();
-    }
+    if (lock !== this.#lock) this.#unlock();
     if (lock === undefined || lock.isFree) return true;
     if (this.#age === 0) this.#age = this.core.nextAge();
     // The shard's own works (messages, timers) are bounded elsewhere and must not be lost to a crowd of callers.
@@ -177,18 +171,14 @@ export abstract class EntityCommand implements Work, LockHolder {
       throw new OnefoldError("overloaded", "Too many requests wait for this entity.", { retryAfterMs: 100 });
     }
     this.#lock = lock;
-    // A stop in the middle of this would leave a lock that nobody releases.
-    this.core.executor.beginTakingIn();
-    const isGranted = lock.acquire(this, "exclusive", () => this.core.executor.grant(this));
+    const isGranted = lock.acquire(this, "exclusive", this);
     if (!isGranted) this.core.executor.park(this);
-    this.core.executor.endTakingIn();
     return isGranted;
   }
 
   #unlock(): void {
     const lock = this.#lock;
     if (lock === undefined) return;
-    this.core.executor.beginTakingIn();
     this.#lock = undefined;
     lock.release(this);
   }

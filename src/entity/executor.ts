@@ -1,75 +1,62 @@
 /**
- * The executor: runs a shard's works one at a time, in slices under the watchdog, and hands their effects to the committer
- * without waiting for them to be durable.
+ * The executor: runs a shard's works one at a time, in slices, and hands their effects to the committer without waiting for
+ * them to be durable. A slice is a turn of the watchdog.
  *
  * E1  Works run in the order of their submission, except those that wait for a lock or a turn.
- * E2  A work that loops for ever is stopped within the command limit; only it fails (G10).
- * E3  If the watchdog strikes while effects are being taken in, the whole suffix is dropped: nothing half-done stays.
+ * E2  A work whose user code loops for ever is stopped within the command limit; only it fails (G10).
+ * E3  Nothing but user code is ever stopped: what it leaves is its own draft, so nothing half-done stays.
  * E4  Everything that waits is bounded in number, bytes and time (G9).
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import { resetDecoder } from "../base/value.ts";
-import { type Guard, GuardTimeout, type Host, type Timer } from "../host/host.ts";
+import { GuardTimeout, type Host, type StopReason, type Timer, type Turns } from "../host/host.ts";
 import type { Committer } from "./committer.ts";
 import type { Work } from "./work.ts";
 
-/** How much longer than a slice and one command the watchdog waits: the time to take in the command's effects. */
-const guardMarginMs = 50;
 const deadlineSweepMs = 100;
-/** So many works begin at once, whatever is under way; and fewer wait this long at most. See docs/performance.md. */
-const worthASlice = 48;
-const waitMs = 1;
 
 export class Executor {
   readonly #host: Host;
-  readonly #guard: Guard;
+  readonly #turns: Turns;
   readonly #limits: Limits;
   readonly #committer: Committer;
-  /** Called when a slice is over, outside the watchdog. */
+  /** Called when a slice is over. */
   readonly #afterSlice: () => void;
   /** What waits elsewhere than here: whether there is any, and the moment to look for what has waited too long. */
   readonly #elsewhere: { hasOpen(): boolean; failExpired(nowMs: number): void };
   /** A work threw what it should have settled: memory can't be trusted any more. */
   readonly #onBug: (error: unknown) => void;
-  /** E3. */
-  readonly #dropSuffix: () => void;
   #queue: Work[] = [];
   #head = 0;
   #queuedBytes = 0;
   readonly #parked = new Set<Work>();
   #isScheduled = false;
-  #wait: Timer | undefined;
-  #hasWaited = false;
   #current: Work | undefined;
-  #hasTakenIn = false;
-  /** Whether the present slice is watched. */
-  #isGuarded = false;
   #paused = 0;
   #stopped: OnefoldError | undefined;
   /** Works that are being failed, while they are. */
   #failing: Work[] = [];
   #sweep: Timer | undefined;
-  #sliceLimitMs: number;
 
   constructor(parts: {
     readonly host: Host;
     readonly limits: Limits;
     readonly committer: Committer;
     readonly afterSlice: () => void;
-    readonly dropSuffix: () => void;
     readonly onBug: (error: unknown) => void;
     readonly elsewhere: { hasOpen(): boolean; failExpired(nowMs: number): void };
   }) {
     this.#host = parts.host;
-    this.#guard = parts.host.guard;
+    this.#turns = parts.host.guard.turns({
+      run: () => this.#runSlice(),
+      stopped: (reason) => this.#afterStop(reason),
+    });
     this.#limits = parts.limits;
     this.#committer = parts.committer;
     this.#afterSlice = parts.afterSlice;
-    this.#dropSuffix = parts.dropSuffix;
     this.#onBug = parts.onBug;
     this.#elsewhere = parts.elsewhere;
-    this.#sliceLimitMs = this.#limits.sliceMs + this.#limits.commandMs + guardMarginMs;
   }
 
   get queuedCount(): number {
@@ -97,9 +84,17 @@ export class Executor {
   /** Queues work that was accepted before, or is the shard's own: past the limits, which have counted it already. */
   resubmit(work: Work): void {
     if (this.#stopped !== undefined) return this.#failAll([work], this.#stopped);
-    // In this order: the watchdog may strike in here, and what is in neither of them would wait for ever.
-    this.#queue.push(work);
     this.#parked.delete(work);
+    this.#queue.push(work);
+    this.#queuedBytes += work.sizeBytes;
+    this.#schedule();
+  }
+
+  /** What was stopped runs again before anything else: whoever came later has waited for it anyway (E1). */
+  resubmitFirst(work: Work): void {
+    if (this.#stopped !== undefined) return this.#failAll([work], this.#stopped);
+    if (this.#head === 0) this.#queue.unshift(work);
+    else this.#queue[--this.#head] = work;
     this.#queuedBytes += work.sizeBytes;
     this.#schedule();
   }
@@ -138,7 +133,6 @@ export class Executor {
   stop(error: OnefoldError): void {
     this.#stopped = error;
     this.#sweep?.cancel();
-    this.#wait?.cancel();
     const waiting = [...this.#queue.slice(this.#head), ...this.#parked];
     this.#queue = [];
     this.#head = 0;
@@ -159,9 +153,7 @@ export class Executor {
 
   /** Looks again whether there is something to do. */
   wake(): void {
-    if (this.#head >= this.#queue.length) return;
-    this.#hasWaited = true;
-    this.#schedule();
+    if (this.#head < this.#queue.length) this.#schedule();
   }
 
   /** Whether effects may enter the open batch outside of a slice. */
@@ -176,33 +168,54 @@ export class Executor {
 
   #schedule(): void {
     if (this.#isScheduled || this.#paused > 0 || this.#stopped !== undefined) return;
-    // What runs now is appended only after the append that is under way. A slice costs a watchdog, so a small one waits for
-    // the end of that append (which calls `wake`), though not long: reads need no append.
-    if (this.#committer.isAppending && this.#queue.length - this.#head < worthASlice && !this.#hasWaited) {
-      this.#wait ??= this.#host.timers.after(waitMs, () => {
-        this.#wait = undefined;
-        this.#hasWaited = true;
-        this.#schedule();
-      });
-      return;
-    }
     this.#isScheduled = true;
-    this.#hasWaited = false;
-    this.#host.timers.soon(this.#runSlice);
+    this.#turns.soon();
     this.#scheduleSweep();
   }
 
-  readonly #runSlice = (): void => {
+  #runSlice(): void {
     this.#isScheduled = false;
     if (this.#paused > 0 || this.#stopped !== undefined) return;
     try {
-      this.#isGuarded = this.#needsGuard();
-      if (this.#isGuarded) this.#guard.run(this.#sliceLimitMs, this.#slice);
-      else this.#slice();
+      this.#slice();
     } catch (error) {
-      if (error instanceof GuardTimeout) this.#afterTimeout();
-      else return this.#onBug(error);
+      // So a simulated watchdog ends a turn.
+      if (error instanceof GuardTimeout) throw error;
+      return this.#onBug(error);
     }
+    this.#endSlice();
+  }
+
+  #slice(): void {
+    const { sliceMs, sliceCommandsMax } = this.#limits;
+    const clock = this.#host.clock;
+    const began = clock.monotonicMs();
+    for (let done = 0; done < sliceCommandsMax && this.#head < this.#queue.length; done++) {
+      if (!this.#committer.hasRoom) return;
+      const work = this.#queue[this.#head++]!;
+      this.#queuedBytes -= work.sizeBytes;
+      this.#current = work;
+      if (!work.isSettled) work.execute();
+      this.#current = undefined;
+      // Others want their turn too: I/O, timers, requests that arrive.
+      if (clock.monotonicMs() - began > sliceMs) return;
+    }
+  }
+
+  /** E3. The slice ended in the middle of the present work's user code. */
+  #afterStop(reason: StopReason): void {
+    resetDecoder();
+    const culprit = this.#current;
+    this.#current = undefined;
+    try {
+      culprit?.stopped(reason);
+    } catch (error) {
+      return this.#onBug(error);
+    }
+    this.#endSlice();
+  }
+
+  #endSlice(): void {
     if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
       this.#queue = this.#queue.slice(this.#head);
       this.#head = 0;
@@ -211,67 +224,6 @@ export class Executor {
     this.#committer.kick();
     // With a full batch the next slice waits for the append, whose end wakes the executor.
     if (this.#head < this.#queue.length && this.#committer.hasRoom) this.#schedule();
-  };
-
-  /** A thread of its own watches a slice, which costs some 60 µs: not worth it for a few works without user code. */
-  #needsGuard(): boolean {
-    const end = Math.min(this.#queue.length, this.#head + 8);
-    if (this.#queue.length > end) return true;
-    for (let i = this.#head; i < end; i++) if (this.#queue[i]!.runsUserCode) return true;
-    return false;
-  }
-
-  readonly #slice = (): void => {
-    const { sliceMs, sliceCommandsMax } = this.#limits;
-    const clock = this.#host.clock;
-    const began = clock.monotonicMs();
-    for (let done = 0; done < sliceCommandsMax && this.#head < this.#queue.length; done++) {
-      if (!this.#committer.hasRoom) return;
-      const work = this.#queue[this.#head]!;
-      if (!this.#isGuarded && work.runsUserCode) return;
-      this.#current = work;
-      // A transaction may have committed between two slices, which is nothing that a stop of this work would tear apart.
-      this.#hasTakenIn = false;
-      this.#head++;
-      this.#queuedBytes -= work.sizeBytes;
-      if (!work.isSettled) work.execute();
-      this.#current = undefined;
-      this.#hasTakenIn = false;
-      // After every work: the watchdog's limit counts on no command to begin later than this into a slice.
-      if (clock.monotonicMs() - began > sliceMs) return;
-    }
-    // The batch is appended when the watchdog is off (`#runSlice`). Appending in here would hide half of what the watchdog
-    // costs at concurrency 1, but a stop in the middle of it leaves a write that nobody knows the end of, and a node that
-    // has to stop: any pause of the process for longer than the limit could do that.
-  };
-
-  /**
-   * The present work's effects begin to enter the memory and the batch. From here until its end a stop must take them back
-   * with all that came before (E3): the work is told that it was stopped, which then means that nothing of it happened.
-   */
-  beginTakingIn(): void {
-    this.#hasTakenIn = true;
-  }
-
-  /** What the present work has begun (at a lock, before it ran any user code) is whole. It has taken in nothing yet. */
-  endTakingIn(): void {
-    this.#hasTakenIn = false;
-  }
-
-  #afterTimeout(): void {
-    resetDecoder();
-    // The stop may have come between the mark and what it stands for. An additional slice harms nobody.
-    this.#isScheduled = false;
-    this.#hasWaited = true;
-    const culprit = this.#current;
-    this.#current = undefined;
-    if (this.#hasTakenIn) {
-      this.#host.trace("error", "The watchdog struck while effects were being taken in; the open batches are dropped.");
-      this.#dropSuffix();
-    }
-    culprit?.stopped();
-    // What the culprit has kept for its caller came in outside of the watchdog.
-    this.#hasTakenIn = false;
   }
 
   #scheduleSweep(): void {

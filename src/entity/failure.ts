@@ -3,11 +3,13 @@
  *
  * F1  `failureOf` never throws (but on the watchdog's stop), and what it gives can be kept, sent and printed: a refusal's details are a value of bounded
  *     size that shares no memory with user code.
+ * F2  To look at what user code threw is to run user code: `failureOf` is called under the watchdog, and whoever gets a failure
+ *     need not look at its cause.
  */
 import { OnefoldError, Refused } from "../base/errors.ts";
-import { limits } from "../base/limits.ts";
+import { type Limits, limits } from "../base/limits.ts";
 import { decodeValue, encodeValue } from "../base/value.ts";
-import { GuardTimeout } from "../host/host.ts";
+import { GuardTimeout, type StopReason } from "../host/host.ts";
 
 /** A foreign copy of this library may have thrown it, so a refusal is known by its shape as well. */
 function isRefusal(error: unknown): error is Refused {
@@ -29,9 +31,43 @@ export function failureOf(error: unknown, what: string): OnefoldError | Refused 
     if (cause === error && cause instanceof GuardTimeout) throw cause;
     // A proxy, a getter: user code that throws while it is looked at.
     if (cause instanceof OnefoldError) return cause;
-    return new OnefoldError("command-failed", `${what} threw what can't be looked at; nothing was changed.`, { cause });
+    return new CommandFailure(`${what} threw what can't be looked at; nothing was changed.`, cause);
   }
-  return new OnefoldError("command-failed", `${what} threw; nothing was changed.`, { cause: error });
+  return new CommandFailure(`${what} threw; nothing was changed.`, error);
+}
+
+const causeTextMax = 4000;
+
+/** User code threw something unexpected. */
+export class CommandFailure extends OnefoldError {
+  /** The cause as text, for the operator. */
+  readonly causeText: string;
+
+  constructor(message: string, cause: unknown) {
+    super("command-failed", message, { cause });
+    this.causeText = textOf(cause);
+  }
+}
+
+/** What user code may throw is anything, also what can't be turned into text, or only into very much of it. */
+function textOf(thrown: unknown): string {
+  try {
+    const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : thrown;
+    return String(text).slice(0, causeTextMax);
+  } catch (error) {
+    if (error instanceof GuardTimeout) throw error;
+    return `a ${typeof thrown} that could not be turned into text`;
+  }
+}
+
+/** What is told about user code that the watchdog stopped. */
+export function stoppedFailure(what: string, reason: StopReason, { commandMs }: Limits): OnefoldError {
+  return reason === "time"
+    ? new OnefoldError(
+        "command-too-slow",
+        `${what} ran longer than ${commandMs} ms and was stopped; nothing was changed.`,
+      )
+    : new OnefoldError("too-large", `${what} took more memory than the node can spare; nothing was changed.`);
 }
 
 /**
@@ -47,7 +83,7 @@ export function withoutClaimOfDamage(error: unknown, what: string): unknown {
     return error;
   }
   if (!isClaim) return error;
-  return new OnefoldError("command-failed", `${what} threw; nothing was changed.`, { cause: error });
+  return new CommandFailure(`${what} threw; nothing was changed.`, error);
 }
 
 /** Throws `invalid-value` or `too-large`. */

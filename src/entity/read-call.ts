@@ -1,8 +1,9 @@
 /** Reads of one entity: queries, and its raw state. They take no locks: a transaction's changes show all at once. */
-import { OnefoldError, type Refused } from "../base/errors.ts";
+import type { OnefoldError, Refused } from "../base/errors.ts";
 import type { Core } from "./core.ts";
 import type { EntityDefinition } from "./definition.ts";
-import { failureOf } from "./failure.ts";
+import type { StopReason } from "../host/host.ts";
+import { failureOf, stoppedFailure } from "./failure.ts";
 import type { Work } from "./work.ts";
 import type { LiveEntity } from "./working-set.ts";
 
@@ -22,7 +23,6 @@ export class ReadCall<T> implements Work {
   readonly #reject: (error: Error) => void;
   readonly deadlineMs: number;
   readonly sizeBytes: number;
-  readonly runsUserCode = true;
   isSettled = false;
   #wasStopped = false;
   #found: Found<T> | undefined = undefined;
@@ -83,16 +83,12 @@ export class ReadCall<T> implements Work {
     this.#reject(error);
   }
 
-  /** Once may have been a pause of the whole process. */
-  stopped(): void {
+  /** Once may have been a pause of this thread alone, or another's memory. */
+  stopped(reason: StopReason): void {
     if (!this.#wasStopped) {
       this.#wasStopped = true;
-      return this.#core.executor.resubmit(this);
+      return this.#core.executor.resubmitFirst(this);
     }
-    this.fail(tooSlow(this.#what, this.#core));
+    this.fail(stoppedFailure(this.#what, reason, this.#core.limits));
   }
-}
-
-function tooSlow(what: string, core: Core): OnefoldError {
-  return new OnefoldError("command-too-slow", `${what} ran longer than ${core.limits.commandMs} ms and was stopped.`);
 }

@@ -12,13 +12,13 @@ import { OnefoldError } from "../base/errors.ts";
 import { parseId, slotOfEntity } from "../base/ids.ts";
 import type { Limits } from "../base/limits.ts";
 import { containsMutable, decodeValue, deepFreezeValue, encodeValue, type Value } from "../base/value.ts";
-import type { Random } from "../host/host.ts";
+import type { Guard, Random } from "../host/host.ts";
 import type { EntityEffect, ItemEffect, MessageRecord, TimerEffect, TimerRecord } from "./batch.ts";
 import { touchThresholdBytes } from "./batch.ts";
 import { LiveCollection } from "./collection.ts";
 import type { CommandDefinition, EntityDefinition, EntityHandle, QueryDefinition } from "./definition.ts";
 import type { EntityView } from "./entity-view.ts";
-import { withoutClaimOfDamage } from "./failure.ts";
+import { failureOf, withoutClaimOfDamage } from "./failure.ts";
 import { ItemOverlay } from "./item-overlay.ts";
 import type { Principal } from "./service.ts";
 import { validate } from "./validate.ts";
@@ -27,6 +27,7 @@ export interface Surroundings {
   readonly nowMs: number;
   readonly caller: Principal;
   readonly random: Random;
+  readonly guard: Guard;
   readonly limits: Limits;
   readonly definitionOf: (kind: string) => EntityDefinition | undefined;
 }
@@ -35,7 +36,7 @@ export interface Surroundings {
 export type UnnumberedMessage = Omit<MessageRecord, "number">;
 
 export interface CommandResult {
-  /** A fresh value, already encoded if it is more than a primitive. */
+  /** A fresh value, already encoded if it is more than a number. */
   readonly output: Value | undefined;
   readonly outputBytes: Uint8Array | undefined;
   /** The encoded state after it; undefined if it is the same as before; null if the entity ended. */
@@ -71,8 +72,37 @@ function decodeState(definition: EntityDefinition, state: Uint8Array | null, sch
   return value as object;
 }
 
-/** Throws what the user's code threw, or the named error of what it left behind. `view.draft` is gone then. */
+/**
+ * Throws what `failureOf` makes of what the user's code threw or left behind. `view.draft` is gone then, and also if it is
+ * stopped.
+ */
 export function runCommand(
+  view: EntityView,
+  command: CommandDefinition,
+  input: unknown,
+  surroundings: Surroundings,
+): CommandResult {
+  const what = `${view.live.definition.name}.${command.name}`;
+  return callUserCode(surroundings, what, () => commandResult(what, view, command, input, surroundings));
+}
+
+/** Under the watchdog, as all user code. Throws `failureOf` what it throws. */
+export function callUserCode<R>(
+  { guard, limits }: Pick<Surroundings, "guard" | "limits">,
+  what: string,
+  code: () => R,
+): R {
+  return guard.call(limits.commandMs, () => {
+    try {
+      return code();
+    } catch (error) {
+      throw failureOf(error, what);
+    }
+  });
+}
+
+function commandResult(
+  what: string,
   view: EntityView,
   command: CommandDefinition,
   input: unknown,
@@ -80,17 +110,21 @@ export function runCommand(
 ): CommandResult {
   const { limits } = surroundings;
   const { definition } = view.live;
-  const what = `${definition.name}.${command.name}`;
   const checked = checkInput(command.input, input, what);
   const draft = view.draft ?? decodeState(definition, view.state, view.schemaVersion);
   view.draft = undefined;
   const context = new RunningCommand(view, surroundings);
   const output = runBody(what, context, () => command.run(draft as never, checked as never, context as never));
-  const outputBytes =
-    output === undefined ? undefined : encodeLimited(output, limits.outputBytesMax, `${what}'s output`);
+  const outputBytes = isSurelySmall(output)
+    ? undefined
+    : encodeLimited(output, limits.outputBytesMax, `${what}'s output`);
 
   if (context.deleted) {
-    const timers = [...view.timers()].map(([key, previousDueMs]) => ({ key, timer: null, previousDueMs }));
+    const timers = [...surroundings.guard.own(() => view.timers())].map(([key, previousDueMs]) => ({
+      key,
+      timer: null,
+      previousDueMs,
+    }));
     return {
       output: isolated(output, outputBytes),
       outputBytes,
@@ -167,8 +201,18 @@ export function runQuery(
   input: unknown,
   surroundings: Surroundings,
 ): QueryResult {
+  const what = `${view.live.definition.name}.${query.name}`;
+  return callUserCode(surroundings, what, () => queryResult(what, view, query, input, surroundings));
+}
+
+function queryResult(
+  what: string,
+  view: EntityView,
+  query: QueryDefinition,
+  input: unknown,
+  surroundings: Surroundings,
+): QueryResult {
   const { live } = view;
-  const what = `${live.definition.name}.${query.name}`;
   const checked = checkInput(query.input, input, what);
   const isShared = view === live;
   let state = isShared ? live.frozen : undefined;
@@ -182,23 +226,23 @@ export function runQuery(
   const context = new RunningQuery(view, surroundings);
   const output = runBody(what, context, () => query.run(state as never, checked as never, context as never));
   if (typeof output !== "object" || output === null) {
-    if (output !== undefined) encodeLimitedPrimitive(output, surroundings.limits.outputBytesMax, what);
+    if (!isSurelySmall(output)) encodeLimited(output, surroundings.limits.outputBytesMax, `${what}'s output`);
     return { output };
   }
   return { output: decodeValue(encodeLimited(output, surroundings.limits.outputBytesMax, `${what}'s output`)) };
 }
 
-function encodeLimitedPrimitive(output: Value, bytesMax: number, what: string): void {
-  // A number needs no encoding to be known as small; everything else goes the long way.
-  if (typeof output === "number" && Number.isFinite(output)) return;
-  encodeLimited(output, bytesMax, `${what}'s output`);
+/** Needs no encoding to be known as a value of allowed size. */
+function isSurelySmall(output: Value | undefined): boolean {
+  return output === undefined || (typeof output === "number" && Number.isFinite(output));
 }
 
 /** The raw state, decoded and migrated. Throws `not-found`. */
-export function readState(view: EntityView): Value {
-  const { live } = view;
-  if (view.state === null) throw new OnefoldError("not-found", `There is no ${live.kind} '${live.id}'.`);
-  return decodeState(live.definition, view.state, view.schemaVersion) as Value;
+export function readState(view: EntityView, surroundings: Pick<Surroundings, "guard" | "limits">): Value {
+  const { live, state } = view;
+  if (state === null) throw new OnefoldError("not-found", `There is no ${live.kind} '${live.id}'.`);
+  const decode = () => decodeState(live.definition, state, view.schemaVersion) as Value;
+  return callUserCode(surroundings, `a migration of ${live.kind}`, decode);
 }
 
 // ------------------------------------------------------------------------------------------------------------ effects
@@ -275,6 +319,7 @@ abstract class Running {
         view: this.view,
         definition,
         limits: this.surroundings.limits,
+        guard: this.surroundings.guard,
         changes: this.changesOf(definition.name),
         assertUsable: () => this.assertUsable(),
         noteFailure: (error) => this.noteFailure(error),
@@ -324,17 +369,46 @@ class RunningCommand extends Running {
     return changes;
   }
 
-  random(): number {
-    this.assertUsable();
-    return this.surroundings.random.next();
+  // Functions by getters, so that a command may take its context apart (`{ send, after }`) and nobody else pays for that.
+
+  get random() {
+    return (): number => {
+      this.assertUsable();
+      return this.surroundings.random.next();
+    };
   }
 
-  newId(): string {
+  get newId() {
+    return (): string => this.#newId();
+  }
+
+  get send() {
+    return (entity: EntityHandle, id: string, command: string, input?: unknown): void =>
+      this.#send(entity, id, command, input);
+  }
+
+  get after() {
+    return (delayMs: number, command: string, input?: unknown, options?: { readonly key?: string }): void =>
+      this.#after(delayMs, command, input, options);
+  }
+
+  get cancelTimer() {
+    return (key: string): void => this.#cancelTimer(key);
+  }
+
+  get delete() {
+    return (): void => {
+      this.assertUsable();
+      this.deleted = true;
+    };
+  }
+
+  #newId(): string {
     this.assertUsable();
     return Buffer.from(this.surroundings.random.bytes(16)).toString("base64url");
   }
 
-  send(entity: EntityHandle, id: string, command: string, input?: unknown): void {
+  #send(entity: EntityHandle, id: string, command: string, input?: unknown): void {
     this.assertUsable();
     const { limits, definitionOf, caller } = this.surroundings;
     const target = entity.definition;
@@ -363,7 +437,7 @@ class RunningCommand extends Running {
     else (this.messages as UnnumberedMessage[]).push(message);
   }
 
-  after(delayMs: number, command: string, input?: unknown, options: { readonly key?: string } = {}): void {
+  #after(delayMs: number, command: string, input?: unknown, options: { readonly key?: string } = {}): void {
     this.assertUsable();
     const { limits, caller, nowMs } = this.surroundings;
     if (!Number.isFinite(delayMs) || delayMs < 0 || nowMs + delayMs > maxTimeMs) {
@@ -375,7 +449,7 @@ class RunningCommand extends Running {
       throw new OnefoldError("unknown-command", `${definition.name} has no command ${command}.`);
     }
     checkInput(target.input, input, `${definition.name}.${command}`);
-    const key = options.key === undefined ? `~${this.newId()}` : parseId(options.key);
+    const key = options.key === undefined ? `~${this.#newId()}` : parseId(options.key);
     if (!this.#hasTimer(key)) {
       if (this.#timerCount >= limits.timersPerCommandMax) {
         throw new OnefoldError("too-large", `An entity may have ${limits.timersPerCommandMax} timers at most.`);
@@ -391,7 +465,7 @@ class RunningCommand extends Running {
     });
   }
 
-  cancelTimer(key: string): void {
+  #cancelTimer(key: string): void {
     this.assertUsable();
     if (!this.#hasTimer(key)) return;
     this.#timerGrowth--;
@@ -404,19 +478,19 @@ class RunningCommand extends Running {
     const changed = this.#timers?.get(key);
     if (changed !== undefined) return changed !== null;
     try {
-      return this.view.timers().has(key);
+      return this.#timersBefore().has(key);
     } catch (error) {
       throw this.noteFailure(error);
     }
   }
 
   get #timerCount(): number {
-    return this.view.timers().size + this.#timerGrowth;
+    return this.#timersBefore().size + this.#timerGrowth;
   }
 
-  delete(): void {
-    this.assertUsable();
-    this.deleted = true;
+  /** They may have to be read from the store. */
+  #timersBefore(): ReadonlyMap<string, number> {
+    return this.surroundings.guard.own(() => this.view.timers());
   }
 
   itemEffects(): readonly ItemEffect[] {
@@ -430,7 +504,7 @@ class RunningCommand extends Running {
 
   timerEffects(): readonly TimerEffect[] {
     if (this.#timers === undefined) return noTimers;
-    const before = this.view.timers();
+    const before = this.#timersBefore();
     const effects: TimerEffect[] = [];
     for (const [key, timer] of this.#timers) {
       const previousDueMs = before.get(key) ?? null;

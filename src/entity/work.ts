@@ -1,11 +1,10 @@
 /** One thing that a shard has been asked to do: a call, a message's delivery, a timer, a step of a transaction. */
 import type { OnefoldError } from "../base/errors.ts";
+import type { StopReason } from "../host/host.ts";
 
 export interface Work {
   /** Monotonic time after which nobody waits for it any more; Infinity for the shard's own work. */
   readonly deadlineMs: number;
-  /** Whether `execute` runs user code, which needs the watchdog. */
-  readonly runsUserCode: boolean;
   /** Its share of the queue's bytes. */
   readonly sizeBytes: number;
   /** True once whoever asked has been answered, whatever happens to it afterwards. */
@@ -19,6 +18,6 @@ export interface Work {
   release(): void;
   /** It won't be done, or not be known to have been done: answer with the error. */
   fail(error: OnefoldError): void;
-  /** User code in `execute` was stopped by the watchdog. Nothing of it has been kept. */
-  stopped(): void;
+  /** User code in `execute` was stopped by the watchdog, and `execute` with it. Nothing of it has been kept. */
+  stopped(reason: StopReason): void;
 }

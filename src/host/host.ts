@@ -33,17 +33,44 @@ export interface Random {
   next(): number;
 }
 
-/** What is thrown by `Guard.run` when `run` took longer than its limit and was stopped in the middle. */
+/**
+ * How a simulated guard leaves user code that it stops; a real one ends it without any exception. It never reaches the caller
+ * of a turn, and nobody between here and there may take it for an error of the user's.
+ */
 export class GuardTimeout extends Error {
   override readonly name = "GuardTimeout";
 }
 
+/** Why user code was stopped: it took longer than its limit, or the process grew by some hundred megabytes while it ran. */
+export type StopReason = "time" | "memory";
+
+/** What a turn does. None of them may throw. */
+export interface TurnHandlers {
+  /** The turn itself: synchronous. */
+  run(): void;
+  /** The turn was cut short in user code: what called that code did not go on. Called soon, before the next `run`. */
+  stopped(reason: StopReason): void;
+}
+
+export interface Turns {
+  /** Has `run` called in a turn of its own, after I/O that is already due had its chance. Idempotent until then. */
+  soon(): void;
+}
+
+/**
+ * The watchdog: stops synchronous user code wherever it is, even in `while (true)`, and nothing but user code. What calls that
+ * code is never stopped in the middle, only in its `call`.
+ */
 export interface Guard {
+  turns(handlers: TurnHandlers): Turns;
   /**
-   * Runs `run` synchronously, and stops it wherever it is, even in `while (true)`, once `limitMs` have passed: then throws
-   * `GuardTimeout`. No `catch` or `finally` inside `run` sees the stop. Errors that `run` throws pass through.
+   * Calls user code; only from inside a turn, and not from inside another `call`. Once it has run for longer than `limitMs`,
+   * whole milliseconds, the whole turn ends where it is: no `catch` or `finally` sees it, nor does `call` return. What
+   * `userCode` throws passes through.
    */
-  run(limitMs: number, run: () => void): void;
+  call<R>(limitMs: number, userCode: () => R): R;
+  /** For what user code calls back: is not stopped in `code`, but right after it. Outside of a `call` it only calls `code`. */
+  own<R>(code: () => R): R;
 }
 
 /** Values that follow an asynchronous call tree; used for one purpose: to notice a client called inside a transaction. */

@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { SeededRandom } from "../base/random.ts";
+import { guardSuite } from "../host/guard.suite.ts";
 import { GuardTimeout } from "../host/host.ts";
 import { chooseSwarm, FaultCounts, faultKinds } from "./faults.ts";
 import { SimulatedNode, simulatedHost } from "./host.ts";
 import { Scheduler } from "./scheduler.ts";
+
+let present: ReturnType<typeof setup>;
 
 function setup(options: { readonly driftPpm?: number } = {}) {
   const scheduler = new Scheduler();
@@ -147,64 +150,86 @@ describe("a simulated node", () => {
   });
 });
 
+guardSuite(
+  "the simulated guard",
+  () => {
+    const { guard } = present.node.start();
+    return { guard, spend: (durationMs) => guard.spend(durationMs) };
+  },
+  async (body) => {
+    present = setup();
+    await present.scheduler.complete(body());
+  },
+);
+
 describe("the simulated guard", () => {
-  test("stops a run that spends more than its limit, and charges virtual time for it", () => {
+  test("charges virtual time for what is spent, up to the limit", async () => {
     const { scheduler, node } = setup();
     const { guard } = node.start();
     const log: string[] = [];
-    guard.run(10, () => {
-      guard.spend(10);
-      log.push("in time");
+    const turns = guard.turns({
+      run: () => {
+        guard.call(10, () => guard.spend(10));
+        log.push("in time");
+        guard.call(10, () => {
+          guard.spend(6);
+          log.push("half");
+          guard.spend(Number.POSITIVE_INFINITY);
+          log.push("never");
+        });
+      },
+      stopped: () => log.push("stopped"),
     });
-    assert.throws(() => {
-      guard.run(10, () => {
-        guard.spend(6);
-        log.push("half");
-        guard.spend(Number.POSITIVE_INFINITY);
-        log.push("never");
-      });
-    }, GuardTimeout);
-    assert.deepEqual(log, ["in time", "half"]);
+    turns.soon();
+    await scheduler.run();
+    assert.deepEqual(log, ["in time", "half", "stopped"]);
     assert.equal(scheduler.nowMs, 20);
     assert.equal(node.counts.get("guard-timeout"), 1);
   });
 
-  test("throws the stop even where the stopped code catches it (W1)", () => {
-    const { guard } = setup().node.start();
-    const stopped = () =>
-      guard.run(1, () => {
+  test("stops where the stopped code catches it, a chosen call at its end, and own code right after it (W1)", async () => {
+    const { scheduler, node } = setup();
+    const { guard } = node.start();
+    const log: string[] = [];
+    const stopped = async (run: () => void) => {
+      let isStopped = false;
+      const turns = guard.turns({
+        run,
+        stopped: () => {
+          isStopped = true;
+        },
+      });
+      turns.soon();
+      await scheduler.run();
+      assert(isStopped);
+    };
+    await stopped(() => {
+      guard.call(1, () => {
         try {
           guard.spend(5);
         } catch (error) {
           assert(error instanceof GuardTimeout);
         }
       });
-    assert.throws(stopped, GuardTimeout);
-  });
-
-  test("stops a chosen run, at its end if it spends no time, and lets errors of others through", () => {
-    const { guard } = setup().node.start();
-    let ran = 0;
-    guard.stopRun(2);
-    guard.run(1, () => ran++);
-    assert.throws(() => guard.run(1, () => ran++), GuardTimeout);
-    const error = new Error("own");
-    assert.throws(
-      () =>
-        guard.run(1, () => {
-          throw error;
-        }),
-      (thrown) => thrown === error,
-    );
-    guard.run(1, () => ran++);
-    assert.equal(ran, 3);
-  });
-
-  test("refuses runs inside of runs, and limits that are no whole milliseconds", () => {
-    const { guard } = setup().node.start();
-    assert.throws(() => guard.run(1, () => guard.run(1, () => undefined)), { name: "AssertionFailure" });
-    assert.throws(() => guard.run(0.5, () => undefined), { name: "AssertionFailure" });
-    guard.run(1, () => undefined);
+      log.push("never");
+    });
+    guard.stopCall(2);
+    await stopped(() => {
+      guard.call(1, () => log.push("first"));
+      guard.call(1, () => log.push("second"));
+      log.push("never");
+    });
+    guard.strikeAt(1);
+    await stopped(() => {
+      guard.call(1, () => {
+        guard.own(() => {
+          guard.passMoment();
+          log.push("own");
+        });
+        log.push("never");
+      });
+    });
+    assert.deepEqual(log, ["first", "second", "own"]);
   });
 });
 

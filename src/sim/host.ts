@@ -68,7 +68,7 @@ export class SimulatedHost implements Host {
     this.clock = clock;
     this.random = random.fork("host");
     this.timers = new SimulatedTimers({ scheduler, clock, life, random: random.fork("timers") });
-    this.guard = new SimulatedGuard({ scheduler, counts: node.counts });
+    this.guard = new SimulatedGuard({ scheduler, timers: this.timers, counts: node.counts });
     this.disk = node.disk.attach(life);
     this.network = node.network.attach(node.name, life);
     this.trace = (level, message, fields = {}) => {

@@ -45,6 +45,11 @@ export class NodeLife {
     this.#plan = { operation: this.#operationCount + operation, moment };
   }
 
+  /** Takes back `crashAt`. */
+  cancelCrash(): void {
+    this.#plan = undefined;
+  }
+
   /** Counts one operation of a port; returns the moment in it at which the port must call `end`, if any. */
   count(): CrashMoment | undefined {
     this.#operationCount++;

@@ -4,96 +4,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, describe, test } from "node:test";
-import { GuardTimeout, type Host } from "../host.ts";
+import type { Host } from "../host.ts";
 import { nodeHost } from "./host.ts";
-import { makeTrace } from "./trace.ts";
 
 const temporary = mkdtempSync(path.join(tmpdir(), "onefold-host-"));
 after(() => rmSync(temporary, { recursive: true, force: true }));
 const host: Host = nodeHost({ dataDirectory: temporary });
-
-describe("the real guard", () => {
-  const { guard } = host;
-
-  test("runs what ends in time, with its effects and in the same realm", () => {
-    let made: unknown;
-    guard.run(1000, () => {
-      made = [new Map()];
-    });
-    assert(Array.isArray(made) && made[0] instanceof Map);
-  });
-
-  test("stops endless loops wherever they are, and no catch or finally of theirs sees it", () => {
-    const seen: string[] = [];
-    const loops: readonly (() => void)[] = [
-      () => {
-        for (;;);
-      },
-      () => {
-        for (;;) {
-          try {
-            for (;;);
-          } catch {
-            seen.push("catch");
-          } finally {
-            seen.push("finally");
-          }
-        }
-      },
-      () => {
-        [1].map(() => {
-          for (;;);
-        });
-      },
-      () => {
-        /^(a+)+$/.test(`${"a".repeat(60)}b`);
-      },
-      () => {
-        for (;;) JSON.stringify({ a: [1, 2, 3] });
-      },
-    ];
-    for (const loop of loops) {
-      assert.throws(() => guard.run(5, loop), GuardTimeout);
-      let ran = false;
-      guard.run(1000, () => {
-        ran = true;
-      });
-      assert(ran);
-    }
-    assert.deepEqual(seen, []);
-  });
-
-  test("lets errors through unchanged, also what is no error and what looks like the limit's own (W2)", () => {
-    const disguised = Object.assign(new Error("mine"), { code: "ERR_SCRIPT_EXECUTION_TIMEOUT" });
-    for (const error of [new TypeError("own"), disguised, "text", undefined, null]) {
-      let caught: unknown = "nothing";
-      try {
-        guard.run(1000, () => {
-          throw error;
-        });
-      } catch (thrown) {
-        caught = thrown;
-      }
-      assert.equal(caught, error);
-    }
-    const overflow = (): number => 1 + overflow();
-    assert.throws(() => guard.run(1000, () => void overflow()), RangeError);
-  });
-
-  test("refuses runs inside of runs, and limits that are no whole milliseconds (W3)", () => {
-    assert.throws(() => guard.run(1000, () => guard.run(1000, () => undefined)), { name: "AssertionFailure" });
-    for (const limitMs of [0, 0.5, -1, Number.NaN]) {
-      assert.throws(() => guard.run(limitMs, () => undefined), { name: "AssertionFailure" });
-    }
-    guard.run(1000, () => undefined);
-  });
-
-  test("leaves no global behind", () => {
-    const before = Reflect.ownKeys(globalThis);
-    nodeHost({ dataDirectory: temporary }).guard.run(1000, () => undefined);
-    assert.deepEqual(Reflect.ownKeys(globalThis), before);
-  });
-});
 
 describe("real clocks and timers", () => {
   const { clock, timers } = host;
@@ -194,34 +110,5 @@ describe("the real random generator, scope and trace", () => {
     });
     assert.deepEqual(found, ["outer", "inner"]);
     assert.equal(one.current(), undefined);
-  });
-
-  test("writes lines for programs and for people, and never throws", () => {
-    const lines: string[] = [];
-    const options = { write: (line: string) => lines.push(line), now: () => new Date(0) };
-    const json = makeTrace({ ...options, format: "json" });
-    const text = makeTrace({ ...options, level: "warn" });
-    json("info", "started", { port: 7400n, hash: new Uint8Array([1, 255]) });
-    json("debug", "not written");
-    text("info", "not written");
-    text("warn", "disk is nearly full", { path: "a/b", freeBytes: 5, note: "two words" });
-    const circular: Record<string, unknown> = {};
-    circular.self = circular;
-    json("error", "circular", circular);
-    json("error", "failed", {
-      error: Object.assign(new Error("reason"), { code: "ENOENT", cause: new Error("root") }),
-    });
-    const last = JSON.parse(lines.pop()!);
-    assert.equal(last.error.message, "reason");
-    assert.equal(last.error.code, "ENOENT");
-    assert.match(last.error.stack, /host\.test/);
-    assert.equal(last.error.cause.message, "root");
-    const circularLine = lines.pop()!;
-    assert.match(circularLine, /unprintable/);
-    assert.match(circularLine, /circular/);
-    assert.deepEqual(lines, [
-      '{"time":"1970-01-01T00:00:00.000Z","level":"info","message":"started","port":"7400","hash":"01ff"}\n',
-      '1970-01-01T00:00:00.000Z warn  disk is nearly full path=a/b freeBytes=5 note="two words"\n',
-    ]);
   });
 });

@@ -3,7 +3,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { Host, Scope, Trace } from "../host.ts";
 import { nodeClock, nodeTimers } from "./clock.ts";
 import { NodeDisk } from "./disk.ts";
-import { NodeGuard } from "./guard.ts";
+import { nodeGuard } from "./guard.ts";
 import { NodeNetwork } from "./network.ts";
 import { NodeRandom } from "./random.ts";
 import { makeTrace } from "./trace.ts";
@@ -34,7 +34,7 @@ export function nodeHost(options: NodeHostOptions): Host {
     clock: nodeClock,
     timers: nodeTimers,
     random: new NodeRandom(),
-    guard: new NodeGuard(),
+    guard: nodeGuard(),
     trace,
     disk: new NodeDisk(options.dataDirectory),
     network: new NodeNetwork({ trace }),

@@ -130,7 +130,7 @@ describe("the real network", { timeout: 10_000 }, () => {
       [Buffer.concat([hello, encodeFrame(new Uint8Array(8)), tooLong.subarray(0, 2)]), /in the middle/],
     ];
     for (const [bytes, what] of cases) {
-      const line = traced("warn an incoming connection broke the protocol");
+      const line = traced("warn An incoming connection broke the protocol");
       const peer = rawPeer(endpoint.address);
       peer.write(bytes);
       assert.match(await line, what);
@@ -190,7 +190,7 @@ describe("the real network", { timeout: 10_000 }, () => {
     const { network, lines, traced } = watched({ networkAnswerMs: 200, networkQueueBytesMax: 4 * queuedBytes(100) });
     const mute = await listenRaw((socket) => socket.resume());
     const sender = await network.listen(`${host}:0`, () => undefined);
-    const away = traced("warn a peer is away");
+    const away = traced("warn A peer is away");
     for (let i = 0; i < 4; i++) sender.send(mute.address, new Uint8Array(100));
     assert.throws(() => sender.send(mute.address, new Uint8Array(100)), { code: "full" });
     assert.match(await away, /confirmed nothing for 200 ms/);
@@ -211,7 +211,7 @@ describe("the real network", { timeout: 10_000 }, () => {
     await second;
     await new Promise((resolve) => mute.server.close(resolve));
 
-    const back = traced("info a peer is back");
+    const back = traced("info A peer is back");
     let isBack = false;
     const peer = await network.listen(mute.address, () => {
       isBack = true;
@@ -233,7 +233,7 @@ describe("the real network", { timeout: 10_000 }, () => {
       socket.write(encodeFrame(new Uint8Array([0, 0, 0, 1])));
     });
     const sender = await network.listen(`${host}:0`, () => undefined);
-    const away = traced("warn a peer is away");
+    const away = traced("warn A peer is away");
     sender.send(half.address, new Uint8Array(1));
     sender.send(half.address, new Uint8Array(1));
     assert.match(await away, /confirmed nothing for 200 ms/);
@@ -265,7 +265,7 @@ describe("the real network", { timeout: 10_000 }, () => {
         socket.write(answer);
       });
       const sender = await network.listen(`${host}:0`, () => undefined);
-      const away = traced("warn a peer is away");
+      const away = traced("warn A peer is away");
       sender.send(liar.address, new Uint8Array(1));
       assert.match(await away, /not sent|no confirmation/);
     }
@@ -276,7 +276,7 @@ describe("the real network", { timeout: 10_000 }, () => {
     const nobody = await network.listen(`${host}:0`, () => undefined);
     await nobody.close();
     const sender = await network.listen(`${host}:0`, () => undefined);
-    const away = traced("warn a peer is away");
+    const away = traced("warn A peer is away");
     sender.send(nobody.address, new Uint8Array(1));
     assert.match(await away, /ECONNREFUSED/);
     let arrivals = 0;

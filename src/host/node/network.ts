@@ -88,7 +88,12 @@ class NodeEndpoint implements Endpoint {
     this.#limits = options.limits;
     this.#trace = options.trace;
     server.on("connection", (socket) => this.#accept(socket));
-    server.on("error", (error) => this.#trace("error", "a listening socket failed", { address: this.address, error }));
+    server.on("error", (error) =>
+      this.#trace("error", "A listening socket failed; peers can't reach this node. Restart it.", {
+        address: this.address,
+        error,
+      }),
+    );
   }
 
   send(to: string, message: Uint8Array): void {
@@ -121,7 +126,7 @@ class NodeEndpoint implements Endpoint {
     const confirmations = new Confirmations(socket);
     let from: string | undefined;
     socket.on("close", () => this.#incoming.delete(socket));
-    socket.on("error", (error) => this.#trace("debug", "an incoming connection broke", { from, error }));
+    socket.on("error", (error) => this.#trace("debug", "An incoming connection broke.", { from, error }));
     // A frame that has begun must go on; between frames a connection may be silent for ever.
     socket.on("timeout", () => this.#refuse(socket, from, "sent nothing in the middle of a frame"));
     socket.setTimeout(this.#limits.networkAnswerMs);
@@ -145,7 +150,11 @@ class NodeEndpoint implements Endpoint {
   }
 
   #refuse(socket: Socket, from: string | undefined, what: string): void {
-    this.#trace("warn", "an incoming connection broke the protocol and was ended", { to: this.address, from, what });
+    this.#trace(
+      "warn",
+      "An incoming connection broke the protocol and was ended. See that nothing but nodes reaches this port.",
+      { to: this.address, from, what },
+    );
     socket.destroy();
   }
 

@@ -103,7 +103,8 @@ export class OutgoingLink {
     connection.wasConfirmed = true;
     connection.answerTimer?.cancel();
     connection.answerTimer = connection.unconfirmed.length === 0 ? undefined : this.#awaitAnswer(connection);
-    if (this.#isAway) this.#options.trace("info", "a peer is back", { from: this.#options.from, to: this.#options.to });
+    if (this.#isAway)
+      this.#options.trace("info", "A peer is back.", { from: this.#options.from, to: this.#options.to });
     this.#isAway = false;
   }
 
@@ -124,6 +125,10 @@ export class OutgoingLink {
     this.#isAway = true;
     const { from, to } = this.#options;
     const fields = { from, to, lostMessages: connection.unconfirmed.length, error: failure };
-    this.#options.trace("warn", "a peer is away; messages to it are lost until it is back", fields);
+    this.#options.trace(
+      "warn",
+      "A peer is away; messages to it are lost until it is back. Check it, and the network between.",
+      fields,
+    );
   }
 }
