@@ -80,6 +80,11 @@ export class CommandCall extends EntityCommand {
   }
 
   protected override failed(error: OnefoldError | Refused, sequence: number, entity: LiveEntity | undefined): void {
+    // Where its entity can't be found, neither can what an earlier sending of it may have come to.
+    if (this.#request !== undefined && entity === undefined && error instanceof OnefoldError) {
+      const { code, message, details, cause } = error;
+      return this.#hold({ error: new OnefoldError(code, message, { details, cause, retry: "unknown" }) }, sequence);
+    }
     if (this.#request === undefined || entity === undefined || !isKept(error)) return this.#hold({ error }, sequence);
     const kept: KeptResult = {
       request: this.#request,

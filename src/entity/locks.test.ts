@@ -21,7 +21,7 @@ class Holder implements LockHolder {
   }
   take(lock: EntityLock, mode: LockMode, granted: () => void = () => undefined): boolean {
     this.held.add(lock);
-    return lock.acquire(this, mode, granted);
+    return lock.acquire(this, mode, { granted });
   }
 }
 
@@ -89,6 +89,40 @@ describe("a lock", () => {
     assert.ok(old.take(lock, "exclusive"));
     assert.ok(young.wounded);
     assert.ok(lock.holds(old, "exclusive"));
+  });
+
+  test("is granted once to a holder that waits for it twice, in the stronger mode", () => {
+    const lock = new EntityLock();
+    const [first, twice, last] = [new Holder(1), new Holder(2), new Holder(3)];
+    const order: string[] = [];
+    first.take(lock, "exclusive");
+    twice.take(lock, "exclusive", () => order.push("exclusive"));
+    twice.take(lock, "shared", () => order.push("shared"));
+    last.take(lock, "shared", () => order.push("last"));
+    lock.release(first);
+    assert.deepEqual(order, ["exclusive", "shared"]);
+    assert.ok(lock.holds(twice, "exclusive") && !lock.holds(last, "shared"));
+    lock.release(twice);
+    assert.deepEqual(order, ["exclusive", "shared", "last"]);
+    lock.release(last);
+    assert.ok(lock.isFree);
+  });
+
+  test("forgets a waiter that lets go, and lets those behind it through", () => {
+    const lock = new EntityLock();
+    const [holder, writer, reader] = [new Holder(1), new Holder(2), new Holder(3)];
+    let granted = false;
+    holder.take(lock, "shared");
+    writer.take(lock, "exclusive", () => assert.fail("it had given up"));
+    reader.take(lock, "shared", () => {
+      granted = true;
+    });
+    assert.equal(lock.waiterCount, 2);
+    lock.release(writer);
+    assert.ok(granted);
+    assert.equal(lock.waiterCount, 0);
+    lock.release(writer);
+    assert.ok(lock.holds(holder, "shared") && lock.holds(reader, "shared"));
   });
 });
 

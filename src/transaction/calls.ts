@@ -2,23 +2,15 @@
 import { OnefoldError } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
 import { cloneValue, type Value } from "../base/value.ts";
-import type { Core } from "../entity/core.ts";
 import type { EntityDefinition, EntityHandle } from "../entity/definition.ts";
 import { Step, type StepTarget } from "./step.ts";
 import type { Transaction } from "./transaction.ts";
 
 type Methods = Readonly<Record<string, (input?: unknown) => Promise<unknown>>>;
 
-/** What the body of one attempt calls with; a step lives from its call to its answer. */
-interface Caller {
-  readonly core: Core;
-  readonly transaction: Transaction;
-  readonly steps: Set<Step>;
-}
-
 /** `tx` of a transaction's body: `tx(account, id).withdraw(input)`. */
-export function callerOf(core: Core, transaction: Transaction, steps: Set<Step>) {
-  const caller: Caller = { core, transaction, steps };
+export function callerOf(transaction: Transaction) {
+  const { core } = transaction;
   return (entity: EntityHandle, id: string): Methods => {
     const { definition } = entity;
     if (core.definitionOf(definition.name) !== definition) {
@@ -27,11 +19,11 @@ export function callerOf(core: Core, transaction: Transaction, steps: Set<Step>)
         `The system has no entity kind ${definition.name}; add it to system(...).`,
       );
     }
-    return new (callsOf(definition))(caller, parseId(id)) as unknown as Methods;
+    return new (callsOf(definition))(transaction, parseId(id)) as unknown as Methods;
   };
 }
 
-type Calls = new (caller: Caller, id: string) => object;
+type Calls = new (transaction: Transaction, id: string) => object;
 
 /** A kind's methods are made once, on a prototype. */
 const callsOfKinds = new WeakMap<EntityDefinition, Calls>();
@@ -41,17 +33,17 @@ function callsOf(definition: EntityDefinition): Calls {
   if (known !== undefined) return known;
   class EntityCalls {
     // Private, because any other property could hide a command of the same name.
-    readonly #caller: Caller;
+    readonly #transaction: Transaction;
     readonly #id: string;
 
-    constructor(caller: Caller, id: string) {
-      this.#caller = caller;
+    constructor(transaction: Transaction, id: string) {
+      this.#transaction = transaction;
       this.#id = id;
     }
 
     static method(target: StepTarget): (this: EntityCalls, input?: unknown) => Promise<unknown> {
       return function (this: EntityCalls, input?: unknown) {
-        return call(this.#caller, definition, this.#id, target, input);
+        return call(this.#transaction, definition, this.#id, target, input);
       };
     }
   }
@@ -67,26 +59,21 @@ function callsOf(definition: EntityDefinition): Calls {
 }
 
 function call(
-  { core, transaction, steps }: Caller,
+  transaction: Transaction,
   definition: EntityDefinition,
   id: string,
   target: StepTarget,
   input: unknown,
 ): Promise<unknown> {
-  return new Promise((resolve, reject) => {
+  let step: Step;
+  try {
     transaction.assertOpen();
-    const step = new Step({
-      transaction,
-      definition,
-      id,
-      target,
-      // The body may go on with what it passed while the step waits for its lock.
-      input: cloneValue(input as Value | undefined),
-      resolve,
-      reject,
-      ended: (ended) => steps.delete(ended),
-    });
-    steps.add(step);
-    core.executor.resubmit(step);
-  });
+    // The body may go on with what it passed while the step waits for its lock.
+    step = new Step(transaction, definition, id, target, cloneValue(input as Value | undefined));
+  } catch (error) {
+    return Promise.reject(error);
+  }
+  transaction.stepBegan(step);
+  transaction.core.executor.resubmit(step);
+  return step.answer;
 }

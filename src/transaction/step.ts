@@ -1,76 +1,73 @@
 /** One command or query of a transaction, on one entity. */
-import { OnefoldError } from "../base/errors.ts";
+import type { OnefoldError } from "../base/errors.ts";
 import type { CommandDefinition, EntityDefinition, QueryDefinition } from "../entity/definition.ts";
-import { failureOf } from "../entity/failure.ts";
+import { failureOf, stoppedFailure } from "../entity/failure.ts";
+import type { LockWaiter } from "../entity/locks.ts";
 import { runCommand, runQuery } from "../entity/run-command.ts";
 import type { Work } from "../entity/work.ts";
-import type { Aborted, Transaction } from "./transaction.ts";
+import type { StopReason } from "../host/host.ts";
+import type { Aborted, OpenStep, Transaction } from "./transaction.ts";
 
 export type StepTarget =
   | { readonly type: "command"; readonly command: CommandDefinition }
   | { readonly type: "query"; readonly query: QueryDefinition };
 
-export class Step implements Work {
+export class Step implements Work, OpenStep, LockWaiter {
   readonly #transaction: Transaction;
   readonly #definition: EntityDefinition;
   readonly #id: string;
   readonly #target: StepTarget;
   readonly #input: unknown;
-  readonly #resolve: (output: unknown) => void;
-  readonly #reject: (error: Error) => void;
-  readonly #ended: (step: Step) => void;
-  readonly deadlineMs = Number.POSITIVE_INFINITY;
-  readonly sizeBytes = 0;
-  readonly runsUserCode = true;
+  #resolve!: (output: unknown) => void;
+  #reject!: (error: Error) => void;
+  /** What the body gets. */
+  readonly answer: Promise<unknown>;
   isSettled = false;
   #wasStopped = false;
 
-  constructor(parts: {
-    readonly transaction: Transaction;
-    readonly definition: EntityDefinition;
-    readonly id: string;
-    readonly target: StepTarget;
-    readonly input: unknown;
-    readonly resolve: (output: unknown) => void;
-    readonly reject: (error: Error) => void;
-    readonly ended: (step: Step) => void;
-  }) {
-    this.#ended = parts.ended;
-    this.#transaction = parts.transaction;
-    this.#definition = parts.definition;
-    this.#id = parts.id;
-    this.#target = parts.target;
-    this.#input = parts.input;
-    this.#resolve = parts.resolve;
-    this.#reject = parts.reject;
+  constructor(transaction: Transaction, definition: EntityDefinition, id: string, target: StepTarget, input: unknown) {
+    this.#transaction = transaction;
+    this.#definition = definition;
+    this.#id = id;
+    this.#target = target;
+    this.#input = input;
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  /** Its transaction's. */
+  get deadlineMs(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
+  get sizeBytes(): number {
+    return 0;
   }
 
   get #what(): string {
-    const { name } = this.#target.type === "command" ? this.#target.command : this.#target.query;
-    return `${this.#definition.name}.${name}`;
+    const target = this.#target;
+    return `${this.#definition.name}.${target.type === "command" ? target.command.name : target.query.name}`;
   }
 
   execute(): void {
     const transaction = this.#transaction;
     const { core, caller } = transaction;
+    const target = this.#target;
     try {
       transaction.assertOpen();
       const live = core.entity(this.#definition, caller.tenant, this.#id);
-      const mode = this.#target.type === "command" ? "exclusive" : "shared";
-      // A stop in the middle of this would leave a lock that nobody releases.
-      core.executor.beginTakingIn();
-      if (!transaction.lock(live, mode, () => core.executor.grant(this))) return core.executor.park(this);
-      core.executor.endTakingIn();
-      const entity = transaction.entity(live);
+      const entity = transaction.lock(live, target.type === "command" ? "exclusive" : "shared", this);
+      if (entity === undefined) return core.executor.park(this);
       const surroundings = core.surroundings(caller);
-      if (this.#target.type === "query") {
-        return this.#succeed(runQuery(entity, this.#target.query, this.#input, surroundings).output);
+      if (target.type === "query") {
+        return this.#succeed(runQuery(entity, target.query, this.#input, surroundings).output);
       }
-      const result = runCommand(entity, this.#target.command, this.#input, surroundings);
-      // Nor may it leave a transaction that goes on with half of this.
-      core.executor.beginTakingIn();
+      entity.takeDraft();
+      const result = runCommand(entity, target.command, this.#input, surroundings);
       entity.merge(result);
-      transaction.messages.push(...result.messages);
+      transaction.send(result.messages);
       this.#succeed(result.output);
     } catch (error) {
       // Not by its class: what user code threw may not even let itself be asked.
@@ -82,18 +79,22 @@ export class Step implements Work {
     }
   }
 
+  /** The transaction holds the lock now. */
+  granted(): void {
+    this.#transaction.core.executor.grant(this);
+  }
+
   #succeed(output: unknown): void {
-    // First, because the watchdog may strike in here: what is settled without an answer would wait for ever.
-    this.#resolve(output);
     this.isSettled = true;
-    this.#ended(this);
+    this.#resolve(output);
+    this.#transaction.stepEnded(this);
   }
 
   #refuse(error: Error): void {
     if (this.isSettled) return;
-    this.#reject(error);
     this.isSettled = true;
-    this.#ended(this);
+    this.#reject(error);
+    this.#transaction.stepEnded(this);
     this.#transaction.core.executor.unpark(this);
   }
 
@@ -111,14 +112,11 @@ export class Step implements Work {
   }
 
   /** Once may have been a pause of the whole process. */
-  stopped(): void {
+  stopped(reason: StopReason): void {
     if (!this.#wasStopped && !this.isSettled) {
       this.#wasStopped = true;
-      return this.#transaction.core.executor.resubmit(this);
+      return this.#transaction.core.executor.resubmitFirst(this);
     }
-    const { limits } = this.#transaction.core;
-    this.#refuse(
-      new OnefoldError("command-too-slow", `${this.#what} ran longer than ${limits.commandMs} ms and was stopped.`),
-    );
+    this.#refuse(stoppedFailure(this.#what, reason, this.#transaction.core.limits));
   }
 }

@@ -4,6 +4,7 @@ import { touchThresholdBytes } from "../entity/batch.ts";
 import type { EntityView } from "../entity/entity-view.ts";
 import { ItemOverlay } from "../entity/item-overlay.ts";
 import type { LiveItems } from "../entity/live-items.ts";
+import type { EntityLock } from "../entity/locks.ts";
 import { type CommandResult, effectOf } from "../entity/run-command.ts";
 import type { LiveEntity } from "../entity/working-set.ts";
 
@@ -11,10 +12,14 @@ const nothing: readonly never[] = [];
 
 export class TransactionEntity implements EntityView {
   readonly live: LiveEntity;
-  generation: number;
-  version: number;
-  schemaVersion: number;
-  state: Uint8Array | null;
+  /** Held or waited for by the transaction. */
+  readonly lock: EntityLock;
+  /** The next one of the transaction's entities. */
+  next: TransactionEntity | undefined = undefined;
+  generation = 0;
+  version = 0;
+  schemaVersion = 0;
+  state: Uint8Array | null = null;
   draft: object | undefined = undefined;
   // Most transactions touch root states alone, so what the rest needs is made when it is needed.
   #items: Map<string, ItemOverlay> | undefined = undefined;
@@ -22,11 +27,22 @@ export class TransactionEntity implements EntityView {
   #timerEffects: Map<string, TimerEffect> | undefined = undefined;
   /** Lives of the entity that this transaction ended. */
   #ended: readonly EntityEffect[] = nothing;
+  #isSeen = false;
   #isChanged = false;
   #isBirth = false;
+  /** The effect of its only command, where it had one alone: then that is what the transaction did to it. */
+  #only: EntityEffect | undefined = undefined;
 
-  constructor(live: LiveEntity) {
+  constructor(live: LiveEntity, lock: EntityLock) {
     this.live = live;
+    this.lock = lock;
+  }
+
+  /** The transaction holds the lock, so nobody else changes the entity from here on. */
+  see(): void {
+    if (this.#isSeen) return;
+    this.#isSeen = true;
+    const { live } = this;
     this.generation = live.generation;
     this.version = live.version;
     this.schemaVersion = live.schemaVersion;
@@ -46,11 +62,24 @@ export class TransactionEntity implements EntityView {
     return this.#timers ?? this.live.timers();
   }
 
+  /** Takes over what the last command of anybody has left decoded. Only for who holds the lock exclusively. */
+  takeDraft(): void {
+    if (this.draft !== undefined || this.state !== this.live.state || this.#ended.length > 0) return;
+    this.draft = this.live.draft;
+    this.live.draft = undefined;
+  }
+
+  /** After the effects have been taken in: what is decoded here is what is encoded there. */
+  giveBackDraft(): void {
+    if (this.draft !== undefined) this.live.draft = this.draft;
+  }
+
   /** Takes in what a command of this transaction did. */
   merge(result: CommandResult): void {
     const effect = effectOf(this, result);
     this.draft = result.draft;
     if (effect === undefined) return;
+    this.#only = this.#isChanged || this.#ended.length > 0 ? undefined : effect;
     this.#isChanged = true;
     this.#isBirth ||= effect.isBirth;
     this.generation = effect.generation;
@@ -94,12 +123,16 @@ export class TransactionEntity implements EntityView {
     });
   }
 
-  /** What the transaction did to it, in order of its lives. */
-  effects(): readonly EntityEffect[] {
-    if (!this.#isChanged) return this.#ended;
+  /** Appends what the transaction did to it, in order of its lives. */
+  addEffects(effects: EntityEffect[]): void {
+    for (const end of this.#ended) effects.push(end);
+    if (this.#isChanged) effects.push(this.#only ?? this.#lastEffect());
+  }
+
+  #lastEffect(): EntityEffect {
     const { live, state } = this;
     const isSame = this.#ended.length === 0 && state === live.state;
-    const last: EntityEffect = {
+    return {
       slot: live.slot,
       tenant: live.tenant,
       kind: live.kind,
@@ -114,7 +147,6 @@ export class TransactionEntity implements EntityView {
       items: this.#allItems(),
       timers: this.#allTimerEffects(),
     };
-    return this.#ended.length === 0 ? [last] : [...this.#ended, last];
   }
 
   #allItems(): readonly ItemEffect[] {

@@ -305,6 +305,79 @@ describe("the ordinary client", () => {
     }));
 });
 
+describe("what a transaction works on", () => {
+  test("is the state that the last command left, and is left to the next one as the transaction committed it", () =>
+    withBank(async ({ run, account, client, balances }) => {
+      for (let round = 0; round < 3; round++) {
+        await client.account("a").deposit({ cents: 100 });
+        await run(async (tx) => {
+          await tx(account, "a").withdraw({ cents: 30 });
+          await tx(account, "a").withdraw({ cents: 30 });
+          await tx(account, "b").deposit({ cents: 60 });
+        });
+        assert.equal(await client.account("a").withdraw({ cents: 10 }), 30 * (round + 1));
+        assert.equal(await client.account("b").deposit({ cents: 1 }), 61 * (round + 1));
+      }
+      assert.deepEqual(await balances("a", "b"), [90, 183]);
+    }));
+
+  test("is nobody else's if the transaction ends in any other way than by committing", () =>
+    withBank(async ({ run, account, client, rig }) => {
+      const ends: readonly (() => Promise<unknown> | unknown)[] = [
+        () => {
+          throw new Error("thrown");
+        },
+        () => {
+          throw new Refused("refused");
+        },
+        () => Symbol("no value"),
+        () => rig.sleep(1000),
+      ];
+      for (const [index, end] of ends.entries()) {
+        const id = `a${index}`;
+        assert.equal(await client.account(id).deposit({ cents: 100 }), 100);
+        const ending = run(
+          async (tx) => {
+            await tx(account, id).withdraw({ cents: 60 });
+            return end();
+          },
+          { deadlineMs: 300 },
+        );
+        await assert.rejects(ending);
+        assert.equal(await client.account(id).deposit({ cents: 1 }), 101);
+        assert.equal(await run((tx) => tx(account, id).deposit({ cents: 1 })), 102);
+      }
+    }));
+
+  test("is, after a refusal that it catches, what it was before the refused command", () =>
+    withBank(async ({ run, account, client }) => {
+      await client.account("a").deposit({ cents: 100 });
+      await run(async (tx) => {
+        await assert.rejects(tx(account, "a").spoil(), { code: "invalid-state" });
+      });
+      assert.equal(await client.account("a").deposit({ cents: 1 }), 101);
+      const after = await run(async (tx) => {
+        await tx(account, "a").withdraw({ cents: 1 });
+        await assert.rejects(tx(account, "a").spoil(), { code: "invalid-state" });
+        return tx(account, "a").deposit({ cents: 5 });
+      });
+      assert.equal(after, 105);
+      assert.equal(await client.account("a").deposit({ cents: 1 }), 106);
+    }));
+
+  test("is the next life's where it ends an entity and begins it again", () =>
+    withBank(async ({ run, account, client }) => {
+      await client.account("a").deposit({ cents: 100 });
+      await run(async (tx) => {
+        await tx(account, "a").close();
+        await tx(account, "a").deposit({ cents: 7 });
+      });
+      assert.equal(await client.account("a").deposit({ cents: 1 }), 8);
+      await run((tx) => tx(account, "a").close());
+      assert.equal(await client.account("a").deposit({ cents: 1 }), 1);
+    }));
+});
+
 describe("a transaction's deadline", () => {
   test("frees the locks of one that hangs on a foreign promise, and says that nothing was changed", () =>
     withBank(async ({ run, account, client, rig, balances }) => {
@@ -391,5 +464,29 @@ describe("the number of transactions", () => {
         assert.ok(eachMs < 6, `${eachMs} ms for three transactions`);
       },
       { limits: { transactionsRunningMax: 4 } },
+    ));
+
+  test("is not counted with those that wait for something foreign: they hold up nobody", () =>
+    withBank(
+      async ({ run, account, rig }) => {
+        let opened: (() => void) | undefined;
+        const gate = new Promise<void>((resolve) => {
+          opened = resolve;
+        });
+        const begunMs = rig.scheduler.nowMs;
+        const waiting = Array.from({ length: 40 }, (_, i) =>
+          run(async (tx) => {
+            await tx(account, `w${i}`).deposit({ cents: 1 });
+            await gate;
+            return tx(account, `w${i}`).deposit({ cents: 1 });
+          }),
+        );
+        assert.equal(await run((tx) => tx(account, "a").deposit({ cents: 1 })), 1);
+        const tookMs = rig.scheduler.nowMs - begunMs;
+        assert.ok(tookMs < 20, `${tookMs} ms, behind 40 that wait`);
+        opened!();
+        assert.deepEqual(new Set(await Promise.all(waiting)), new Set([2]));
+      },
+      { limits: { transactionsRunningMax: 2 } },
     ));
 });

@@ -1,11 +1,15 @@
 /**
- * One attempt of one transaction: its private versions of entities, its locks, its messages. Nothing of it is visible to
- * anyone else before it commits (T1), and nothing of it stays if it does not (T2).
+ * One attempt of one transaction: its private versions of entities, its locks, its messages, the steps that are under way.
+ * Nothing of it is visible to anyone else before it commits (T1), and nothing of it stays if it does not (T2).
+ *
+ * Most transactions touch two or three entities and do one step at a time. So entities are a linked list that is searched
+ * (the limit on participants keeps that cheap for all), and steps a list that is thrown away when it is empty: an array that
+ * grows takes room for sixteen at once, and what is allocated per transaction is most of what one costs.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { EntityEffect } from "../entity/batch.ts";
 import type { Core } from "../entity/core.ts";
-import { EntityLock, type LockHolder, type LockMode } from "../entity/locks.ts";
+import { EntityLock, type LockHolder, type LockMode, type LockWaiter } from "../entity/locks.ts";
 import type { UnnumberedMessage } from "../entity/run-command.ts";
 import type { Principal } from "../entity/service.ts";
 import type { LiveEntity } from "../entity/working-set.ts";
@@ -25,34 +29,35 @@ export class Aborted extends Error {
 /** One for all: making an error costs ten microseconds, and under contention it is made often. */
 const wounded = new Aborted("An older transaction needed what this one had locked.", { isRetried: true });
 
+/** A step from its call to its answer. */
+export interface OpenStep {
+  /** Answers it with `reason`, unless it has been answered. */
+  abandon(reason: Aborted): void;
+}
+
+const noMessages: readonly UnnumberedMessage[] = [];
+const noSteps: OpenStep[] = [];
+
 export class Transaction implements LockHolder {
   readonly core: Core;
   /** T3: kept through all attempts, so that a transaction gets older than those that wound it. */
   readonly age: number;
   readonly caller: Principal;
-  /** When its caller stops waiting. */
-  readonly deadlineMs: number;
-  readonly #entities = new Map<LiveEntity, TransactionEntity>();
-  readonly #locks = new Map<LiveEntity, EntityLock>();
-  readonly messages: UnnumberedMessage[] = [];
+  /** Those whose locks it holds or waits for, in the order in which it asked for them. */
+  #first: TransactionEntity | undefined = undefined;
+  #last: TransactionEntity | undefined = undefined;
+  #entityCount = 0;
+  #steps = noSteps;
+  #messages: UnnumberedMessage[] | undefined = undefined;
   /** What must be durable before anyone hears of what this attempt has seen (G3). */
   observedSequence = 0;
   #aborted: Aborted | undefined = undefined;
   #isOver = false;
-  readonly #onAbort: (reason: Aborted) => void;
 
-  constructor(parts: {
-    readonly core: Core;
-    readonly age: number;
-    readonly caller: Principal;
-    readonly deadlineMs: number;
-    readonly onAbort: (reason: Aborted) => void;
-  }) {
-    this.core = parts.core;
+  constructor(core: Core, parts: { readonly age: number; readonly caller: Principal }) {
+    this.core = core;
     this.age = parts.age;
     this.caller = parts.caller;
-    this.deadlineMs = parts.deadlineMs;
-    this.#onAbort = parts.onAbort;
   }
 
   get aborted(): Aborted | undefined {
@@ -64,23 +69,21 @@ export class Transaction implements LockHolder {
     this.abort(wounded);
   }
 
-  /** Gives up everything at once. Steps that come later fail with `reason`. */
+  /** Gives up everything at once. Steps that are under way, or come later, fail with `reason`. */
   abort(reason: Aborted): void {
     if (this.#isOver) return;
     this.#aborted = reason;
     this.end();
-    this.#onAbort(reason);
+    this.abandonSteps(reason);
   }
 
   /** Lets go of all locks. */
   end(): void {
     if (this.#isOver) return;
-    // A stop in the middle of this would leave locks that nobody releases.
-    this.core.executor.beginTakingIn();
     this.#isOver = true;
-    for (const lock of this.#locks.values()) lock.release(this);
-    this.#locks.clear();
-    this.#entities.clear();
+    for (let entity = this.#first; entity !== undefined; entity = entity.next) entity.lock.release(this);
+    this.#first = undefined;
+    this.#last = undefined;
   }
 
   /** Throws why the transaction can't go on. */
@@ -91,41 +94,105 @@ export class Transaction implements LockHolder {
     }
   }
 
-  /** True if it holds the lock now; else `granted` is called when it does, unless it is aborted first. */
-  lock(entity: LiveEntity, mode: LockMode, granted: () => void): boolean {
-    const { limits } = this.core;
-    let lock = entity.lock;
-    if (lock === undefined) {
-      lock = new EntityLock();
-      entity.lock = lock;
-    }
-    if (lock.holds(this, mode)) return true;
-    if (!this.#locks.has(entity) && this.#locks.size >= limits.transactionParticipantsMax) {
-      throw new OnefoldError(
-        "too-large",
-        `A transaction may touch ${limits.transactionParticipantsMax} entities at most.`,
-      );
-    }
-    if (lock.waiterCount >= limits.waitingPerEntityMax) {
-      throw new OnefoldError("overloaded", "Too many requests wait for this entity.", { retryAfterMs: 100 });
-    }
-    this.#locks.set(entity, lock);
-    return lock.acquire(this, mode, granted);
+  // -------------------------------------------------------------------------------------------------------------- steps
+
+  get hasOpenSteps(): boolean {
+    return this.#steps.length > 0;
   }
 
-  entity(live: LiveEntity): TransactionEntity {
-    let entity = this.#entities.get(live);
-    if (entity === undefined) {
-      entity = new TransactionEntity(live);
-      this.#entities.set(live, entity);
+  stepBegan(step: OpenStep): void {
+    if (this.#steps.length === 0) this.#steps = [step];
+    else this.#steps.push(step);
+  }
+
+  stepEnded(step: OpenStep): void {
+    const at = this.#steps.indexOf(step);
+    if (at < 0) return;
+    if (this.#steps.length === 1) this.#steps = noSteps;
+    else this.#steps.splice(at, 1);
+  }
+
+  abandonSteps(reason: Aborted): void {
+    const abandoned = this.#steps;
+    this.#steps = noSteps;
+    for (const step of abandoned) step.abandon(reason);
+  }
+
+  // ----------------------------------------------------------------------------------------------- entities and messages
+
+  /**
+   * Its private version of an entity, once it holds the lock in that mode. Until then undefined, and `waiter` is told when it
+   * does, unless it is aborted first. Throws `too-large`, `overloaded`.
+   */
+  lock(live: LiveEntity, mode: LockMode, waiter: LockWaiter): TransactionEntity | undefined {
+    const entity = this.#find(live);
+    const lock = entity?.lock ?? lockOf(live);
+    if (!lock.holds(this, mode)) {
+      const { limits } = this.core;
+      if (entity === undefined && this.#entityCount >= limits.transactionParticipantsMax) {
+        throw new OnefoldError(
+          "too-large",
+          `A transaction may touch ${limits.transactionParticipantsMax} entities at most.`,
+        );
+      }
+      if (lock.waiterCount >= limits.waitingPerEntityMax) {
+        throw new OnefoldError("overloaded", "Too many requests wait for this entity.", { retryAfterMs: 100 });
+      }
+      const added = entity ?? this.#add(new TransactionEntity(live, lock));
+      if (!lock.acquire(this, mode, waiter)) return undefined;
+      return this.#see(added);
     }
-    this.observedSequence = Math.max(this.observedSequence, live.lastSequence);
+    return this.#see(entity!);
+  }
+
+  #see(entity: TransactionEntity): TransactionEntity {
+    const { lastSequence } = entity.live;
+    if (lastSequence > this.observedSequence) this.observedSequence = lastSequence;
+    entity.see();
     return entity;
   }
 
+  #find(live: LiveEntity): TransactionEntity | undefined {
+    let entity = this.#first;
+    while (entity !== undefined && entity.live !== live) entity = entity.next;
+    return entity;
+  }
+
+  #add(entity: TransactionEntity): TransactionEntity {
+    if (this.#last === undefined) this.#first = entity;
+    else this.#last.next = entity;
+    this.#last = entity;
+    this.#entityCount++;
+    return entity;
+  }
+
+  get messages(): readonly UnnumberedMessage[] {
+    return this.#messages ?? noMessages;
+  }
+
+  send(messages: readonly UnnumberedMessage[]): void {
+    if (messages.length === 0) return;
+    this.#messages ??= [];
+    for (const message of messages) this.#messages.push(message);
+  }
+
+  /** What it did to all entities. */
   effects(): readonly EntityEffect[] {
     const effects: EntityEffect[] = [];
-    for (const entity of this.#entities.values()) effects.push(...entity.effects());
-    return effects;
+    for (let entity = this.#first; entity !== undefined; entity = entity.next) entity.addEffects(effects);
+    // Without the room that it grew into: it stays in memory until the store has it.
+    return effects.slice();
   }
+
+  /** Its effects have been taken in: what it has decoded serves whoever comes next. */
+  committed(): void {
+    for (let entity = this.#first; entity !== undefined; entity = entity.next) entity.giveBackDraft();
+    this.end();
+  }
+}
+
+/** Kept with the entity: whoever waits for a lock must find the same one as its holder. */
+function lockOf(live: LiveEntity): EntityLock {
+  live.lock ??= new EntityLock();
+  return live.lock;
 }
