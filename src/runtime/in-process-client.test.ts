@@ -37,6 +37,9 @@ function recordingService(answer: () => CallReply): { readonly service: Service;
     delete: refuse,
     list: refuse,
     history: refuse,
+    changes: refuse,
+    deadLetters: refuse,
+    watch: refuse,
     mintSession: refuse,
     health: refuse,
   };

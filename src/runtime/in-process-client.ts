@@ -7,6 +7,9 @@ import type { Client } from "../entity/client-types.ts";
 import type { EntityDefinition, SystemHandle } from "../entity/definition.ts";
 import type { CallOptions, EntityAddress, Principal, Service } from "../entity/service.ts";
 
+/** What a client needs of a service. */
+export type CallService = Pick<Service, "command" | "transaction" | "query">;
+
 /** One method of the service with everything but the address and the input filled in. */
 type Run = (address: EntityAddress, input: Value | undefined) => Promise<Value | undefined>;
 
@@ -14,7 +17,11 @@ type Run = (address: EntityAddress, input: Value | undefined) => Promise<Value |
  * A client of `system` whose calls run on `service` as `principal`. Its calls fail as the service's do, with
  * `OnefoldError` or `Refused`; an input that is no value rejects with `invalid-value`.
  */
-export function inProcessClient<S extends SystemHandle>(system: S, service: Service, principal: Principal): Client<S> {
+export function inProcessClient<S extends SystemHandle>(
+  system: S,
+  service: CallService,
+  principal: Principal,
+): Client<S> {
   const options: CallOptions = Object.freeze({ principal });
   const client: Record<string, unknown> = {};
   for (const [kind, definition] of system.definition.entities)
@@ -30,7 +37,7 @@ export function inProcessClient<S extends SystemHandle>(system: S, service: Serv
 function entityFactory(
   kind: string,
   definition: EntityDefinition,
-  service: Service,
+  service: CallService,
   options: CallOptions,
 ): (id: string) => object {
   class EntityCalls {

@@ -48,6 +48,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       service: node.service,
       system: options.system.definition,
       host: node.host,
+      metrics: node.metrics,
       address: { hostname, port },
     });
     await gateway.listen();

@@ -8,18 +8,24 @@ import type {
   QueryReply,
   ReadOptions,
   Service,
+  Watch,
 } from "../entity/service.ts";
 
 export class ServiceProxy implements Service {
   #service: Service | undefined;
   #failure: OnefoldError | undefined;
+  #problem = "The node is starting.";
+  readonly #watches = new Set<ProxiedWatch>();
 
   connect(service: Service): void {
     this.#service = service;
+    for (const watch of [...this.#watches]) watch.renew(service);
   }
 
-  disconnect(): void {
+  /** `problem` tells callers and operators why, in a sentence, until a service is connected. */
+  disconnect(problem: string): void {
     this.#service = undefined;
+    this.#problem = problem;
   }
 
   /** From now on every call fails with this. */
@@ -29,7 +35,7 @@ export class ServiceProxy implements Service {
   }
 
   #absent(): OnefoldError {
-    return this.#failure ?? new OnefoldError("not-ready", "The node is starting or stopping.", { retryAfterMs: 500 });
+    return this.#failure ?? new OnefoldError("not-ready", this.#problem, { retryAfterMs: 500 });
   }
 
   #reject(): Promise<never> {
@@ -64,6 +70,21 @@ export class ServiceProxy implements Service {
     return this.#service?.history(...call) ?? this.#reject();
   }
 
+  changes(...call: Parameters<Service["changes"]>): ReturnType<Service["changes"]> {
+    return this.#service?.changes(...call) ?? this.#reject();
+  }
+
+  watch(...call: Parameters<Service["watch"]>): Watch {
+    if (this.#service === undefined) throw this.#absent();
+    const watch = new ProxiedWatch(this.#service, call, () => this.#watches.delete(watch));
+    this.#watches.add(watch);
+    return watch;
+  }
+
+  deadLetters(...call: Parameters<Service["deadLetters"]>): ReturnType<Service["deadLetters"]> {
+    return this.#service?.deadLetters(...call) ?? this.#reject();
+  }
+
   mintSession(...call: Parameters<Service["mintSession"]>): string {
     if (this.#service === undefined) throw this.#absent();
     return this.#service.mintSession(...call);
@@ -71,13 +92,42 @@ export class ServiceProxy implements Service {
 
   health(): Health {
     if (this.#service !== undefined) return this.#service.health();
-    const problem = this.#failure;
+    const failure = this.#failure;
     return {
-      state: problem === undefined ? "starting" : "stopped",
+      state: failure === undefined ? "starting" : "stopped",
       sequence: 0,
       appliedSequence: 0,
       queuedCalls: 0,
-      problems: problem === undefined ? ["The store is being rebuilt."] : [`${problem.code}: ${problem.message}`],
+      problems: [failure === undefined ? this.#problem : `${failure.code}: ${failure.message}`],
     };
+  }
+}
+
+/** A watch that outlives its shard: on the next one it is renewed, and its listener called, since it may have missed something. */
+class ProxiedWatch implements Watch {
+  readonly #call: Parameters<Service["watch"]>;
+  readonly #forget: () => void;
+  #watch: Watch;
+
+  constructor(service: Service, call: Parameters<Service["watch"]>, forget: () => void) {
+    this.#call = call;
+    this.#forget = forget;
+    this.#watch = service.watch(...call);
+  }
+
+  get log(): string {
+    return this.#watch.log;
+  }
+
+  renew(service: Service): void {
+    this.#watch.cancel();
+    this.#watch = service.watch(...this.#call);
+    const [, , onChange] = this.#call;
+    onChange();
+  }
+
+  cancel(): void {
+    this.#watch.cancel();
+    this.#forget();
   }
 }

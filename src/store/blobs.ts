@@ -122,7 +122,19 @@ class DiskBlobs implements Blobs {
 
   async #replace(name: string, bytes: Uint8Array): Promise<void> {
     const partial = this.#path(name + partialSuffix);
-    const file = await this.#disk.open(partial, { create: "always" });
+    try {
+      await this.#write(partial, bytes);
+      await this.#disk.rename(partial, this.#path(name));
+    } catch (error) {
+      // What there is no room for must not take up what is left of it.
+      if (error instanceof DiskError && error.code === "full") await this.#disk.remove(partial);
+      throw error;
+    }
+    await this.#disk.syncDirectory(this.#directory);
+  }
+
+  async #write(path: string, bytes: Uint8Array): Promise<void> {
+    const file = await this.#disk.open(path, { create: "always" });
     try {
       await file.truncate(0);
       await file.write(0, bytes);
@@ -130,8 +142,6 @@ class DiskBlobs implements Blobs {
     } finally {
       await file.close();
     }
-    await this.#disk.rename(partial, this.#path(name));
-    await this.#disk.syncDirectory(this.#directory);
   }
 
   async #read(name: string): Promise<Uint8Array | undefined> {

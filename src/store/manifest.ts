@@ -10,8 +10,9 @@ import { decodeUtf8, encodeUtf8, fromHex, toHex } from "../base/bytes.ts";
 import { sha256 } from "../base/digest.ts";
 import { OnefoldError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import type { Trace } from "../host/host.ts";
 import type { LogPosition } from "../log/log.ts";
-import { type BlobAddress, type Blobs, parseBlobAddress } from "./blobs.ts";
+import { type BlobAddress, type Blobs, blobAddress, parseBlobAddress } from "./blobs.ts";
 
 export const manifestFormatVersion = 1;
 const firstLine = "onefold-snapshot ";
@@ -42,6 +43,11 @@ export interface Manifest {
   readonly ranges: readonly SlotRange[];
   /** The entries of the tables that are not by slot. */
   readonly global: readonly Piece[];
+}
+
+/** The address under which a manifest's blob is found. */
+export function manifestAddress(manifest: Manifest): BlobAddress {
+  return blobAddress(encodeManifest(manifest));
 }
 
 /** All pieces in the order of the state hash. */
@@ -188,6 +194,51 @@ export async function readNewest(blobs: Blobs): Promise<readonly BlobAddress[]> 
       throw new OnefoldError("damaged", "The pointer to the newest snapshots is damaged.");
     throw error;
   }
+}
+
+/**
+ * The manifests of the newest two snapshots, newest first. A damaged or missing one is left out, and named in the trace; with
+ * a damaged pointer there is none. Throws `DiskError` where the disk refuses: that is no damage, and may have passed the next
+ * time. Throws `unsupported-version` (retry never).
+ */
+export async function readNewestManifests(blobs: Blobs, trace: Trace): Promise<readonly Manifest[]> {
+  const addresses = await unlessDamaged(
+    () => readNewest(blobs),
+    (error) =>
+      trace("warn", "The list of snapshots is damaged; the next snapshot replaces it. Check the disk.", { error }),
+  );
+  const manifests: Manifest[] = [];
+  for (const address of addresses ?? []) {
+    const manifest = await unlessDamaged(
+      () => readManifest(blobs, address),
+      (error) =>
+        trace(
+          "warn",
+          "A snapshot's manifest is damaged; the log is kept until there are two good ones. Check the disk.",
+          {
+            address,
+            error,
+          },
+        ),
+    );
+    if (manifest !== undefined) manifests.push(manifest);
+  }
+  return manifests;
+}
+
+async function unlessDamaged<T>(read: () => Promise<T>, onDamage: (error: OnefoldError) => void) {
+  try {
+    return await read();
+  } catch (error) {
+    if (!isSnapshotDamage(error)) throw error;
+    onDamage(error);
+    return undefined;
+  }
+}
+
+/** Whether a snapshot can't be used as it is: a blob that is named and not there is as damaged as one that doesn't match. */
+export function isSnapshotDamage(error: unknown): error is OnefoldError {
+  return error instanceof OnefoldError && (error.code === "damaged" || error.code === "not-found");
 }
 
 /** Atomic and durable when it returns. Newest first, one or two. */

@@ -9,7 +9,7 @@
 import { OnefoldError } from "../base/errors.ts";
 import type { Trace } from "../host/host.ts";
 import type { BlobAddress, Blobs } from "./blobs.ts";
-import { type Manifest, readManifest, readNewest, searchManifests } from "./manifest.ts";
+import { isSnapshotDamage, type Manifest, readManifest, readNewest, searchManifests } from "./manifest.ts";
 import { isLoading } from "./position.ts";
 import { loadSnapshot } from "./snapshot.ts";
 import type { Store, StoreEngine } from "./store.ts";
@@ -59,10 +59,10 @@ export async function openStoreOrRebuild(options: OpenStoreOptions): Promise<Ope
       if (store.position !== null && !isLoading(store.position)) return store;
       const half = store.position !== null;
       await store.close();
-      if (half) trace("warn", "The store was left while a snapshot was being loaded; it is rebuilt.");
+      if (half) trace("warn", "The store was left while a snapshot was being loaded; it is rebuilt now.");
       return half ? "The store was left while a snapshot was being loaded." : "The store was empty.";
     } catch (error) {
-      if (!isDamage(error)) throw error;
+      if (!(error instanceof OnefoldError && error.code === "damaged")) throw error;
       trace("warn", "The store is damaged; it is deleted and rebuilt from a snapshot and the log.", { error });
       return error.message;
     }
@@ -74,7 +74,7 @@ async function snapshotCandidates({ blobs, trace }: OpenStoreOptions): Promise<r
   try {
     return await readNewest(blobs);
   } catch (error) {
-    if (!isDamage(error)) throw error;
+    if (!isSnapshotDamage(error)) throw error;
     trace("warn", "The pointer to the newest snapshots is damaged; all blobs are searched for snapshots.", { error });
     return await searchManifests(blobs);
   }
@@ -94,13 +94,8 @@ async function tryLoad(
     return { store, manifest };
   } catch (error) {
     await store.close();
-    if (!isDamage(error)) throw error;
+    if (!isSnapshotDamage(error)) throw error;
     trace("warn", `A snapshot is damaged and can't be loaded. ${fallback}`, { address, error });
     return undefined;
   }
-}
-
-/** A blob that a manifest names and that is not there is as damaged as one that does not match. */
-function isDamage(error: unknown): error is OnefoldError {
-  return error instanceof OnefoldError && (error.code === "damaged" || error.code === "not-found");
 }

@@ -29,7 +29,7 @@ const cutOneIn = 64;
 
 export interface DumpOptions {
   readonly view: StoreReader;
-  readonly blobs: Blobs;
+  readonly blobs: Pick<Blobs, "put">;
   /** Gives other work its turn. */
   readonly yield: () => Promise<void>;
 }

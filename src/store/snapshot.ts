@@ -5,15 +5,18 @@
  *     moment before leaves the snapshots that were published before, untouched.
  * N2  Whatever is loaded has been verified piece by piece; a store that is not yet whole says so by its position.
  * N3  Garbage is only what neither of the two newest manifests names; where one of them can't be read, nothing is.
+ * N4  A snapshot for which the disk has no room leaves none of its pieces on it.
  */
 import { assert } from "../base/assert.ts";
 import { compareBytes } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
-import { type BlobAddress, type Blobs, blobAddress } from "./blobs.ts";
+import { DiskError } from "../host/host.ts";
+import type { BlobAddress, Blobs } from "./blobs.ts";
 import {
   encodeManifest,
   type Manifest,
+  manifestAddress,
   manifestFormatVersion,
   type Piece,
   piecesOf,
@@ -44,13 +47,42 @@ export interface WriteSnapshotOptions {
 /**
  * Writes and publishes a snapshot; it is the newest when this returns. Ranges of slots without a dirty one are taken over
  * from `previous` unread; global tables are always read. One at a time, and never beside `collectGarbage`.
- * Throws `damaged` if the store is, and `DiskError`; what was published before stays as it was (N1).
+ * Throws `damaged` if the store is, and `DiskError`; what was published before stays as it was (N1). After `full` the disk
+ * has as much room as before (N4).
  */
 export async function writeSnapshot(options: WriteSnapshotOptions): Promise<Manifest> {
-  const { view, blobs, previous, codeVersion } = options;
+  const { blobs } = options;
+  const present = new Set(await blobs.list());
+  const added = new Set<BlobAddress>();
+  const recording: Pick<Blobs, "put"> = {
+    put: async (bytes) => {
+      const address = await blobs.put(bytes);
+      if (!present.has(address)) added.add(address);
+      return address;
+    },
+  };
+  let manifest: Manifest;
+  try {
+    manifest = await composeSnapshot({ ...options, blobs: recording, present });
+  } catch (error) {
+    if (error instanceof DiskError && error.code === "full") for (const address of added) await blobs.delete(address);
+    throw error;
+  }
+  await publish(blobs, manifestAddress(manifest), options.previous);
+  return manifest;
+}
+
+/** What composing needs besides: where pieces and manifest go, and which blobs are there already. */
+export interface ComposeSnapshotOptions extends Omit<WriteSnapshotOptions, "blobs"> {
+  readonly blobs: Pick<Blobs, "put">;
+  readonly present: ReadonlySet<BlobAddress>;
+}
+
+/** Puts all of a snapshot into `blobs`, its manifest last, and publishes nothing. Throws as `writeSnapshot` does. */
+export async function composeSnapshot(options: ComposeSnapshotOptions): Promise<Manifest> {
+  const { view, blobs, previous, present, codeVersion } = options;
   const position = view.position;
   assert(position !== null && !isLoading(position), "only a state with a position can be a snapshot");
-  const present = new Set(await blobs.list());
   const tables = slotTables(view);
   const ranges: SlotRange[] = [];
   for (const planned of planRanges(previous, options.dirtySlots ?? "all", present)) {
@@ -61,15 +93,14 @@ export async function writeSnapshot(options: WriteSnapshotOptions): Promise<Mani
   const global = await dumpGlobal(options);
   const stateHash = stateHashOf(piecesOf({ ranges, global }));
   const manifest: Manifest = { formatVersion: manifestFormatVersion, position, stateHash, codeVersion, ranges, global };
-  const address = await blobs.put(encodeManifest(manifest));
-  await publish(blobs, address, previous);
+  await blobs.put(encodeManifest(manifest));
   return manifest;
 }
 
 /** The one before: `previous` if it is published, because it is known to be good; else what was the newest. */
 async function publish(blobs: Blobs, address: BlobAddress, previous: Manifest | undefined): Promise<void> {
   const others = (await publishedOrNone(blobs)).filter((other) => other !== address);
-  const preferred = previous === undefined ? undefined : blobAddress(encodeManifest(previous));
+  const preferred = previous === undefined ? undefined : manifestAddress(previous);
   const older = preferred !== undefined && others.includes(preferred) ? preferred : others[0];
   await publishNewest(blobs, older === undefined ? [address] : [address, older]);
 }
@@ -114,7 +145,8 @@ function planRanges(
   return plan;
 }
 
-function isDirty(range: SlotRange, dirtySlots: ReadonlySet<number> | "all"): boolean {
+/** Whether a slot of the range is among the dirty ones. */
+export function isDirty(range: SlotRange, dirtySlots: ReadonlySet<number> | "all"): boolean {
   if (dirtySlots === "all") return true;
   for (let slot = range.firstSlot; slot <= range.lastSlot; slot++) if (dirtySlots.has(slot)) return true;
   return false;

@@ -1,50 +1,17 @@
-/** Real processes on real files: their stops, a disk that fills up, and a data directory that somebody has been at. */
+/** Real processes on real files: their stops, and a data directory that somebody has been at. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Answer, BankClient, installBank, Program } from "./bank-process.fixture.ts";
-
-/** Large states that replace each other: much log, little store. */
-const notesSource = `
-  import { entity, system } from "onefold";
-  import { z } from "zod";
-  const note = entity("note")
-    .state(z.object({ text: z.string(), count: z.number() }), () => ({ text: "", count: 0 }))
-    .command("keep", z.object({ text: z.string() }), (state, { text }) => {
-      state.text = text;
-      return ++state.count;
-    })
-    .command("loop", (state) => {
-      state.count = 1e6;
-      for (;;) {
-        try {
-          for (;;) state.count++;
-        } catch {
-          // What stops it must not be caught.
-        } finally {
-          state.count++;
-        }
-      }
-    })
-    .query("loopQuery", (state) => {
-      for (let i = state.count; ; i++);
-    })
-    .query("count", (state) => state.count);
-  export const notes = system("notes", { note });
-`;
-
-function codeOf(answer: Answer | undefined): string | undefined {
-  return (answer?.body as { code?: string } | null | undefined)?.code;
-}
+import { BankClient, installBank, Program } from "./bank-process.fixture.ts";
+import { codeOf, installNotes } from "./notes.fixture.ts";
 
 describe("a node's process", { timeout: 120_000 }, () => {
   let folder = "";
   const programs: Program[] = [];
-  const mounts: string[] = [];
 
   const serve = async (data: string, ...args: string[]): Promise<{ program: Program; client: BankClient }> => {
     const program = args.length > 0 ? new Program(folder, args) : Program.serve(folder, data);
@@ -57,13 +24,11 @@ describe("a node's process", { timeout: 120_000 }, () => {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "onefold-lifecycle-"));
     await installBank(folder);
-    await mkdir(join(folder, "notes"));
-    await writeFile(join(folder, "notes", "index.mjs"), notesSource);
+    await installNotes(folder);
   });
   after(async () => {
     for (const { child } of programs) child.kill("SIGKILL");
     await Promise.all(programs.map((program) => program.ended));
-    for (const mount of mounts) spawnSync("umount", [mount]);
     await rm(folder, { recursive: true, force: true });
   });
 
@@ -182,49 +147,5 @@ describe("a node's process", { timeout: 120_000 }, () => {
     assert.match(refused.stderr, /damaged/);
     const verified = await new Program(folder, ["verify", "--data", "rolled-back"]).ended;
     assert.equal(verified.code, 1, verified.stdout);
-  });
-
-  test("on a full disk refuses writes with 503 disk-full, still reads, and goes on once there is space", async (context) => {
-    const mount = join(folder, "small-disk");
-    await mkdir(mount);
-    if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=100m", "none", mount]).status !== 0) {
-      return context.skip("needs the right to mount a small file system");
-    }
-    mounts.push(mount);
-    const start = ["start", "notes", "--port", "0", "--json", "--data", join(mount, "data")];
-    const { program, client } = await serve("", ...start);
-    const text = "x".repeat(200_000);
-    const keep = () => client.post("/v1/entities/note/n/keep", { text });
-    let kept = 0;
-    let answer: Answer | undefined;
-    // The disk has room for one segment, with some 300 of these.
-    for (;;) {
-      answer = await keep();
-      if (answer?.status !== 200) break;
-      assert.equal(answer.body, ++kept);
-      assert.ok(kept < 3000, "the disk is never full");
-    }
-    assert.deepEqual([answer?.status, codeOf(answer)], [503, "disk-full"], JSON.stringify(answer));
-    const count = await client.get("/v1/entities/note/n/count");
-    assert.deepEqual([count?.status, count?.body], [200, kept]);
-    assert.equal(spawnSync("mount", ["-o", "remount,size=400m", mount]).status, 0);
-    const endMs = performance.now() + 20_000;
-    for (;;) {
-      answer = await keep();
-      if (answer?.status === 200) break;
-      assert.equal(codeOf(answer), "disk-full", JSON.stringify(answer));
-      assert.ok(performance.now() < endMs, "it does not go on");
-      await delay(50);
-    }
-    assert.equal(answer.body, ++kept);
-    client.close();
-    await program.kill("SIGKILL");
-    const next = await serve("", ...start);
-    assert.equal((await next.client.get("/v1/entities/note/n/count"))?.body, kept);
-    next.client.close();
-    assert.equal((await next.program.kill("SIGTERM")).code, 0);
-    const verified = await new Program(folder, ["verify", "--data", join(mount, "data")]).ended;
-    assert.equal(verified.code, 0, verified.stdout);
-    context.diagnostic(`${kept} notes of ${text.length} bytes were kept`);
   });
 });

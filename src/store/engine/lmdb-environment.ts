@@ -29,6 +29,7 @@ export class LmdbEnvironment {
   readonly #root: RootDatabase<Uint8Array, Uint8Array>;
   readonly #entries: Bytes;
   readonly #state: Bytes;
+  #isClosed = false;
 
   private constructor(root: RootDatabase<Uint8Array, Uint8Array>) {
     this.#root = root;
@@ -95,9 +96,18 @@ export class LmdbEnvironment {
     }
   }
 
-  /** Every read transaction ends with it. */
-  async close(): Promise<void> {
-    await this.#root.close();
+  /**
+   * Every read transaction ends with it; on return nothing of the file is mapped. `then` runs in the same turn as the end,
+   * so that nothing comes between: the promise rejects with what it throws. Once no write is under way, all of it takes a few
+   * turns of the microtask queue and no turn of the event loop. Once only: later calls do nothing.
+   */
+  async close(then?: () => void): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    // lmdb-js aborts its current read transaction at once; one that somebody retains must not be it.
+    this.#root.resetReadTxn();
+    // lmdb-js calls it right after LMDB's own close; its types do not say so.
+    await (this.#root.close as (then?: () => void) => Promise<void>).call(this.#root, then);
   }
 }
 

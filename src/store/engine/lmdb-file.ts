@@ -10,6 +10,7 @@
  * Branch pages are read one by one, level by level (about one in a hundred); leaf and overflow pages in order of their place.
  * Reads are asynchronous; between two of them the event loop is held for a few milliseconds at most.
  */
+import { closeSync, openSync, readSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { crc32 } from "../../base/digest.ts";
 import { checkedValueOverheadBytes, readChecksum } from "../checked-value.ts";
@@ -31,6 +32,8 @@ import {
 import { addChecksum, decodeState, emptyState, type StoreState } from "./lmdb-state.ts";
 
 const readBytes = 512 * 1024;
+/** More than the part of a meta page that means something. */
+const metaBytes = 256;
 const depthMax = 24;
 
 /** Throws `damaged`; other errors are the file system's own. */
@@ -40,6 +43,23 @@ export async function checkLmdbFile(path: string): Promise<StoreState> {
     return await new FileCheck(file, (await file.stat()).size).run();
   } finally {
     await file.close();
+  }
+}
+
+/** Throws `damaged` where the meta pages are not those of such a file; other errors are the file system's own. */
+export function checkLmdbMetas(path: string): void {
+  const file = openSync(path, "r");
+  try {
+    const metaAt = (position: number): Buffer => {
+      const bytes = Buffer.alloc(metaBytes);
+      if (readSync(file, bytes, 0, metaBytes, position) < metaBytes) throw damagedFile("it ends before its meta pages");
+      return bytes;
+    };
+    const first = readMeta(metaAt(0), 0);
+    const second = readMeta(metaAt(first.pageBytes), 1);
+    if (first.pageBytes !== second.pageBytes) throw damagedFile("the meta pages disagree about the page size");
+  } finally {
+    closeSync(file);
   }
 }
 
@@ -107,8 +127,8 @@ class FileCheck {
   }
 
   async #readMetas(): Promise<Meta> {
-    const first = readMeta(await this.#readAt(0, 256), 0);
-    const second = readMeta(await this.#readAt(first.pageBytes, 256), 1);
+    const first = readMeta(await this.#readAt(0, metaBytes), 0);
+    const second = readMeta(await this.#readAt(first.pageBytes, metaBytes), 1);
     const meta = second.transaction > first.transaction ? second : first;
     if (first.pageBytes !== second.pageBytes) throw damagedFile("the meta pages disagree about the page size");
     // Integer keys for the free list, where LMDB also keeps that the path is a file's; nothing else is ever asked for.
@@ -339,10 +359,12 @@ class FileCheck {
   /** The pages of `visits`, which are in ascending order, with few large reads. A page is valid until the next one. */
   async *#pages(visits: readonly Visit[]): AsyncIterable<[Visit, Buffer]> {
     const pageBytes = this.#pageBytes;
+    // One for all reads: else a large file leaves as much garbage as it is large.
+    const buffer = Buffer.allocUnsafe(Math.min(readBytes, this.#fileBytes));
     let index = 0;
     while (index < visits.length) {
       const begin = visits[index]!.page * pageBytes;
-      const bytes = await this.#readAt(begin, Math.min(readBytes, this.#fileBytes - begin));
+      const bytes = await this.#readInto(buffer.subarray(0, this.#fileBytes - begin), begin);
       for (; index < visits.length; index++) {
         const visit = visits[index]!;
         const at = visit.page * pageBytes - begin;
@@ -352,11 +374,14 @@ class FileCheck {
     }
   }
 
-  async #readAt(position: number, length: number): Promise<Buffer> {
-    const bytes = Buffer.allocUnsafe(length);
+  #readAt(position: number, length: number): Promise<Buffer> {
+    return this.#readInto(Buffer.allocUnsafe(length), position);
+  }
+
+  async #readInto(bytes: Buffer, position: number): Promise<Buffer> {
     let filled = 0;
-    while (filled < length) {
-      const { bytesRead } = await this.#file.read(bytes, filled, length - filled, position + filled);
+    while (filled < bytes.length) {
+      const { bytesRead } = await this.#file.read(bytes, filled, bytes.length - filled, position + filled);
       if (bytesRead === 0) throw damagedFile("it is shorter than it should be");
       filled += bytesRead;
     }

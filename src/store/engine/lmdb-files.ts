@@ -6,7 +6,7 @@ import { mkdir, open, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { OnefoldError } from "../../base/errors.ts";
 import { DiskError } from "../../host/host.ts";
-import { checkLmdbFile } from "./lmdb-file.ts";
+import { checkLmdbFile, checkLmdbMetas } from "./lmdb-file.ts";
 import type { StoreState } from "./lmdb-state.ts";
 
 export class LmdbFiles {
@@ -36,6 +36,18 @@ export class LmdbFiles {
       }
       return (await exists(this.dataPath)) ? await checkLmdbFile(this.dataPath) : undefined;
     });
+  }
+
+  /**
+   * Looks at the meta pages alone, at once: enough for a file that this process has checked before and LMDB has written since.
+   * Throws `damaged`: what is no store's file any more must not reach LMDB, which a wrong meta page can crash.
+   */
+  checkAgain(): void {
+    try {
+      checkLmdbMetas(this.dataPath);
+    } catch (error) {
+      throw translated(error);
+    }
   }
 
   /** Durable when it returns. */
@@ -108,11 +120,15 @@ async function translating<T>(body: () => Promise<T>): Promise<T> {
   try {
     return await body();
   } catch (error) {
-    const code = codeOf(error);
-    if (error instanceof OnefoldError || error instanceof DiskError) throw error;
-    if (code === "ENOSPC" || code === "EDQUOT") {
-      throw new DiskError("full", "There is no room to open the store.", { cause: error });
-    }
-    throw new DiskError("failed", "The store's directory could not be read or written.", { cause: error });
+    throw translated(error);
   }
+}
+
+function translated(error: unknown): Error {
+  const code = codeOf(error);
+  if (error instanceof OnefoldError || error instanceof DiskError) return error;
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new DiskError("full", "There is no room to open the store.", { cause: error });
+  }
+  return new DiskError("failed", "The store's directory could not be read or written.", { cause: error });
 }

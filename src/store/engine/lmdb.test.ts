@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { encodeUtf8 } from "../../base/bytes.ts";
 import { contents, positionAt, put, storeSuite } from "../store.suite.ts";
 import { lmdbStore } from "./lmdb.ts";
 import { batchWrites, summary } from "./lmdb.child.ts";
@@ -29,6 +30,12 @@ function engineAt(directory: string) {
   return lmdbStore({ directory, trace: () => undefined });
 }
 
+/** Finds its map too large at every touch. */
+const alwaysTooLarge = () => {
+  let resident = 0;
+  return { bytesMax: 0, touchesPerLook: 1, residentBytes: () => ++resident };
+};
+
 function startChild(...parameters: string[]): ChildProcess {
   return spawn(process.execPath, ["--import", "tsx", childPath, ...parameters], { stdio: ["ignore", "pipe", "pipe"] });
 }
@@ -36,6 +43,143 @@ function startChild(...parameters: string[]): ChildProcess {
 storeSuite("LMDB", async () => {
   const directory = await mkdtemp(join(tmpdir(), "onefold-store-"));
   return { engine: engineAt(directory), dispose: () => rm(directory, { recursive: true, force: true }) };
+});
+
+storeSuite("LMDB whose map is exchanged whenever it can be", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "onefold-store-"));
+  const engine = lmdbStore({ directory, trace: () => undefined, residency: alwaysTooLarge() });
+  return { engine, dispose: () => rm(directory, { recursive: true, force: true }) };
+});
+
+describe("the map of a store's file (B5)", () => {
+  const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+  test("does not keep more resident than its bound, however much is read", async (context) => {
+    if (process.platform !== "linux") return context.skip("only Linux tells");
+    await withDirectory(async (directory) => {
+      const MiB = 1024 ** 2;
+      const residentBytes = async () => {
+        const status = await readFile("/proc/self/status", "latin1");
+        return Number(/^RssFile:\s+(\d+) kB$/m.exec(status)![1]) * 1024;
+      };
+      const value = new Uint8Array(1000).fill(7);
+      const keyOf = (index: number) => encodeUtf8(String(index).padStart(6, "0"));
+      const count = 20_000;
+      const readAll = async (bytesMax: number): Promise<number> => {
+        const store = await lmdbStore({ directory, trace: () => undefined, residency: { bytesMax } }).open();
+        if (store.position === null) {
+          await store.apply(
+            Array.from({ length: count }, (_, index) => ({ key: keyOf(index), value })),
+            positionAt(1),
+          );
+          await store.close();
+          return readAll(bytesMax);
+        }
+        const before = await residentBytes();
+        for (let index = 0; index < count; index++) {
+          assert.deepEqual(store.get(keyOf((index * 7919) % count)), value);
+          if (index % 100 === 0) await nextTurn();
+        }
+        const grown = (await residentBytes()) - before;
+        await store.close();
+        return grown;
+      };
+      const unbounded = await readAll(1024 * MiB);
+      assert.ok(unbounded > 18 * MiB, `${unbounded} bytes: as large as the file`);
+      const bounded = await readAll(2 * MiB);
+      // 256 touches of 64 KiB come before the next look, and 100 more before the next turn.
+      assert.ok(bounded < unbounded / 2 + 2 * MiB, `${bounded} bytes of ${unbounded}`);
+    });
+  });
+
+  test("is not exchanged under a view or a range that is open, and is as soon as they are not", () =>
+    withDirectory(async (directory) => {
+      let isLarge = false;
+      let restarts = 0;
+      const residentBytes = () => {
+        if (!isLarge) restarts++;
+        return isLarge ? 1 : 0;
+      };
+      const residency = { bytesMax: 0, touchesPerLook: 1, residentBytes };
+      const store = await lmdbStore({ directory, trace: () => undefined, residency }).open();
+      await store.apply([put("a", "1"), put("b", "2"), put("c", "3")], positionAt(1));
+      const exchangedAfter = async (touch: () => unknown): Promise<boolean> => {
+        isLarge = true;
+        touch();
+        isLarge = false;
+        restarts = 0;
+        for (let turn = 0; turn < 5; turn++) await nextTurn();
+        return restarts > 0;
+      };
+      assert.equal(await exchangedAfter(() => store.get(encodeUtf8("a"))), true);
+      const view = store.view();
+      assert.equal(await exchangedAfter(() => store.get(encodeUtf8("a"))), false);
+      await store.apply([put("b", "4")], positionAt(2));
+      assert.deepEqual(contents(view), ["a=1", "b=2", "c=3"]);
+      view.close();
+      view.close();
+      const range = store.range({ from: encodeUtf8("a"), to: encodeUtf8("z") })[Symbol.iterator]();
+      assert.equal(Buffer.from(range.next().value!.value).toString(), "1");
+      assert.equal(await exchangedAfter(() => store.get(encodeUtf8("a"))), false);
+      assert.equal(Buffer.from(range.next().value!.value).toString(), "4");
+      range.return?.();
+      assert.equal(await exchangedAfter(() => store.get(encodeUtf8("a"))), true);
+      assert.deepEqual(contents(store), ["a=1", "b=4", "c=3"]);
+      await store.close();
+    }));
+
+  test("that can't be made again fails the store: it reads and writes nothing more, and closes", async () => {
+    for (const replacement of [undefined, Buffer.alloc(100_000, 0xff)]) {
+      await withDirectory(async (directory) => {
+        let isLarge = false;
+        const residency = { bytesMax: 0, touchesPerLook: 1, residentBytes: () => (isLarge ? 1 : 0) };
+        const store = await lmdbStore({ directory, trace: () => undefined, residency }).open();
+        await store.apply([put("a", "1")], positionAt(1));
+        await rm(join(directory, "store.mdb"));
+        if (replacement !== undefined) await writeFile(join(directory, "store.mdb"), replacement);
+        isLarge = true;
+        store.get(encodeUtf8("a"));
+        for (let turn = 0; turn < 5; turn++) await nextTurn();
+        const failed = { name: "DiskError", code: "failed" };
+        assert.throws(() => store.get(encodeUtf8("a")), failed);
+        assert.throws(() => store.view(), failed);
+        assert.throws(() => contents(store), failed);
+        await assert.rejects(store.apply([put("a", "2")], positionAt(2)), failed);
+        await store.close();
+      });
+    }
+  });
+
+  test("is exchanged beside reads and applies of every moment, none of which notices", () =>
+    withDirectory(async (directory) => {
+      let looks = 0;
+      const residency = { bytesMax: 0, touchesPerLook: 3, residentBytes: () => ++looks };
+      const store = await lmdbStore({ directory, trace: () => undefined, residency }).open();
+      const sequenceMax = 200;
+      let applied = 0;
+      const writer = async () => {
+        for (let sequence = 1; sequence <= sequenceMax; sequence++) {
+          await store.apply([put("a", String(sequence)), put("b", String(sequence))], positionAt(sequence));
+          applied = sequence;
+        }
+      };
+      const reader = async (rest: () => Promise<void>) => {
+        while (applied < sequenceMax) {
+          const [a, b] = contents(store);
+          const { position } = store;
+          assert.equal(a, position === null ? undefined : `a=${position.sequence}`);
+          assert.equal(b, position === null ? undefined : `b=${position.sequence}`);
+          await rest();
+        }
+      };
+      const microtasks = async () => {
+        for (let count = 0; count < 50; count++) await Promise.resolve();
+        await nextTurn();
+      };
+      await Promise.all([writer(), reader(nextTurn), reader(microtasks)]);
+      await store.close();
+      assert.ok(looks > 100);
+    }));
 });
 
 describe("a store's file on a real disk", () => {

@@ -10,6 +10,9 @@
  *     state record. A marker file stands while LMDB opens it: found at the next open, that crash was the file's doing (S4).
  * B4  After a failed commit that is not a lack of space nothing more is written: what it left behind is unknown. A write
  *     that the disk cuts short looks to LMDB like a failed one (EIO), so the space is looked at before.
+ * B5  The map keeps what was touched resident, so beyond a bound it is exchanged for a new one: the environment is closed
+ *     and opened again within one turn of the microtask queue of its own, when no view, no range and no apply is open.
+ *     Nobody reads in between, and the file is as LMDB has just left it.
  *
  * `flushed` of lmdb-js is never used: it does not reject. The caller holds the directory's lock: one process at a time.
  */
@@ -18,18 +21,14 @@ import { OnefoldError } from "../../base/errors.ts";
 import type { Trace } from "../../host/host.ts";
 import { DiskError } from "../../host/host.ts";
 import type { LogPosition } from "../../log/log.ts";
-import {
-  checkedValueOverheadBytes,
-  openValue,
-  openValueInPlace,
-  readChecksum,
-  sealValueInto,
-} from "../checked-value.ts";
+import { checkedValueOverheadBytes, readChecksum, sealValueInto } from "../checked-value.ts";
 import { assertWrites } from "../key.ts";
 import { equalPositions } from "../position.ts";
-import type { Entry, RangeOptions, Store, StoreEngine, StoreReader, StoreView, Write } from "../store.ts";
+import type { Entry, RangeOptions, Store, StoreEngine, StoreView, Write } from "../store.ts";
 import { type Handles, LmdbEnvironment } from "./lmdb-environment.ts";
 import { LmdbFiles } from "./lmdb-files.ts";
+import { LmdbView, SnapshotReader } from "./lmdb-reader.ts";
+import { MapResidency, type ResidencyOptions } from "./lmdb-residency.ts";
 import { addChecksum, emptyState, encodeState, type StoreState, stateKey, subtractChecksum } from "./lmdb-state.ts";
 import { sortedLastWins } from "./ordered-map.ts";
 
@@ -42,6 +41,11 @@ export interface LmdbStoreOptions {
    * memory while both maps stand, so it is large from the start: 64 GiB.
    */
   readonly mapBytes?: number;
+  /**
+   * How much of the file may stay resident (B5), where the platform tells (Linux): default 64 MiB. What one apply touches may
+   * come on top, and all of the file while a view or a range is open.
+   */
+  readonly residency?: Partial<ResidencyOptions>;
   /** Free space where the store is; default: what the file system says. */
   readonly freeBytes?: () => Promise<number>;
 }
@@ -63,7 +67,8 @@ export function lmdbStore(options: LmdbStoreOptions): StoreEngine {
       assert(open === undefined || open.closed, "a store is opened once at a time");
       const found = await files.check();
       await files.markOpening();
-      const environment = LmdbEnvironment.open(files.dataPath, options.mapBytes ?? mapBytesDefault);
+      const map = () => LmdbEnvironment.open(files.dataPath, options.mapBytes ?? mapBytesDefault);
+      const environment = map();
       try {
         const state = environment.readState();
         // The marker stays where this throws: the next open says `damaged` too, until `destroy`.
@@ -73,7 +78,16 @@ export function lmdbStore(options: LmdbStoreOptions): StoreEngine {
           entries: state.entryCount,
           sequence: state.position?.sequence ?? null,
         });
-        open = new LmdbStore(environment, state, options.freeBytes ?? (() => files.freeBytes()));
+        open = new LmdbStore({
+          environment,
+          state,
+          mapAgain: () => {
+            files.checkAgain();
+            return map();
+          },
+          residency: new MapResidency(options.residency),
+          freeBytes: options.freeBytes ?? (() => files.freeBytes()),
+        });
       } catch (error) {
         await environment.close();
         throw error;
@@ -97,61 +111,51 @@ function assertSameState(a: StoreState, b: StoreState): void {
   );
 }
 
-/** Reads through one read transaction, which it shares with others. */
-class SnapshotReader implements StoreReader {
-  protected handles: Handles;
-  protected state: StoreState;
-  protected readonly alive: () => void;
-
-  constructor(handles: Handles, state: StoreState, alive: () => void) {
-    this.handles = handles;
-    this.state = state;
-    this.alive = alive;
-  }
-
-  get position(): LogPosition | null {
-    this.alive();
-    return this.state.position;
-  }
-
-  get(key: Uint8Array): Uint8Array | undefined {
-    this.alive();
-    const sealed = this.handles.getFast(key);
-    return sealed === undefined ? undefined : openValue(key, sealed, sealed.length);
-  }
-
-  *range(options: RangeOptions): IterableIterator<Entry> {
-    this.alive();
-    for (const { key, value } of this.handles.range(options)) {
-      yield { key: new Uint8Array(key.buffer, key.byteOffset, key.length), value: openValueInPlace(key, value) };
-      this.alive();
-    }
-  }
+/** A turn of the event loop in which nothing else has run before, and whose microtask queue is empty. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
-class LmdbView extends SnapshotReader implements StoreView {
-  readonly #close: () => void;
+/** Stands between two maps, where nobody reads; and for good where the second could not be made. */
+const unmapped: Handles = {
+  getFast: failUnmapped,
+  range: failUnmapped,
+  retain: failUnmapped,
+  release: () => undefined,
+};
 
-  constructor(handles: Handles, state: StoreState, alive: () => void, close: () => void) {
-    super(handles, state, alive);
-    this.#close = close;
-  }
+function failUnmapped(): never {
+  throw new DiskError("failed", "The store's file is not mapped.");
+}
 
-  close(): void {
-    this.#close();
-  }
+interface LmdbStoreParts {
+  readonly environment: LmdbEnvironment;
+  readonly state: StoreState;
+  /** Opens the same file again. Throws as LMDB does, and `damaged`. */
+  readonly mapAgain: () => LmdbEnvironment;
+  readonly residency: MapResidency;
+  readonly freeBytes: () => Promise<number>;
 }
 
 class LmdbStore extends SnapshotReader implements Store {
-  readonly #environment: LmdbEnvironment;
+  #environment: LmdbEnvironment;
+  readonly #mapAgain: () => LmdbEnvironment;
+  readonly #residency: MapResidency;
   readonly #freeBytes: () => Promise<number>;
   #closing: Promise<void> | undefined;
   #applying: Promise<void> | undefined;
   #failed: DiskError | undefined;
+  #openViews = 0;
+  /** One that the watchdog stops in the middle never ends; then the map stays as it is, which is safe. */
+  #openRanges = 0;
+  #isMapLarge = false;
+  #exchanging: Promise<void> | undefined;
 
-  constructor(environment: LmdbEnvironment, state: StoreState, freeBytes: () => Promise<number>) {
+  constructor({ environment, state, mapAgain, residency, freeBytes }: LmdbStoreParts) {
     super(environment.takeSnapshot(), state, () => assert(this.#closing === undefined, "the store is no longer open"));
     this.#environment = environment;
+    this.#mapAgain = mapAgain;
+    this.#residency = residency;
     this.#freeBytes = freeBytes;
   }
 
@@ -214,24 +218,97 @@ class LmdbStore extends SnapshotReader implements Store {
       }
       throw this.#failed ?? error;
     }
+    this.#touched(sorted.length);
+    // As a part of the apply: under load there is no moment between two of them.
+    if (this.#isMapLarge) {
+      await nextTurn();
+      if (await this.#exchangeMap(state)) return;
+    }
     const next = this.#environment.takeSnapshot();
     this.handles.release();
     this.handles = next;
     this.state = state;
   }
 
+  override get(key: Uint8Array): Uint8Array | undefined {
+    const value = super.get(key);
+    this.#touched();
+    return value;
+  }
+
+  override *range(options: RangeOptions): IterableIterator<Entry> {
+    this.#openRanges++;
+    try {
+      for (const entry of super.range(options)) {
+        yield entry;
+        this.#touched();
+      }
+    } finally {
+      this.#openRanges--;
+    }
+  }
+
+  #touched(count?: number): void {
+    if (!this.#residency.touch(count)) return;
+    this.#isMapLarge = true;
+    if (this.#applying !== undefined || this.#exchanging !== undefined || this.#failed !== undefined) return;
+    // It never rejects; `close` waits for it.
+    this.#exchanging = this.#exchangeSoon().finally(() => {
+      this.#exchanging = undefined;
+    });
+  }
+
+  async #exchangeSoon(): Promise<void> {
+    await nextTurn();
+    // An apply that has begun meanwhile does it when it ends.
+    if (!this.#isMapLarge || this.#applying !== undefined || this.#closing !== undefined) return;
+    try {
+      await this.#exchangeMap(this.state);
+    } catch (error) {
+      assert(error === this.#failed, "an exchange that fails has said so");
+    }
+  }
+
+  /**
+   * B5. Begins in a turn of its own, so that until the new map stands nothing else runs. Shows `state` then, the last that was
+   * committed; false where it had to be put off, and the next look will tell again. Throws `DiskError`, and has failed then.
+   */
+  async #exchangeMap(state: StoreState): Promise<boolean> {
+    this.#isMapLarge = false;
+    if (this.#openViews > 0 || this.#openRanges > 0) return false;
+    this.handles.release();
+    this.handles = unmapped;
+    try {
+      await this.#environment.close(() => {
+        this.#environment = this.#mapAgain();
+        assertSameState(this.#environment.readState(), state);
+        this.handles = this.#environment.takeSnapshot();
+        this.state = state;
+        this.#residency.restart();
+      });
+      return true;
+    } catch (error) {
+      this.handles = unmapped;
+      this.#failed = new DiskError("failed", "The store's file could not be mapped again.", { cause: error });
+      throw this.#failed;
+    }
+  }
+
   view(): StoreView {
     this.alive();
     const handles = this.handles;
     handles.retain();
+    this.#openViews++;
     let open = true;
     const alive = (): void => {
       this.alive();
       assert(open, "the view is no longer open");
     };
     return new LmdbView(handles, this.state, alive, () => {
-      if (open && this.#closing === undefined) handles.release();
+      if (!open) return;
       open = false;
+      this.#openViews--;
+      if (this.#closing === undefined) handles.release();
     });
   }
 
@@ -246,6 +323,7 @@ class LmdbStore extends SnapshotReader implements Store {
       () => undefined,
       () => undefined,
     );
+    await this.#exchanging;
     await this.#environment.close();
   }
 }

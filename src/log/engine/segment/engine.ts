@@ -41,6 +41,11 @@ export interface SegmentLogOptions {
   readonly segmentBytes?: number;
   /** Space kept back for trimming on a full disk; 0 for none. Default `reserveBytesDefault`. */
   readonly reserveBytes?: number;
+  /**
+   * Free space that a new segment must leave on the disk; asked whenever one is prepared. Without that much `append` says
+   * `full`. Default 0: the log takes what there is.
+   */
+  readonly keepFreeBytes?: () => number;
   /** What the store and the snapshots have seen: the log must hold all of it, or is damaged. */
   readonly verifiedThrough?: readonly LogPosition[];
   /**
@@ -52,10 +57,22 @@ export interface SegmentLogOptions {
 
 export interface SegmentLog extends Log {
   /**
+   * True since the next segment could not be prepared for want of space: soon `append` will say `full`, or does already.
+   * Until a segment could be prepared, or a trim has given space back.
+   */
+  readonly isShortOfSpace: boolean;
+  /**
    * Gives the reserve's space back to the disk, so that a snapshot can be written where `append` has said `full`. The next
-   * `trim` takes it again.
+   * `trim`, or `restoreReserve`, takes it again. Throws `stopped` (retry unknown), as `restoreReserve` does.
    */
   releaseReserve(): Promise<void>;
+  /** Takes the reserve again. Where there is no room for it there is none, until there is. */
+  restoreReserve(): Promise<void>;
+  /**
+   * Where there is no room for a whole segment, prepares one for a few records: so that there can be a snapshot behind them,
+   * and more can be trimmed. False where there is no room for that either. Throws `stopped` (retry unknown).
+   */
+  prepareShortSegment(): Promise<boolean>;
 }
 
 /**
@@ -76,7 +93,8 @@ export async function openSegmentLog(options: SegmentLogOptions): Promise<Segmen
     verifiedThrough: options.verifiedThrough ?? [],
     verifyFromSequence: options.verifyFromSequence ?? 1,
   });
-  const preparation = new Preparation({ disk, directory, segmentBytes, reserveBytes });
+  const keepFreeBytes = options.keepFreeBytes ?? (() => 0);
+  const preparation = new Preparation({ disk, directory, segmentBytes, reserveBytes, keepFreeBytes });
   const { segments, end, anchors, tailOffset } = recovered;
   const segment = segments.at(-1);
   const tail = segment && { segment, file: await disk.open(segment.path), offset: tailOffset };
@@ -187,9 +205,9 @@ class SegmentFileLog implements SegmentLog {
 
   /** Makes the prepared file the last segment (E4). */
   async #roll(record: ChainLink): Promise<Tail> {
-    const { disk, directory, random, segmentBytes } = this.#options;
+    const { disk, directory, random } = this.#options;
     const header: SegmentHeader = {
-      segmentBytes,
+      segmentBytes: this.#preparation.readyBytes,
       firstSequence: record.sequence,
       previousFirstSequence: this.#segments.at(-1)?.header.firstSequence ?? 0,
       incarnation: record.incarnation,
@@ -318,8 +336,33 @@ class SegmentFileLog implements SegmentLog {
     }
   }
 
+  get isShortOfSpace(): boolean {
+    return this.#awaitsSpace;
+  }
+
   releaseReserve(): Promise<void> {
-    return this.#maintain(() => this.#preparation.releaseReserve());
+    return this.#maintain(async () => {
+      // What is being made just now would outlive its name.
+      await this.#upkeep;
+      await this.#preparation.releaseReserve();
+    });
+  }
+
+  restoreReserve(): Promise<void> {
+    return this.#maintain(async () => {
+      await this.#upkeep;
+      this.#preparation.recheckReserve();
+      await unlessFull(() => this.#preparation.makeReserve());
+    });
+  }
+
+  async prepareShortSegment(): Promise<boolean> {
+    const shortBytes = Math.min(limits.shortSegmentBytes, this.#options.segmentBytes);
+    await this.#maintain(async () => {
+      await this.#upkeep;
+      await unlessFull(() => this.#preparation.prepareShort(shortBytes));
+    });
+    return this.#preparation.ready;
   }
 
   close(): Promise<void> {
@@ -349,6 +392,14 @@ class SegmentFileLog implements SegmentLog {
 
   scan(fromSequence: number): AsyncIterable<LogRecord> {
     return this.#records.scan(fromSequence, this.#end);
+  }
+}
+
+async function unlessFull(take: () => Promise<void>): Promise<void> {
+  try {
+    await take();
+  } catch (error) {
+    if (!isFull(error)) throw error;
   }
 }
 

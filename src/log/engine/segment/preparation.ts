@@ -20,12 +20,15 @@ export interface PreparationOptions {
   readonly directory: string;
   readonly segmentBytes: number;
   readonly reserveBytes: number;
+  /** Free space that the next segment must leave to others, asked each time. */
+  readonly keepFreeBytes: () => number;
 }
 
 export class Preparation {
   readonly #options: PreparationOptions;
   #underWay: Promise<void> | undefined;
-  #ready = false;
+  /** Size of the prepared file; 0 where none is known to be there. */
+  #readyBytes = 0;
   #reserveChecked = false;
   #stopped = false;
 
@@ -39,7 +42,12 @@ export class Preparation {
 
   /** True where the next segment is known to be there. */
   get ready(): boolean {
-    return this.#ready;
+    return this.#readyBytes > 0;
+  }
+
+  /** Its size in bytes: `segmentBytes`, or less where it was prepared as a short one. */
+  get readyBytes(): number {
+    return this.#readyBytes;
   }
 
   /** True where the reserve was made, or found, or could not be made for want of space. */
@@ -54,16 +62,27 @@ export class Preparation {
 
   /** Resolves once the next segment is prepared. Throws `DiskError`: `full` can be tried again, `failed` should not. */
   prepare(): Promise<void> {
-    if (this.#ready) return Promise.resolve();
-    this.#underWay ??= this.#prepare().finally(() => {
+    const { segmentBytes, keepFreeBytes } = this.#options;
+    return this.#prepareOnce(segmentBytes, { keepFreeBytes: keepFreeBytes() });
+  }
+
+  /** The same for a segment of `sizeBytes`, which need leave nothing free. Where a larger one is prepared, that is it. */
+  prepareShort(sizeBytes: number): Promise<void> {
+    return this.#prepareOnce(sizeBytes, { keepFreeBytes: 0 });
+  }
+
+  #prepareOnce(sizeBytes: number, options: { readonly keepFreeBytes: number }): Promise<void> {
+    if (this.ready) return Promise.resolve();
+    this.#underWay ??= this.#prepare(sizeBytes, options).finally(() => {
       this.#underWay = undefined;
     });
     return this.#underWay;
   }
 
-  /** The prepared file has been made a segment. */
+  /** The prepared file has been made a segment. Where there was room for one, there may be room for a reserve again. */
   taken(): void {
-    this.#ready = false;
+    this.#readyBytes = 0;
+    this.#reserveChecked = false;
   }
 
   /** Ends a preparation under way early, and resolves once nothing is under way. Its waiters get `DiskError("failed")`. */
@@ -73,22 +92,22 @@ export class Preparation {
     await this.#underWay?.catch(() => undefined);
   }
 
-  async #prepare(): Promise<void> {
-    const { disk, directory, segmentBytes } = this.#options;
+  async #prepare(sizeBytes: number, options: { readonly keepFreeBytes: number }): Promise<void> {
+    const { disk, directory } = this.#options;
     const names = await disk.list(directory);
     if (names.includes(preparedFileName)) {
-      if ((await sizeOf(disk, this.preparedPath)) === segmentBytes) {
-        this.#ready = true;
+      if ((await sizeOf(disk, this.preparedPath)) === sizeBytes) {
+        this.#readyBytes = sizeBytes;
         return;
       }
       await disk.remove(this.preparedPath);
     }
     const path = `${directory}/${preparingFileName}`;
     if (names.includes(preparingFileName)) await disk.remove(path);
-    await this.#writeZeros(path, segmentBytes);
+    await this.#writeZeros(path, sizeBytes, options);
     await disk.rename(path, this.preparedPath);
     await disk.syncDirectory(directory);
-    this.#ready = true;
+    this.#readyBytes = sizeBytes;
   }
 
   /** Makes the reserve as large as it should be. Throws `DiskError`; `full` leaves none. */
@@ -103,7 +122,7 @@ export class Preparation {
       if ((await sizeOf(disk, path)) >= reserveBytes) return;
       await disk.remove(path);
     }
-    await this.#writeZeros(path, reserveBytes);
+    await this.#writeZeros(path, reserveBytes, { keepFreeBytes: 0 });
     await disk.syncDirectory(directory);
   }
 
@@ -114,10 +133,13 @@ export class Preparation {
     await disk.syncDirectory(directory);
   }
 
-  async #writeZeros(path: string, sizeBytes: number): Promise<void> {
+  async #writeZeros(path: string, sizeBytes: number, { keepFreeBytes }: { keepFreeBytes: number }): Promise<void> {
     const { disk, directory } = this.#options;
     const freeBytes = await disk.freeBytes();
-    if (freeBytes < sizeBytes) throw new DiskError("full", `${sizeBytes} bytes are needed and ${freeBytes} are free`);
+    if (freeBytes < sizeBytes + keepFreeBytes) {
+      const besides = keepFreeBytes === 0 ? "" : `, ${keepFreeBytes} more must stay free`;
+      throw new DiskError("full", `${sizeBytes} bytes are needed${besides} and ${freeBytes} are free`);
+    }
     try {
       const file = await disk.open(path, { create: "new" });
       try {

@@ -11,6 +11,9 @@ import { damagedLog } from "../../damage.ts";
 import type { LogRecord } from "../../record.ts";
 import { type FrameReader, readerAt, readRecord, type Segment, withFile } from "./segment.ts";
 
+/** A disk may fail for a moment; one that fails so often in a row has lost what it held. */
+const readAttemptsMax = 3;
+
 export class RecordReader {
   readonly #disk: Disk;
   readonly #segments: () => readonly Segment[];
@@ -87,15 +90,21 @@ export class RecordReader {
     return { segment, lastSequence: next === undefined ? Number.POSITIVE_INFINITY : next.header.firstSequence - 1 };
   }
 
-  /** What the disk can't read any more is damage, unless a trim took it away meanwhile. */
+  /**
+   * What the disk can't read any more is damage, unless a trim took it away meanwhile. A read that fails once is not: it is
+   * tried again. `body` can be run again after it has failed.
+   */
   async #translated<T>(segment: Segment, sequence: number, body: () => Promise<T>): Promise<T> {
-    try {
-      return await body();
-    } catch (error) {
-      if (!(error instanceof DiskError)) throw error;
-      this.#find(sequence);
-      const reason = error.code === "not-found" ? "the file is missing" : "the disk can't read it";
-      throw damagedLog({ file: segment.name, offset: 0, sequence, reason }, error);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await body();
+      } catch (error) {
+        if (!(error instanceof DiskError)) throw error;
+        this.#find(sequence);
+        if (error.code !== "not-found" && attempt < readAttemptsMax) continue;
+        const reason = error.code === "not-found" ? "the file is missing" : "the disk can't read it";
+        throw damagedLog({ file: segment.name, offset: 0, sequence, reason }, error);
+      }
     }
   }
 }
