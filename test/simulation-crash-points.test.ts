@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { failureText, type FaultsPlan, type Program, simulate } from "../src/sim/index.ts";
+import { failureText, type FaultsPlan, type Program, simulate } from "../src/sim/workload/index.ts";
 import { crashMoments } from "../src/sim/life.ts";
 
 type Action = Program["clients"][number]["actions"][number];

@@ -1,6 +1,6 @@
 /** For the simulation's tests: many seeds, one summary, and for a seed that fails all that is needed to replay it. */
 import assert from "node:assert/strict";
-import { failureText, simulate, simulateDamage, SimulationSummary } from "../src/sim/index.ts";
+import { failureText, simulate, simulateDamage, SimulationSummary } from "../src/sim/workload/index.ts";
 
 /** The seed to replay, alone and with its trace: `SEED=17 node --import tsx --test test/simulation.test.ts`. */
 export const replayedSeed = process.env.SEED;

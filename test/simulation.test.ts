@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { simulate, SimulationSummary } from "../src/sim/index.ts";
+import { simulate, SimulationSummary } from "../src/sim/workload/index.ts";
 import { replayedSeed, simulateSeed, simulateSeeds } from "./simulation.fixture.ts";
 
 describe("random programs under faults", { concurrency: false }, () => {

@@ -23,6 +23,7 @@ const table = {
   "unknown-command": { status: 404, retry: "never", title: "The kind has no command of this name" },
   "unknown-query": { status: 404, retry: "never", title: "The kind has no query of this name" },
   "unknown-transaction": { status: 404, retry: "never", title: "The system has no transaction of this name" },
+  "unknown-system": { status: 404, retry: "never", title: "This node serves another system" },
   "unknown-route": { status: 404, retry: "never", title: "There is no such route" },
   "not-found": { status: 404, retry: "never", title: "There is no such entity" },
   "method-not-allowed": { status: 405, retry: "never", title: "The route does not answer this method" },

@@ -52,10 +52,28 @@ export const limits = {
   /** Above it, a delivery or timer that sends becomes a dead letter. */
   outboxHardMax: 131_072,
   outboxHardBytesMax: 64 * MiB,
-  /** Durable batches not yet in the store: above it, the executor waits. */
-  unappliedBytesMax: 64 * MiB,
+  /** Dead letters of one slot; beyond it, its oldest goes with each that comes. */
+  deadLettersPerSlotMax: 1024,
+  /** Dead letters of a shard, and what they take; beyond it, the oldest go. */
+  deadLettersMax: 16_384,
+  deadLetterBytesMax: 64 * MiB,
+  /** A dead letter is kept this long at most. */
+  deadLetterMs: 30 * 24 * 3_600_000,
+  /** Messages that wait for newer code; beyond it, what would have to wait becomes a dead letter. */
+  waitingMessagesMax: 16_384,
+  waitingMessagesBytesMax: 32 * MiB,
+  /** Callers that wait for changes at once. */
+  changesWaitingMax: 64,
+  changesWaitMsMax: 20_000,
+  /** What one page of changes reads of the log, and about how many bytes of states it holds. */
+  changesBatchesMax: 1024,
+  changesBytesMax: 1 * MiB,
+  /** Memory that durable batches take which are not yet in the store: above it, the executor waits. */
+  unappliedBytesMax: 32 * MiB,
   /** Timers kept in memory, the nearest ones; the others stay in the store. */
   timerWindow: 4096,
+  /** Inputs of timers that have gone off and are not durably done: above it, the next ones wait in the store. */
+  timersFiringBytesMax: 16 * MiB,
   entityCacheBytesDefault: 64 * MiB,
 
   // ---- sessions and idempotency
@@ -70,13 +88,15 @@ export const limits = {
   transactionAttemptsMax: 16,
   transactionsOpenMax: 4096,
   /** Bodies that run at once while they make progress: more of them mostly wound each other. See docs/performance.md. */
-  transactionsRunningMax: 64,
+  transactionsRunningMax: 32,
   deadlineMsDefault: 30_000,
   deadlineMsMax: 300_000,
 
   // ---- log
   segmentBytesDefault: 64 * MiB,
   reserveBytesDefault: 16 * MiB,
+  /** A segment for a few batches, where there is no room for a whole one. */
+  shortSegmentBytes: 2 * MiB,
   anchorIntervalMs: 1000,
 
   // ---- network between nodes, for each endpoint
@@ -107,6 +127,30 @@ export const limits = {
   /** After a reply that ends a connection in the middle of a request: reads on so long, so that the reply arrives. */
   lingerMs: 2_000,
   drainMs: 30_000,
+
+  // ---- the socket (`/v1/socket`), for each connection unless it says otherwise
+  /** One frame: the largest input, and what is around it. */
+  socketFrameBytesMax: 1 * MiB + 64 * KiB,
+  /** Calls that are unanswered at once, and the bytes that they came in. */
+  socketCallsMax: 1024,
+  socketCallBytesMax: 8 * MiB,
+  /** Calls of all connections that are unanswered at once. */
+  socketCallsOpenMax: 16_384,
+  socketSubscriptionsMax: 256,
+  /** Values that a subscription may send ahead of the client's credit for them. */
+  socketCreditMax: 1024,
+  /** Reads for subscriptions that are under way at once, on all connections. */
+  socketSubscriptionReadsMax: 256,
+  /** Sent and not taken by the client: above it nothing more is read from it. */
+  socketBufferedBytesPause: 1 * MiB,
+  /** Above it, the connection is ended. */
+  socketBufferedBytesMax: 32 * MiB,
+  /** The same of all connections together: above it, the one that has most is ended. */
+  socketBufferedBytesTotalMax: 256 * MiB,
+  /** From the connection to the hello. */
+  socketHelloMs: 10_000,
+  /** A connection on which nothing was heard for this long is ended; after half of it, it is pinged. */
+  socketSilenceMs: 60_000,
   listLimitDefault: 100,
   listLimitMax: 1000,
 } as const;
@@ -122,13 +166,28 @@ export function assertLimits(l: Limits): void {
   assert(l.outputBytesMax <= l.effectsBytesMax, "an output must fit in one command's effects");
   assert(l.outboxSoftMax < l.outboxHardMax, "deliveries need room above the soft limit of the outbox");
   assert(l.outboxSoftBytesMax < l.outboxHardBytesMax, "deliveries need room above the soft limit of the outbox");
+  assert(l.deadLettersPerSlotMax <= l.deadLettersMax, "a slot's dead letters are some of the shard's");
+  assert(l.effectsBytesMax <= l.deadLetterBytesMax, "there must be room for any one dead letter");
   assert(l.sliceMs < l.commandMs, "a slice's own time must stay below one command's limit");
   assert(l.batchBytesMax * 4 <= l.segmentBytesDefault, "a segment must hold several batches");
+  assert(l.batchBytesMax * 3 <= l.shortSegmentBytes, "a short segment must hold more than one batch");
+  assert(l.shortSegmentBytes < l.segmentBytesDefault, "a short segment must be shorter than others");
+  assert(
+    l.shortSegmentBytes * 2 <= l.reserveBytesDefault,
+    "the reserve must hold a short segment and a small snapshot",
+  );
+  assert(l.changesWaitMsMax < l.deadlineMsDefault, "who waits for changes must be answered within the default deadline");
   assert(l.deadlineMsDefault <= l.deadlineMsMax, "the default deadline must be allowed");
   assert(l.networkMessageBytesMax * 2 <= l.networkQueueBytesMax, "a queue of messages must hold several");
   assert(l.networkRedialMs < l.networkAnswerMs, "a peer that is back must be found sooner than one is given up");
   assert(l.batchBytesMax < l.networkMessageBytesMax, "a batch must fit in a message");
   assert(l.bodyBytesMax <= l.receivingBytesMax, "the budget for receiving must hold at least one body");
+  assert(l.bodyBytesMax < l.socketFrameBytesMax, "an input of any allowed size must fit in a frame");
+  assert(l.socketFrameBytesMax <= l.socketCallBytesMax, "a frame's calls must be allowed to be unanswered at once");
+  assert(
+    l.socketBufferedBytesPause < l.socketBufferedBytesMax && l.socketBufferedBytesMax <= l.socketBufferedBytesTotalMax,
+    "a connection must be held back before it is ended, and one alone must not fill the room of all",
+  );
   assert(l.slotCount === 4096, "the number of slots is part of the format");
 }
 

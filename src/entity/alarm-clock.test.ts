@@ -94,6 +94,74 @@ describe("hundreds of timers in a window of eight", () => {
     }, small));
 });
 
+describe("200,000 timers that are due at one moment", () => {
+  test("all fire, a portion at a time: what is in memory and in the queue stays bounded", () => {
+    const perEntity = 1000;
+    const entityCount = 200;
+    const bell = entity("bell")
+      .state(z.looseObject({ rang: z.number() }), () => ({ rang: 0 }))
+      .command("hang", z.object({ dueMs: z.number() }), (_state, { dueMs }, context) => {
+        for (let i = 0; i < perEntity; i++) context.after(dueMs - context.now, "ring", undefined, { key: `${i}` });
+      })
+      .command("ring", (state) => {
+        state.rang++;
+      })
+      .query("rang", (state) => state.rang as number);
+    const timerWindow = 512;
+    return ShardRig.run(
+      system("bells", { bell }),
+      async (rig, client) => {
+        const dueMs = rig.node.clock.wallMs() + 60_000;
+        for (let i = 0; i < entityCount; i++) await client.bell(`${i}`).hang({ dueMs });
+        let rangCount = 0;
+        let knownMax = 0;
+        let queuedMax = 0;
+        const look = () => {
+          knownMax = Math.max(knownMax, rig.shard.timersInMemory);
+          queuedMax = Math.max(queuedMax, rig.shard.health().queuedCalls);
+        };
+        // Over a restart, so that they come from the store.
+        await rig.restart();
+        look();
+        await rig.sleep(60_000 - (rig.node.clock.wallMs() - (dueMs - 60_000)));
+        await rig.until(() => {
+          look();
+          return [...entriesWithPrefix(rig.store, keys.table("timerDue"), { limit: 1 })].length === 0;
+        }, 600_000);
+        for (let i = 0; i < entityCount; i++) rangCount += await rig.client().bell(`${i}`).rang();
+        assert.equal(rangCount, perEntity * entityCount);
+        assert.ok(knownMax >= timerWindow && knownMax <= 3 * timerWindow, `${knownMax} timers were in memory at once`);
+        assert.ok(queuedMax <= timerWindow + 1, `${queuedMax} were queued at once`);
+      },
+      { limits: { timerWindow }, cacheBytes: 1024 * 1024 },
+    );
+  });
+
+  test("with large inputs are read no faster than those before them are done", () =>
+    withNotebook(
+      async ({ rig, client }) => {
+        const line = "x".repeat(5000);
+        const dueMs = rig.node.clock.wallMs() + 10_000;
+        for (let i = 0; i < 40; i++) {
+          await client.note(`n${i}`).remind({ delayMs: dueMs - rig.node.clock.wallMs(), line });
+        }
+        await rig.restart();
+        await rig.sleep(10_000);
+        await rig.until(() => timersIn(rig as never) === 0);
+        const perBatch = new Map<number, number>();
+        for (const { entry, sequence } of rig.entries()) {
+          if (entry.origin === "timer") perBatch.set(sequence, (perBatch.get(sequence) ?? 0) + 1);
+        }
+        // More would fit in a batch; the inputs of four reach the bound.
+        assert.ok(
+          [...perBatch.values()].every((count) => count <= 4),
+          `${[...perBatch.values()]}`,
+        );
+      },
+      { limits: { timersFiringBytesMax: 20_000 } },
+    ));
+});
+
 describe("a timer", () => {
   test("waits for its log time when the wall clock jumps back, and fires soon after when it jumps ahead", () =>
     withNotebook(async ({ rig, client }) => {

@@ -3,10 +3,12 @@
  *
  * A1  A timer fires only after the batch that set it is durable, and its removal stands in the same entry as the effects of
  *     its command: so it takes hold once.
- * A2  What is in memory is a window of the nearest timers; later ones stay in the store (G9). Entries in memory may be stale,
- *     since the entity's own record decides when one fires; none may be missing below the horizon.
+ * A2  What is in memory is a window of the nearest timers; later ones stay in the store (G9), also where any number of them
+ *     is due at one moment. Entries in memory may be stale, since the entity's own record decides when one fires; none may be
+ *     missing up to the horizon. As many as a window, and so many bytes of inputs, are on their way to the log at once.
  * A3  What fires is the timer as it was set last: the store's record counts only where no later batch has changed it.
  * A4  An alarm that went off, or was passed over for a change that is not durable, comes back if that is dropped.
+ * A5  A timer of a kind that the system no longer has, or of an entity that newer code has written, waits for that code.
  */
 import { equalBytes } from "../base/bytes.ts";
 import { OnefoldError, type Refused } from "../base/errors.ts";
@@ -15,13 +17,25 @@ import type { Timer } from "../host/host.ts";
 import { storedRecords, type TimerEffect, type TimerRecord } from "./batch.ts";
 import type { DurableBatch } from "./committer.ts";
 import type { Core, EntryDraft } from "./core.ts";
+import { takeInDead } from "./dead-letters.ts";
 import { EntityCommand } from "./entity-command.ts";
 import { decodeDueTimer } from "./fold.ts";
-import { afterPrefix, type BinaryString, bytesOfBinary, keys, parseEntityName, readUint64, uint64 } from "./keys.ts";
+import {
+  afterPrefix,
+  type BinaryString,
+  binaryOfBytes,
+  bytesOfBinary,
+  keys,
+  parseEntityName,
+  readUint64,
+} from "./keys.ts";
+import { isOfNewerCode } from "./newer-code.ts";
 import type { CommandResult } from "./run-command.ts";
 import type { LiveEntity } from "./working-set.ts";
 
 interface Alarm {
+  /** Its key in the store's index, which has all timers in order: by due time, then by slot, entity and key. */
+  readonly at: BinaryString;
   readonly dueMs: number;
   readonly slot: number;
   readonly name: BinaryString;
@@ -35,12 +49,15 @@ export class AlarmClock {
   readonly #core: Core;
   /** Applies everything durable to the store. */
   readonly #flush: () => Promise<void>;
-  /** In order of due times. */
+  /** In order of `at`. */
   #alarms: Alarm[] = [];
-  /** Timers due after this are not in memory. */
-  #horizonMs = Number.POSITIVE_INFINITY;
+  /** Timers behind this place of the index are not in memory; undefined where all are. */
+  #horizon: BinaryString | undefined;
   /** Gone off, or passed over (A4), and not known to be done durably. */
-  readonly #firing = new Map<string, Alarm>();
+  readonly #firing = new Map<string, Firing>();
+  #firingBytes = 0;
+  /** Kinds of which it was said that their timers wait (A5). */
+  readonly #kindsThatWait = new Set<string>();
   /** Due, but the store has to catch up before they can fire. */
   #early: Alarm[] = [];
   #isCatchingUp = false;
@@ -58,26 +75,36 @@ export class AlarmClock {
     return this.#core.limits.timerWindow;
   }
 
-  load(): void {
-    this.#alarms = [];
-    this.#horizonMs = Number.POSITIVE_INFINITY;
-    this.#read(0);
+  /** Timers that it knows of just now, wherever they are in their course: A2 bounds them. */
+  get inMemoryCount(): number {
+    return this.#alarms.length + this.#firing.size + this.#early.length + (this.#meanwhile?.length ?? 0);
   }
 
-  #read(fromMs: number): void {
-    const prefix = keys.table("timerDue");
-    const range = { from: bytesOfBinary(prefix + uint64(fromMs)), to: bytesOfBinary(afterPrefix(prefix)) };
+  load(): void {
+    this.#alarms = [];
+    this.#readBehind(keys.table("timerDue"));
+  }
+
+  /** Reads the next window of the index, and moves the horizon. */
+  #readBehind(place: BinaryString): void {
+    const range = {
+      // The least key behind it.
+      from: bytesOfBinary(`${place}\0`),
+      to: bytesOfBinary(afterPrefix(keys.table("timerDue"))),
+      limit: this.#windowMax,
+    };
+    let last: BinaryString | undefined;
     let count = 0;
     for (const { key, value } of this.#core.store.range(range)) {
-      const dueMs = readUint64(Buffer.from(key).toString("latin1"), 1);
-      // A window ends between two due times, so that the horizon divides what is in memory from what is not.
-      if (count >= this.#windowMax && dueMs > this.#alarms.at(-1)!.dueMs) {
-        this.#horizonMs = this.#alarms.at(-1)!.dueMs;
-        return;
-      }
-      this.#insert({ dueMs, ...decodeDueTimer(value) });
+      last = binaryOfBytes(key);
+      this.#insert({ at: last, dueMs: readUint64(last, 1), ...decodeDueTimer(value) });
       count++;
     }
+    this.#horizon = count < this.#windowMax ? undefined : last;
+  }
+
+  #isBehindHorizon({ at }: Alarm): boolean {
+    return this.#horizon !== undefined && at > this.#horizon;
   }
 
   #insert(alarm: Alarm): void {
@@ -85,7 +112,7 @@ export class AlarmClock {
     let high = this.#alarms.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#alarms[middle]!.dueMs <= alarm.dueMs) low = middle + 1;
+      if (this.#alarms[middle]!.at <= alarm.at) low = middle + 1;
       else high = middle;
     }
     this.#alarms.splice(low, 0, alarm);
@@ -107,8 +134,8 @@ export class AlarmClock {
       for (const { slot, name, timers } of entry.effects) {
         for (const { key, timer } of timers) {
           isChanged = true;
-          this.#firing.delete(idOf(name, key));
-          if (timer !== null) this.#set({ dueMs: timer.dueMs, slot, name, key });
+          this.#settle(idOf(name, key));
+          if (timer !== null) this.#set(alarmOf(timer.dueMs, slot, name, key));
         }
       }
     }
@@ -116,31 +143,53 @@ export class AlarmClock {
   }
 
   #set(alarm: Alarm): void {
-    this.#meanwhile?.push(alarm);
-    if (alarm.dueMs > this.#horizonMs) return;
+    if (this.#isBehindHorizon(alarm)) {
+      // The next window may be read too early for it to be in there.
+      this.#meanwhile?.push(alarm);
+      return;
+    }
     this.#insert(alarm);
-    if (this.#alarms.length < 2 * this.#windowMax) return;
-    const lastMs = this.#alarms[this.#windowMax - 1]!.dueMs;
-    this.#alarms = this.#alarms.filter(({ dueMs }) => dueMs <= lastMs);
-    this.#horizonMs = lastMs;
+    this.#narrow();
+  }
+
+  /** Leaves to the store again what is beyond a window; not while the next one is read, which begins at the horizon. */
+  #narrow(): void {
+    if (this.#alarms.length < 2 * this.#windowMax || this.#meanwhile !== undefined) return;
+    this.#alarms.length = this.#windowMax;
+    this.#horizon = this.#alarms.at(-1)!.at;
+  }
+
+  /** It is not on its way any more. */
+  #settle(id: string): void {
+    const firing = this.#firing.get(id);
+    if (firing === undefined) return;
+    this.#firing.delete(id);
+    this.#firingBytes -= firing.sizeBytes;
+  }
+
+  /** It is on its way, and whatever was under the same key is not. */
+  #setFiring(id: string, alarm: Alarm, sizeBytes: number): void {
+    this.#settle(id);
+    this.#firing.set(id, { alarm, sizeBytes });
+    this.#firingBytes += sizeBytes;
   }
 
   /** What was not durable is gone: alarms that had gone off go off again. */
   dropped(): void {
-    for (const alarm of this.#firing.values()) this.#insert(alarm);
+    for (const { alarm } of this.#firing.values()) this.#insert(alarm);
     this.#firing.clear();
+    this.#firingBytes = 0;
     this.#arm();
   }
 
   #arm(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-    if (this.#isStopped) return;
+    // While as many as may be are on their way, the next ones wait for their end: it arms the clock again (A2).
+    if (this.#isStopped || this.#isBusy) return;
     const next = this.#alarms[0];
     if (next === undefined) {
-      // Not while as many as a window are still on their way: what has fallen due must not fill the executor's queue (A2).
-      const mayReadOn = this.#meanwhile === undefined && this.#firing.size < this.#windowMax;
-      if (this.#horizonMs !== Number.POSITIVE_INFINITY && mayReadOn) this.#readOn();
+      if (this.#horizon !== undefined && this.#meanwhile === undefined) this.#readOn();
       return;
     }
     // At most a minute ahead, so that a jump of the clock delays no timer for longer.
@@ -157,17 +206,27 @@ export class AlarmClock {
     }
   }
 
+  get #isBusy(): boolean {
+    return this.#firing.size >= this.#windowMax || this.#firingBytes >= this.#core.limits.timersFiringBytesMax;
+  }
+
   /** By log time, which its command will see: a batch that is open keeps the time at which it was opened. */
   #isDue({ dueMs }: Alarm): boolean {
     return dueMs <= this.#core.committer.timeMs;
   }
 
   #ring(): void {
-    while (this.#alarms.length > 0 && this.#isDue(this.#alarms[0]!)) {
-      const alarm = this.#alarms.shift()!;
-      const id = idOf(alarm.name, alarm.key);
-      if (this.#firing.get(id)?.dueMs === alarm.dueMs) continue;
-      this.#fire(alarm, id);
+    let count = 0;
+    try {
+      while (!this.#isBusy && count < this.#alarms.length && this.#isDue(this.#alarms[count]!)) {
+        const alarm = this.#alarms[count++]!;
+        const id = idOf(alarm.name, alarm.key);
+        if (this.#firing.get(id)?.alarm.dueMs === alarm.dueMs) continue;
+        this.#fire(alarm, id);
+      }
+    } finally {
+      // All at once: to take thousands from the front one by one is to move the others thousands of times.
+      this.#alarms.splice(0, count);
     }
     this.#arm();
   }
@@ -176,14 +235,15 @@ export class AlarmClock {
     const { tenant, kind, id: entityId } = parseEntityName(alarm.name);
     const definition = this.#core.definitionOf(kind);
     if (definition === undefined) {
-      const message = "A timer is due of a kind that the system no longer has; it will fire when the kind is back.";
-      this.#core.host.trace("warn", message, { kind, id: entityId, timer: alarm.key });
-      return;
+      const message = "Timers are due of a kind that the system no longer has; they will fire when the kind is back.";
+      return this.#leave(message, kind, entityId);
     }
     // By the slot that the alarm names: the affinity function is user code, and the watchdog is off here.
-    const entity =
-      this.#core.working.cached(alarm.name) ??
-      this.#core.working.load(definition, alarm.slot, alarm.name, tenant, entityId);
+    const entity = this.#core.entityAt(definition, alarm.slot, tenant, entityId);
+    if (isOfNewerCode(entity)) {
+      const message = "Timers are due of entities that newer code has written; they will fire when that code is back.";
+      return this.#leave(message, kind, entityId);
+    }
     const changedAt = entity.timerSequences.get(alarm.key);
     if (entity.timers().get(alarm.key) !== alarm.dueMs || this.#isSpeculative(changedAt)) {
       return this.#passOver(alarm, id, entity);
@@ -192,7 +252,7 @@ export class AlarmClock {
     const bytes = this.#core.store.get(timerKey(alarm));
     if (bytes === undefined) throw new OnefoldError("damaged", "The store does not hold a timer that its entity has.");
     const timer = storedRecords.decodeTimer(bytes);
-    this.#firing.set(id, alarm);
+    this.#setFiring(id, alarm, bytes.length);
     const command = definition.commands.get(timer.command);
     this.#core.executor.resubmit(
       new Ring({
@@ -209,15 +269,24 @@ export class AlarmClock {
     );
   }
 
+  /** A5: it stays in the store for another life. */
+  #leave(message: string, kind: string, id: string): void {
+    if (this.#kindsThatWait.has(kind)) return;
+    this.#kindsThatWait.add(kind);
+    this.#core.host.trace("warn", message, { kind, firstId: id });
+  }
+
   #isSpeculative(sequence: number | undefined): boolean {
     return sequence !== undefined && sequence > this.#core.committer.durable.sequence;
   }
 
   /** The timer is another one by now, or none: that one has its own alarm, once it is durable. */
   #passOver(alarm: Alarm, id: string, entity: LiveEntity | undefined): void {
-    if (this.#isSpeculative(entity?.timerSequences.get(alarm.key))) this.#firing.set(id, alarm);
-    else if (this.#firing.get(id) === alarm) this.#firing.delete(id);
-    if (this.#alarms.length === 0) this.#arm();
+    if (this.#isSpeculative(entity?.timerSequences.get(alarm.key))) this.#setFiring(id, alarm, 0);
+    else if (this.#firing.get(id)?.alarm === alarm) this.#settle(id);
+    if (this.#isStopped) return;
+    // Perhaps it was one too many, or the last of a window. In a turn of its own, since the clock may be in the middle of it.
+    this.#timer ??= this.#core.host.timers.after(0, () => this.#unlessDamaged(() => this.#ring()));
   }
 
   /** Brings the store up to date and looks again. While that can't be done (a full disk), again and again. */
@@ -231,33 +300,45 @@ export class AlarmClock {
       this.#arm();
     };
     this.#flush().then(again, (cause: unknown) => {
-      const message = "Timers that are due have to wait, because the store can't be written.";
+      const message = "Timers that are due have to wait, because the store can't be written. Free space on its disk.";
       this.#core.host.trace("error", message, { cause });
       this.#core.host.timers.after(catchUpDelayMs, again);
     });
   }
 
   #readOn(): void {
-    const from = this.#horizonMs;
+    const from = this.#horizon!;
     const meanwhile: Alarm[] = [];
     this.#meanwhile = meanwhile;
     this.#flush().then(
       () => {
         this.#meanwhile = undefined;
         if (this.#isStopped) return;
-        this.#horizonMs = Number.POSITIVE_INFINITY;
-        this.#unlessDamaged(() => this.#read(from));
-        for (const alarm of meanwhile) if (alarm.dueMs <= this.#horizonMs) this.#insert(alarm);
+        this.#unlessDamaged(() => {
+          this.#readBehind(from);
+          for (const alarm of meanwhile) if (!this.#isBehindHorizon(alarm)) this.#insert(alarm);
+          this.#narrow();
+        });
         this.#arm();
       },
       (cause: unknown) => {
         this.#meanwhile = undefined;
-        const message = "Timers can't be read on for now, because the store can't be written.";
+        const message = "Timers can't be read on for now, because the store can't be written. Free space on its disk.";
         this.#core.host.trace("error", message, { cause });
         this.#core.host.timers.after(catchUpDelayMs, () => this.#arm());
       },
     );
   }
+}
+
+interface Firing {
+  readonly alarm: Alarm;
+  /** What its input takes in memory. */
+  readonly sizeBytes: number;
+}
+
+function alarmOf(dueMs: number, slot: number, name: BinaryString, key: string): Alarm {
+  return { at: keys.timerDue(dueMs, slot, name, key), dueMs, slot, name, key };
 }
 
 function timerKey({ slot, name, key }: Alarm): Uint8Array {
@@ -295,6 +376,7 @@ class Ring extends EntityCommand {
     super({
       ...parts,
       input: decodeValue(timer.input),
+      slot: alarm.slot,
       caller: { tenant: parts.tenant, subject: timer.subject, scopes: [] },
       deadlineMs: Number.POSITIVE_INFINITY,
       sizeBytes: timer.input.length,
@@ -358,17 +440,8 @@ class Ring extends EntityCommand {
     };
     const { slot, tenant, kind, id } = entity;
     const { command, input } = this.#timer;
-    const deadLetter = {
-      slot,
-      tenant,
-      kind,
-      id,
-      command,
-      input,
-      code: error.code,
-      detail: error.message.slice(0, 1000),
-    };
-    this.core.takeIn(this.core.entry({ ...this.#base(), effects: this.effects(unchanged, entity), deadLetter }));
+    const draft = { ...this.#base(), effects: this.effects(unchanged, entity) };
+    takeInDead(this.core, draft, { slot, tenant, kind, id, command, input }, error);
   }
 
   override release(): void {

@@ -93,6 +93,8 @@ const entry: fc.Arbitrary<Entry> = fc.record({
       input: bytes(20),
       code: name,
       detail: principalText,
+      atMs: whole,
+      waits: fc.boolean(),
     }),
   ),
   result: fc.option(result),

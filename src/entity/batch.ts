@@ -76,7 +76,10 @@ export interface MessageRecord {
   readonly subject: string;
 }
 
-/** A message or timer that ended without taking hold. Kept for people to look at. */
+/**
+ * A message or timer that ended without taking hold; kept, within bounds, for people to look at. Or a message that `waits`
+ * for code that understands its receiver's state, and will be delivered then.
+ */
 export interface DeadLetter {
   readonly slot: number;
   readonly tenant: string;
@@ -86,6 +89,15 @@ export interface DeadLetter {
   readonly input: Uint8Array;
   readonly code: string;
   readonly detail: string;
+  /** Log time at which it was recorded; 0 in records of versions that did not say. */
+  readonly atMs: number;
+  readonly waits: boolean;
+}
+
+/** As the store keeps it: with what its entry says besides. */
+export interface StoredDeadLetter extends DeadLetter {
+  readonly subject: string;
+  readonly by: Origin;
 }
 
 export interface ConsumedMessage {
@@ -185,6 +197,11 @@ function packResult({ key, outcome }: ResultEffect): Packed {
     : [1, key.slot, key.digest, key.expiresMs, outcome, key.fingerprint];
 }
 
+function packDeadLetter({ waits, ...letter }: DeadLetter): Packed {
+  const { slot, tenant, kind, id, command, input, code, detail, atMs } = letter;
+  return trimmed([slot, tenant, kind, id, command, input, code, detail, atMs, waits ? true : null]);
+}
+
 function packEntry(entry: Entry): Packed {
   const { consumed, deadLetter } = entry;
   return trimmed([
@@ -204,18 +221,7 @@ function packEntry(entry: Entry): Packed {
       m.subject,
     ]),
     consumed === null ? null : [consumed.fromSlot, consumed.toSlot, consumed.number],
-    deadLetter === null
-      ? null
-      : [
-          deadLetter.slot,
-          deadLetter.tenant,
-          deadLetter.kind,
-          deadLetter.id,
-          deadLetter.command,
-          deadLetter.input,
-          deadLetter.code,
-          deadLetter.detail,
-        ],
+    deadLetter === null ? null : packDeadLetter(deadLetter),
     entry.result === null ? null : packResult(entry.result),
     orNull(entry.expired, (item) => [item.expiresMs, item.key]),
   ]);
@@ -244,11 +250,7 @@ export function entryBytesMax(entry: Entry): number {
     }
   }
   for (const message of entry.messages) size += messageBytesMax(message);
-  if (entry.deadLetter !== null) {
-    const { tenant, kind, id, command, input, code, detail } = entry.deadLetter;
-    size += 64 + input.length + 3 * (tenant.length + kind.length + id.length + command.length);
-    size += 3 * (code.length + detail.length);
-  }
+  if (entry.deadLetter !== null) size += deadLetterBytesMax(entry.deadLetter);
   if (entry.result !== null) {
     const { key, outcome } = entry.result;
     size += 160 + outcome.length + (key.type === "session" ? 9 * key.forget.length : 0);
@@ -260,6 +262,12 @@ export function entryBytesMax(entry: Entry): number {
 export function messageBytesMax(message: MessageRecord): number {
   const { tenant, kind, id, command, subject, input } = message;
   return 48 + input.length + 3 * (tenant.length + kind.length + id.length + command.length + subject.length);
+}
+
+/** What a dead letter takes in a batch, at most; about what it takes in the store. */
+export function deadLetterBytesMax({ tenant, kind, id, command, input, code, detail }: DeadLetter): number {
+  const texts = tenant.length + kind.length + id.length + command.length + code.length + detail.length;
+  return 80 + input.length + 3 * texts;
 }
 
 // ----------------------------------------------------------------------------------------------------------- decoding
@@ -319,6 +327,22 @@ function unpackMessage(packed: Packed): MessageRecord {
   };
 }
 
+function unpackDeadLetter(packed: Packed): DeadLetter {
+  const [slot, tenant, kind, id, command, input, code, detail, atMs, waits] = packed;
+  return {
+    slot: slot as number,
+    tenant: tenant as string,
+    kind: kind as string,
+    id: id as string,
+    command: command as string,
+    input: input as Uint8Array,
+    code: code as string,
+    detail: detail as string,
+    atMs: (atMs ?? 0) as number,
+    waits: waits === true,
+  };
+}
+
 function unpackResult(packed: Packed): ResultEffect {
   const [type, slot, name, expiresMs, outcome] = packed;
   const base = { slot: slot as number, expiresMs: expiresMs as number };
@@ -338,7 +362,6 @@ function unpackResult(packed: Packed): ResultEffect {
 
 function unpackEntry(packed: Packed): Entry {
   const [origin, command, subject, effects, messages, consumed, deadLetter, result, expired] = packed;
-  const letter = (deadLetter ?? null) as Packed | null;
   const known = origins[origin as number];
   assert(known !== undefined, "an entry's origin is one of those that this version knows");
   return {
@@ -355,19 +378,7 @@ function unpackEntry(packed: Packed): Entry {
             toSlot: (consumed as number[])[1]!,
             number: (consumed as number[])[2]!,
           },
-    deadLetter:
-      letter === null
-        ? null
-        : {
-            slot: letter[0] as number,
-            tenant: letter[1] as string,
-            kind: letter[2] as string,
-            id: letter[3] as string,
-            command: letter[4] as string,
-            input: letter[5] as Uint8Array,
-            code: letter[6] as string,
-            detail: letter[7] as string,
-          },
+    deadLetter: (deadLetter ?? null) === null ? null : unpackDeadLetter(deadLetter as Packed),
     result: (result ?? null) === null ? null : unpackResult(result as Packed),
     expired: ((expired ?? []) as Packed[]).map(([expiresMs, key]) => ({
       expiresMs: expiresMs as number,
@@ -395,6 +406,13 @@ export const storedRecords = {
   encodeMessage: (m: MessageRecord): Uint8Array =>
     packr.pack([m.fromSlot, m.toSlot, m.number, m.tenant, m.kind, m.id, m.command, m.input, m.subject]),
   decodeMessage: (bytes: Uint8Array): MessageRecord => unpackMessage(packr.unpack(bytes) as Packed),
-  encodeDeadLetter: (letter: DeadLetter): Uint8Array => packr.pack({ ...letter }),
-  decodeDeadLetter: (bytes: Uint8Array): DeadLetter => packr.unpack(bytes) as DeadLetter,
+  encodeDeadLetter: (letter: StoredDeadLetter): Uint8Array => packr.pack({ ...letter }),
+  /** What early versions did not keep gets the value that says so. */
+  decodeDeadLetter: (bytes: Uint8Array): StoredDeadLetter => ({
+    atMs: 0,
+    waits: false,
+    subject: "",
+    by: "message",
+    ...(packr.unpack(bytes) as Omit<StoredDeadLetter, "atMs" | "waits" | "subject" | "by">),
+  }),
 } as const;

@@ -236,14 +236,6 @@ export class Committer {
     }
   }
 
-  /** Drops what has not been sent: the open batch. What is in flight goes on. */
-  dropOpen(error: OnefoldError): void {
-    const dropped = this.#open;
-    this.#open = undefined;
-    this.#owner.onDropped(error);
-    for (const work of dropped?.held ?? []) work.fail(error);
-  }
-
   /** Gives the open batch up where memory can't be trusted any more; nobody asks for what is behind it. */
   abandonOpen(reason: OnefoldError): void {
     this.#stopped ??= reason;
@@ -252,11 +244,6 @@ export class Committer {
     const neverSent = new OnefoldError("stopped", reason.message, { cause: reason, retry: "safe" });
     for (const work of open?.held ?? []) work.fail(neverSent);
     if (this.#inFlight === undefined) this.#resolveIdle();
-  }
-
-  /** The entries in flight, which the memory must keep when the open batch is dropped. */
-  get inFlight(): Pick<Batch, "entries" | "sequence"> | undefined {
-    return this.#inFlight;
   }
 
   #drop(error: OnefoldError): void {

@@ -103,6 +103,12 @@ export class Core {
     );
   }
 
+  /** The same where the slot is known, which takes no user code. */
+  entityAt(definition: EntityDefinition, slot: number, tenant: string, id: string): LiveEntity {
+    const name = entityName(tenant, definition.name, id);
+    return this.working.cached(name) ?? this.working.load(definition, slot, name, tenant, id);
+  }
+
   /** An affinity is the user's code. */
   #slotOf(definition: EntityDefinition, id: string, tenant: string): number {
     if (definition.affinity === undefined) return slotOfEntity(definition, id, tenant);

@@ -12,12 +12,14 @@ import type {
   SystemOptions,
   TransactionDefinition,
 } from "./definition.ts";
-import { checkFunction, checkName, checkSchema, invalidDefinition } from "./definition-check.ts";
+import { checkDocumentation, checkFunction, checkName, checkSchema, invalidDefinition } from "./definition-check.ts";
 import type {
   AnySchema,
+  CallDocumentation,
   Checked,
   EntityCaller,
   EntityReference,
+  Returns,
   SchemaInput,
   SchemaOutput,
   SystemParts,
@@ -36,8 +38,9 @@ export interface TransactionBody<Name extends string, Input, Parsed> {
    * run more than once before it takes hold (when it loses against another), so it must have no effect but through `tx`.
    * A caught `Refused` undoes that command alone; anything thrown undoes everything.
    */
-  run<Output>(
+  run<Output, O extends AnySchema = AnySchema>(
     run: (tx: EntityCaller, input: Parsed) => Promise<Output & Checked<Output>>,
+    documentation?: CallDocumentation<O> & Returns<NoInfer<O>, NoInfer<Output>>,
   ): Transaction<Name, Input, Output>;
 }
 
@@ -59,9 +62,10 @@ export function transaction(name: string, input?: AnySchema): unknown {
   checkName(name, "Transaction");
   if (input !== undefined) checkSchema(input, where);
   const body = (at: TransactionDefinition["at"]) => ({
-    run(run: TransactionDefinition["run"]) {
+    run(run: TransactionDefinition["run"], documented?: unknown) {
       checkFunction(run, where);
-      return Object.freeze({ definition: Object.freeze({ name, input, at, run }) });
+      const documentation = checkDocumentation(documented, where);
+      return Object.freeze({ definition: Object.freeze({ name, input, at, run, documentation }) });
     },
   });
   return {

@@ -209,3 +209,58 @@ describe("a system's definition", () => {
     );
   });
 });
+
+describe("what a definition says of its calls", () => {
+  const base = () => entity("counter").state(z.object({ count: z.number() }), () => ({ count: 0 }));
+
+  test("is kept beside the function, with input and without", () => {
+    const output = z.number();
+    const details = z.object({ at: z.date() });
+    const documentation = { description: "Adds.", output, refusals: { full: details, never: null } };
+    const counter = base()
+      .command("add", z.object({ by: z.number() }), (state, { by }) => (state.count += by), documentation)
+      .command("bump", (state) => ++state.count, { output })
+      .query("count", (state) => state.count, { description: "Counts." });
+    const { commands, queries } = counter.definition;
+    const expected = new Map<string, unknown>([
+      ["full", details],
+      ["never", "no details"],
+    ]);
+    assert.deepEqual(commands.get("add")!.documentation, { description: "Adds.", output, refusals: expected });
+    assert.equal(commands.get("bump")!.input, undefined);
+    assert.equal(commands.get("bump")!.documentation?.output, output);
+    assert.equal(queries.get("count")!.documentation?.description, "Counts.");
+    assert.equal(
+      base()
+        .command("add", () => 1)
+        .definition.commands.get("add")!.documentation,
+      undefined,
+    );
+    const all = transaction("all").run(async () => 1, { output });
+    assert.equal(all.definition.documentation?.output, output);
+  });
+
+  test("takes a schema that is a function for the input, not for the command", () => {
+    const callable = Object.assign(() => "never called", z.object({ by: z.number() }));
+    Object.defineProperty(callable, "~standard", { value: z.object({ by: z.number() })["~standard"] });
+    const schema = callable as unknown as z.ZodObject<{ by: z.ZodNumber }>;
+    const { definition } = base().command("add", schema, (state, { by }) => (state.count += by));
+    assert.equal(definition.commands.get("add")!.input, schema);
+  });
+
+  test("is refused where it is no documentation", () => {
+    const wrong: readonly (readonly [unknown, RegExp])[] = [
+      ["text", /Command "add" of counter: what comes after its function is documentation/],
+      [z.number(), /what comes after its function is documentation/],
+      [{ outputs: z.number() }, /documentation has no "outputs"/],
+      [{ output: "number" }, /its output: the schema must follow Standard Schema/],
+      [{ description: 1 }, /its description must be text/],
+      [{ refusals: [1] }, /its refusal "0": the schema must follow Standard Schema/],
+      [{ refusals: "full" }, /its refusals must be an object/],
+    ];
+    for (const [documentation, message] of wrong) {
+      const untyped = base() as unknown as { command(...all: readonly unknown[]): unknown };
+      assert.throws(() => untyped.command("add", () => 1, documentation), { code: "invalid-definition", message });
+    }
+  });
+});

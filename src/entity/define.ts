@@ -8,11 +8,20 @@
  */
 import { parseId } from "../base/ids.ts";
 import type { Value } from "../base/value.ts";
-import type { CommandBody, EntityDefinition, QueryBody, Schema } from "./definition.ts";
-import { checkFunction, checkName, checkSchema, checkSynchronous, invalidDefinition } from "./definition-check.ts";
+import type { CommandBody, Documentation, EntityDefinition, QueryBody, Schema } from "./definition.ts";
+import {
+  checkDocumentation,
+  checkFunction,
+  checkName,
+  checkSchema,
+  checkSynchronous,
+  invalidDefinition,
+  isSchema,
+} from "./definition-check.ts";
 import type {
   AnySchema,
   Call,
+  CallDocumentation,
   Checked,
   CheckedState,
   DeepReadonly,
@@ -22,6 +31,7 @@ import type {
   FreeName,
   Migration,
   MigrationChain,
+  Returns,
   SchemaInput,
   SchemaOutput,
   StateVersion,
@@ -51,16 +61,17 @@ export interface Entity<Name extends string, State, Collections, Commands, Queri
    * Adds a command without input. It changes `state` in place; what it returns goes to the caller. If it throws, nothing
    * of it has happened; `Refused` is how it says no.
    */
-  command<const Command extends string, Output>(
+  command<const Command extends string, Output, O extends AnySchema = AnySchema>(
     name: Command & FreeName<Command, keyof Commands | keyof Queries>,
     run: (
       state: State,
       input: undefined,
       context: EntityCommandContext<Collections, Commands & Record<Command, Call<undefined>>>,
     ) => Output & Checked<Output>,
+    documentation?: CallDocumentation<O> & Returns<NoInfer<O>, NoInfer<Output>>,
   ): Entity<Name, State, Collections, Commands & Record<Command, Call<undefined, Output>>, Queries>;
   /** Adds a command. `run` receives what the schema made of the caller's input. */
-  command<const Command extends string, S extends AnySchema, Output>(
+  command<const Command extends string, S extends AnySchema, Output, O extends AnySchema = AnySchema>(
     name: Command & FreeName<Command, keyof Commands | keyof Queries>,
     input: S & Checked<SchemaInput<S>>,
     run: (
@@ -68,19 +79,21 @@ export interface Entity<Name extends string, State, Collections, Commands, Queri
       input: SchemaOutput<S>,
       context: EntityCommandContext<Collections, Commands & Record<Command, Call<SchemaInput<S>>>>,
     ) => Output & Checked<Output>,
+    documentation?: CallDocumentation<O> & Returns<NoInfer<O>, NoInfer<Output>>,
   ): Entity<Name, State, Collections, Commands & Record<Command, Call<SchemaInput<S>, Output>>, Queries>;
 
   /** Adds a query without input: it reads, and can't change anything. */
-  query<const Query extends string, Output>(
+  query<const Query extends string, Output, O extends AnySchema = AnySchema>(
     name: Query & FreeName<Query, keyof Commands | keyof Queries>,
     run: (
       state: DeepReadonly<State>,
       input: undefined,
       context: EntityQueryContext<Collections>,
     ) => Output & Checked<Output>,
+    documentation?: CallDocumentation<O> & Returns<NoInfer<O>, NoInfer<Output>>,
   ): Entity<Name, State, Collections, Commands, Queries & Record<Query, Call<undefined, Output>>>;
   /** Adds a query. `run` receives what the schema made of the caller's input. */
-  query<const Query extends string, S extends AnySchema, Output>(
+  query<const Query extends string, S extends AnySchema, Output, O extends AnySchema = AnySchema>(
     name: Query & FreeName<Query, keyof Commands | keyof Queries>,
     input: S & Checked<SchemaInput<S>>,
     run: (
@@ -88,6 +101,7 @@ export interface Entity<Name extends string, State, Collections, Commands, Queri
       input: SchemaOutput<S>,
       context: EntityQueryContext<Collections>,
     ) => Output & Checked<Output>,
+    documentation?: CallDocumentation<O> & Returns<NoInfer<O>, NoInfer<Output>>,
   ): Entity<Name, State, Collections, Commands, Queries & Record<Query, Call<SchemaInput<S>, Output>>>;
 
   /**
@@ -162,16 +176,14 @@ function build(definition: EntityDefinition): UntypedEntity {
         return build({ ...definition, collections: withEntry(definition.collections, name, { name, item }) });
       },
       command(name: string, ...rest: readonly unknown[]) {
-        const { input, run } = checkCall(definition, "Command", name, rest);
-        const command = { name, input, run: run as CommandBody };
+        const { input, run, documentation } = checkCall(definition, "Command", name, rest);
+        const command = { name, input, run: run as CommandBody, documentation };
         return build({ ...definition, commands: withEntry(definition.commands, name, command) });
       },
       query(name: string, ...rest: readonly unknown[]) {
-        const { input, run } = checkCall(definition, "Query", name, rest);
-        return build({
-          ...definition,
-          queries: withEntry(definition.queries, name, { name, input, run: run as QueryBody }),
-        });
+        const { input, run, documentation } = checkCall(definition, "Query", name, rest);
+        const query = { name, input, run: run as QueryBody, documentation };
+        return build({ ...definition, queries: withEntry(definition.queries, name, query) });
       },
       affinity(affinity: (id: string) => string) {
         checkFunction(affinity, `The affinity${of}`);
@@ -183,22 +195,28 @@ function build(definition: EntityDefinition): UntypedEntity {
   return handle;
 }
 
-/** `rest` is (run) or (schema, run). */
+/** `rest` is (run) or (schema, run), and perhaps the documentation. */
 function checkCall(
   definition: EntityDefinition,
   what: "Command" | "Query",
   name: string,
   rest: readonly unknown[],
-): { readonly input: Schema | undefined; readonly run: unknown } {
+): {
+  readonly input: Schema | undefined;
+  readonly run: unknown;
+  readonly documentation: Documentation | undefined;
+} {
   const of = ` of ${definition.name}`;
   checkName(name, what, of);
   if (definition.commands.has(name) || definition.queries.has(name))
     throw invalidDefinition(`${what} "${name}"${of}: another command or query of the entity has this name`);
   const where = `${what} "${name}"${of}`;
-  const [input, run] = rest.length === 1 ? [undefined, rest[0]] : rest;
+  // A schema may be a function, too.
+  const hasNoInput = rest.length === 1 || (typeof rest[0] === "function" && !isSchema(rest[0]));
+  const [input, run, documented] = hasNoInput ? [undefined, ...rest] : rest;
   if (input !== undefined) checkSchema(input, where);
   checkSynchronous(run, where);
-  return { input: input as Schema | undefined, run };
+  return { input: input as Schema | undefined, run, documentation: checkDocumentation(documented, where) };
 }
 
 function checkVersion(version: StateVersion, where: string): void {

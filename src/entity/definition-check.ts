@@ -5,6 +5,7 @@
 import { OnefoldError } from "../base/errors.ts";
 import { isName } from "../base/ids.ts";
 import { limits } from "../base/limits.ts";
+import type { Documentation, Schema } from "./definition.ts";
 
 /**
  * Names that JavaScript gives a meaning of its own: an object with a method `then` is taken for a promise by every
@@ -37,7 +38,8 @@ export function checkName(name: unknown, what: string, of = ""): void {
     throw invalidDefinition(`${what} "${name}"${of}: JavaScript gives this name a meaning of its own; choose another`);
 }
 
-export function checkSchema(schema: unknown, where: string): void {
+/** Whether something follows Standard Schema, as far as can be seen. Schemas may be objects or functions. */
+export function isSchema(schema: unknown): schema is Schema {
   const standard: unknown =
     (typeof schema === "object" && schema !== null) || typeof schema === "function"
       ? (schema as { readonly "~standard"?: unknown })["~standard"]
@@ -46,8 +48,43 @@ export function checkSchema(schema: unknown, where: string): void {
     typeof standard === "object" && standard !== null
       ? (standard as { readonly validate?: unknown }).validate
       : undefined;
-  if (typeof validate !== "function")
+  return typeof validate === "function";
+}
+
+export function checkSchema(schema: unknown, where: string): void {
+  if (!isSchema(schema))
     throw invalidDefinition(`${where}: the schema must follow Standard Schema, as those of zod do`);
+}
+
+/** What a builder was given as documentation, in the form of the definition; undefined where nothing was given. */
+export function checkDocumentation(given: unknown, where: string): Documentation | undefined {
+  if (given === undefined) return undefined;
+  if (typeof given !== "object" || given === null || isSchema(given))
+    throw invalidDefinition(
+      `${where}: what comes after its function is documentation: { description, output, refusals }`,
+    );
+  const { description, output, refusals, ...rest } = given as { readonly [name: string]: unknown };
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined)
+    throw invalidDefinition(`${where}: documentation has no "${unknown}", only description, output and refusals`);
+  if (description !== undefined && typeof description !== "string")
+    throw invalidDefinition(`${where}: its description must be text`);
+  if (output !== undefined) checkSchema(output, `${where}, its output`);
+  return { description, output: output as Schema | undefined, refusals: checkRefusals(refusals, where) };
+}
+
+function checkRefusals(given: unknown, where: string): Documentation["refusals"] {
+  if (given === undefined) return undefined;
+  if (typeof given !== "object" || given === null)
+    throw invalidDefinition(
+      `${where}: its refusals must be an object: codes, with the schemas of their details or null`,
+    );
+  const refusals = new Map<string, Schema | "no details">();
+  for (const [code, details] of Object.entries(given)) {
+    if (details !== null) checkSchema(details, `${where}, its refusal "${code}"`);
+    refusals.set(code, details === null ? "no details" : (details as Schema));
+  }
+  return refusals;
 }
 
 export function checkFunction(run: unknown, where: string): void {

@@ -43,6 +43,11 @@ export interface NotAMigration<Reason extends string> {
   readonly "not a chain of migrations": Reason;
 }
 
+/** In a compiler's message: the output that was declared is not what the function returns, and why. */
+export interface NotTheOutput<Reason extends string> {
+  readonly "not the declared output": Reason;
+}
+
 type Leaf = null | undefined | boolean | number | string | bigint | Date | Uint8Array;
 
 /**
@@ -88,6 +93,34 @@ export type DeepReadonly<T> = T extends Leaf | ((...input: never) => unknown)
   : T extends object
     ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
     : T;
+
+// ------------------------------------------------------------------------------------------------------- documentation
+
+/**
+ * What callers are told besides the input, in `/openapi.json`. The compiler holds `output` against what the function
+ * returns; nothing of it is checked when a call runs, and it costs a call nothing.
+ */
+export interface CallDocumentation<S extends AnySchema = AnySchema> {
+  /** What it does, for a person who calls it. CommonMark. */
+  readonly description?: string;
+  /** The schema of what it returns. */
+  readonly output?: S;
+  /** Every refusal that callers have to expect: its code, and the schema of its details, or null where it has none. */
+  readonly refusals?: Readonly<Record<string, AnySchema | null>>;
+}
+
+/**
+ * `unknown` (no objection) where what a function returns is what the schema accepts. Lists and fields are compared as
+ * read-only ones: what is on its way to a caller is changed by nobody.
+ */
+export type Returns<S extends AnySchema, Output> = AnySchema extends S
+  ? unknown
+  : // The compiler also asks before it has looked into the function; then nothing is known yet.
+    unknown extends Output
+    ? unknown
+    : DeepReadonly<Output> extends DeepReadonly<SchemaInput<S>>
+      ? unknown
+      : { readonly output: NotTheOutput<"the function returns something that this schema does not accept"> };
 
 // ----------------------------------------------------------------------------------------------------------- entities
 

@@ -66,17 +66,32 @@ export interface QueryContext<Collections = Readonly<Record<string, ReadonlyColl
 export type CommandBody = (state: never, input: never, context: never) => unknown;
 export type QueryBody = (state: never, input: never, context: never) => unknown;
 
+/**
+ * What callers are told about a command, query or transaction besides its input: the source of OpenAPI. The compiler holds
+ * the output's schema against what the function returns; nothing of it is checked when a call runs.
+ */
+export interface Documentation {
+  /** What it does, for a person who calls it. CommonMark. */
+  readonly description: string | undefined;
+  /** What it gives; undefined: anything. */
+  readonly output: Schema | undefined;
+  /** Every refusal that a caller has to expect, by its code, with the schema of its details; undefined: any refusal. */
+  readonly refusals: ReadonlyMap<string, Schema | "no details"> | undefined;
+}
+
 export interface CommandDefinition {
   readonly name: string;
   /** Absent: the command takes no input. */
   readonly input: Schema | undefined;
   readonly run: CommandBody;
+  readonly documentation?: Documentation | undefined;
 }
 
 export interface QueryDefinition {
   readonly name: string;
   readonly input: Schema | undefined;
   readonly run: QueryBody;
+  readonly documentation?: Documentation | undefined;
 }
 
 export interface CollectionDefinition {
@@ -106,6 +121,7 @@ export interface TransactionDefinition {
   /** The transaction's home: a pure function of its input. Absent: its request number decides. */
   readonly at: ((input: never) => { readonly entity: EntityHandle; readonly id: string }) | undefined;
   readonly run: (tx: never, input: never) => Promise<unknown>;
+  readonly documentation?: Documentation | undefined;
 }
 
 /** What a request brings, for `authenticate`. Header names are lower-case. */
@@ -116,10 +132,19 @@ export interface RequestFacts {
 }
 
 export interface Operation {
-  readonly action: "command" | "query" | "transaction" | "state" | "list" | "history" | "delete";
-  /** Absent for transactions. */
+  readonly action:
+    | "command"
+    | "query"
+    | "transaction"
+    | "state"
+    | "list"
+    | "history"
+    | "changes"
+    | "dead-letters"
+    | "delete";
+  /** Absent for transactions, and for changes and dead letters of all kinds. */
   readonly kind?: string;
-  /** Absent for lists and transactions. */
+  /** Absent for lists, dead letters and transactions, and for changes of more than one entity. */
   readonly id?: string;
   /** The command's, query's or transaction's name. */
   readonly name?: string;

@@ -22,6 +22,8 @@ export abstract class EntityCommand implements Work, LockHolder, LockWaiter {
   protected readonly command: CommandDefinition;
   protected readonly tenant: string;
   protected readonly id: string;
+  /** Where it is known; otherwise the definition says it. */
+  readonly #slot: number | undefined;
   protected readonly input: unknown;
   protected readonly caller: Principal;
   readonly deadlineMs: number;
@@ -40,6 +42,7 @@ export abstract class EntityCommand implements Work, LockHolder, LockWaiter {
     readonly command: CommandDefinition;
     readonly tenant: string;
     readonly id: string;
+    readonly slot?: number;
     readonly input: unknown;
     readonly caller: Principal;
     readonly deadlineMs: number;
@@ -50,6 +53,7 @@ export abstract class EntityCommand implements Work, LockHolder, LockWaiter {
     this.command = parts.command;
     this.tenant = parts.tenant;
     this.id = parts.id;
+    this.#slot = parts.slot;
     this.input = parts.input;
     this.caller = parts.caller;
     this.deadlineMs = parts.deadlineMs;
@@ -75,7 +79,7 @@ export abstract class EntityCommand implements Work, LockHolder, LockWaiter {
   execute(): void {
     let entity: LiveEntity | undefined;
     try {
-      entity = this.core.entity(this.definition, this.tenant, this.id);
+      entity = this.#entity();
       if (this.isDone(entity)) return this.#unlock();
       if (this.#verdict !== undefined) return this.#afterFailure(this.#verdict, entity);
       if (!this.#acquire(entity)) return;
@@ -86,6 +90,13 @@ export abstract class EntityCommand implements Work, LockHolder, LockWaiter {
     } catch (error) {
       this.#afterFailure(failureOf(error, `${this.definition.name}.${this.command.name}`), entity);
     }
+  }
+
+  #entity(): LiveEntity {
+    const { core, definition, tenant, id } = this;
+    return this.#slot === undefined
+      ? core.entity(definition, tenant, id)
+      : core.entityAt(definition, this.#slot, tenant, id);
   }
 
   #takeIn(entity: LiveEntity, result: CommandResult): number {

@@ -115,6 +115,8 @@ export const entryArbitrary: fc.Arbitrary<Entry> = fc.record({
       input: bytes(),
       code: name,
       detail: fc.constantFrom("", "why", "日".repeat(1000)),
+      atMs: whole,
+      waits: fc.boolean(),
     }),
     { nil: null },
   ),

@@ -115,7 +115,7 @@ describe("folding batches", () => {
         ],
         messages: [message],
         consumed: { fromSlot, toSlot, number: number - 1 },
-        deadLetter: { ...letter, slot: 8, code: "refused", detail: "" },
+        deadLetter: { ...letter, slot: 8, code: "refused", detail: "", atMs: 5, waits: false },
         result: {
           key: { type: "session", slot: 7, session: "s".repeat(16), expiresMs: 9, number: 2, lowest: 1, forget: [] },
           outcome: new Uint8Array([1]),

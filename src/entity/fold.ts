@@ -75,7 +75,7 @@ export function foldEntry(entry: Entry, sequence: number, index: number, writes:
     writes.slots.add(entry.deadLetter.slot);
     writes.put(
       keys.deadLetter(entry.deadLetter.slot, sequence, index),
-      storedRecords.encodeDeadLetter(entry.deadLetter),
+      storedRecords.encodeDeadLetter({ ...entry.deadLetter, subject: entry.subject, by: entry.origin }),
     );
   }
   if (entry.result !== null) foldResult(entry.result.key, entry.result.outcome, writes);

@@ -9,13 +9,13 @@ import type { Log } from "../log/log.ts";
 import { decodeBatch, type EntityEffect, type Entry } from "./batch.ts";
 import type { BinaryString } from "./keys.ts";
 import { pageLimit } from "./listing.ts";
-import type { HistoryItem, HistoryReply, ReadOptions } from "./service.ts";
+import type { HistoryItem, HistoryReply, PageOptions } from "./service.ts";
 
 /** Throws `malformed` for a bad cursor or limit, `damaged` where the log is. */
 export async function history(
   log: Log,
   latest: { readonly name: BinaryString; readonly lastSequence: number },
-  options: ReadOptions & { readonly limit?: number; readonly cursor?: string },
+  options: PageOptions,
   limits: Limits,
 ): Promise<HistoryReply> {
   const limit = pageLimit(options.limit, limits);
@@ -34,7 +34,8 @@ export async function history(
     }
     for (let index = Math.min(before, effects.length) - 1; index >= 0; index--) {
       if (items.length === limit) return { items, cursor: `${sequence}.${index + 1}`, trimmed: false };
-      items.push(itemOf(effects[index]!, sequence, record.timeMs));
+      const { entry, effect } = effects[index]!;
+      items.push(historyItem(entry, effect, { sequence, timeMs: record.timeMs }));
     }
     sequence = effects[0]!.effect.previousSequence;
   }
@@ -52,7 +53,12 @@ function effectsOn(name: BinaryString, entries: readonly Entry[]): EntryEffect[]
   );
 }
 
-function itemOf({ entry, effect }: EntryEffect, sequence: number, timeMs: number): HistoryItem {
+/** What an entry did to one entity, for people. */
+export function historyItem(
+  entry: Entry,
+  effect: EntityEffect,
+  { sequence, timeMs }: { readonly sequence: number; readonly timeMs: number },
+): HistoryItem {
   const { state, generation, version, items } = effect;
   return {
     sequence,

@@ -1,43 +1,56 @@
 /**
- * Messages between entities: sent by a command, delivered once, in order per (sender slot, receiver slot) (G6).
+ * Messages between entities: sent by a command, delivered once, in order per (sender slot, receiver slot) (G6). How one is
+ * delivered, or ends otherwise, is in `delivery.ts`.
  *
  * P1  A message is delivered only after the batch that sent it is durable (G3).
  * P2  Of one pair of slots one message at a time is under way, the next begins when the one before it has its entry in a
  *     batch: so the log has them in order.
- * P3  The entry of a delivery moves the receiver's high-water mark, so a message whose number is not above it is done.
- * P4  A message that its receiver refuses, or whose command fails, is consumed all the same and becomes a dead letter.
- * P5  Undelivered messages are bounded: above the soft limit calls that send are refused, above the hard one deliveries and
+ * P3  Undelivered messages are bounded: above the soft limit calls that send are refused, above the hard one deliveries and
  *     timers that send become dead letters. So what is in memory is bounded too, and loops of messages can't fill the disk.
+ * P4  Messages that waited for newer code are delivered when it is back, for each receiver in order, one at a time; whatever
+ *     else comes for that receiver lines up behind them (`delivery.ts`, D3). They hold up no other receiver.
  */
-import { OnefoldError, type Refused } from "../base/errors.ts";
-import { decodeValue } from "../base/value.ts";
-import { type DeadLetter, type MessageRecord, messageBytesMax, storedRecords } from "./batch.ts";
+import { OnefoldError } from "../base/errors.ts";
+import { type MessageRecord, messageBytesMax, storedRecords } from "./batch.ts";
 import type { DurableBatch } from "./committer.ts";
-import type { Core, EntryDraft } from "./core.ts";
-import { EntityCommand } from "./entity-command.ts";
+import type { Core } from "./core.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import { type Delivery, type DeliveryEnd, deliveryOf, type LostDelivery, Redelivery } from "./delivery.ts";
 import { entriesWithPrefix } from "./fold.ts";
-import { tables } from "./keys.ts";
-import type { CommandResult } from "./run-command.ts";
-import type { LiveEntity } from "./working-set.ts";
+import { type BinaryString, bytesOfBinary, entityName, tables } from "./keys.ts";
+import type { Letter } from "./letter-book.ts";
+import { isOfNewerCode } from "./newer-code.ts";
 
 /** Messages from one slot to another that are durable and not durably consumed, in order. */
 interface Pair {
   readonly messages: MessageRecord[];
   /** The one that is under way. */
-  delivery: EntityCommand | LostDelivery | undefined;
+  delivery: Delivery | LostDelivery | undefined;
 }
 
+/** How long messages that waited have to wait on for a store that can't be written. */
+const storeRetryMs = 1000;
+
 export class Mailroom {
+  readonly deadLetters: DeadLetters;
   readonly #core: Core;
+  /** Applies everything durable to the store. */
+  readonly #flush: () => Promise<void>;
   readonly #pairs = new Map<number, Pair>();
+  /** By receiver, for those for which messages waited: the one that is under way. */
+  readonly #redeliveries = new Map<BinaryString, Redelivery>();
+  /** Receivers whose next message has to reach the store first. */
+  #awaitingStore = new Set<BinaryString>();
   /** Undelivered messages, those in batches that are not durable yet included. */
   #count = 0;
   #bytes = 0;
   #undurableCount = 0;
   #undurableBytes = 0;
 
-  constructor(core: Core) {
+  constructor(core: Core, flush: () => Promise<void>) {
     this.#core = core;
+    this.#flush = flush;
+    this.deadLetters = new DeadLetters(core);
   }
 
   get count(): number {
@@ -49,10 +62,17 @@ export class Mailroom {
     for (const { value } of entriesWithPrefix(this.#core.store, String.fromCharCode(tables.outbox))) {
       this.#add(storedRecords.decodeMessage(value));
     }
+    this.deadLetters.load(this.#core.store);
   }
 
   start(): void {
     for (const pair of this.#pairs.values()) this.#next(pair);
+    for (const name of this.deadLetters.waitedFor()) this.#redeliver(name);
+    const { waiting } = this.deadLetters.counts;
+    if (waiting === 0) return;
+    const message =
+      "Messages have waited for newer code; those are delivered now whose receivers this code understands.";
+    this.#core.host.trace("info", message, { waiting });
   }
 
   /** Throws `overloaded` where the outbox has no room for these. */
@@ -93,10 +113,16 @@ export class Mailroom {
       }
       if (consumed !== null) this.#consumed(consumed.fromSlot, consumed.toSlot);
     }
+    this.deadLetters.durable(batch);
+    for (const { deadLetter } of batch.entries) {
+      if (deadLetter?.waits !== true) continue;
+      this.#redeliver(entityName(deadLetter.tenant, deadLetter.kind, deadLetter.id));
+    }
   }
 
   /** What was not durable is gone: deliveries that had begun begin again. */
   dropped(): void {
+    this.deadLetters.dropped();
     this.#count -= this.#undurableCount;
     this.#bytes -= this.#undurableBytes;
     this.#undurableCount = 0;
@@ -108,6 +134,19 @@ export class Mailroom {
       delivery?.fail(gone());
       this.#next(pair);
     }
+    const redeliveries = [...this.#redeliveries.values()];
+    this.#redeliveries.clear();
+    for (const redelivery of redeliveries) redelivery.fail(gone());
+    for (const name of this.deadLetters.waitedFor()) this.#redeliver(name);
+  }
+
+  /** Removes dead letters that are too old, or more than they may be by now; a portion of them. */
+  removeOverdue(): void {
+    const expired = this.deadLetters.overdue(this.#core.committer.timeMs);
+    if (expired.length === 0) return;
+    const measured = this.#core.entry({ origin: "admin", command: "expire", subject: "onefold", expired });
+    const sequence = this.#core.takeIn(measured);
+    this.deadLetters.took(measured.entry, sequence, 0);
   }
 
   #key(from: number, to: number): number {
@@ -164,145 +203,69 @@ export class Mailroom {
     }
   }
 
-  #delivery(message: MessageRecord, ended: (end: DeliveryEnd) => void): EntityCommand | LostDelivery {
-    const definition = this.#core.definitionOf(message.kind);
-    const command = definition?.commands.get(message.command);
-    if (definition === undefined || command === undefined) return new LostDelivery(this.#core, message, ended);
-    return new Delivery({ core: this.#core, definition, command, message, ended });
+  #delivery(message: MessageRecord, ended: (end: DeliveryEnd) => void): Delivery | LostDelivery {
+    return deliveryOf({ core: this.#core, message, ended });
+  }
+
+  // ----------------------------------------------------------------------------------------------- what has waited (P4)
+
+  #redeliver(name: BinaryString): void {
+    if (this.#redeliveries.has(name)) return;
+    try {
+      const letter = this.deadLetters.firstWaiting(name);
+      if (letter === undefined || !this.deadLetters.isDurable(letter)) return;
+      if (letter.sequence > this.#core.working.appliedSequence) return this.#awaitStore(name);
+      this.#begin(letter);
+    } catch (error) {
+      if (!(error instanceof OnefoldError) || error.code !== "damaged") throw error;
+      this.#core.onDamage(error);
+    }
+  }
+
+  #begin(letter: Letter): void {
+    const { name, slot, tenant, kind, id } = letter;
+    const { working, store, definitionOf, executor } = this.#core;
+    const definition = definitionOf(kind);
+    if (definition === undefined) return;
+    // By the slot that the letter names: the affinity function is user code, and the watchdog is off here.
+    const entity = working.cached(name) ?? working.load(definition, slot, name, tenant, id);
+    if (isOfNewerCode(entity)) return;
+    const bytes = store.get(bytesOfBinary(letter.key));
+    if (bytes === undefined) throw new OnefoldError("damaged", "The store does not hold a message that waits.");
+    const redelivery = new Redelivery({
+      core: this.#core,
+      definition,
+      letter,
+      stored: storedRecords.decodeDeadLetter(bytes),
+      ended: (end) => {
+        if (this.#redeliveries.get(name) !== redelivery) return;
+        this.#redeliveries.delete(name);
+        if (end === "over") this.#redeliver(name);
+      },
+    });
+    this.#redeliveries.set(name, redelivery);
+    executor.resubmit(redelivery);
+  }
+
+  /** Brings the store up to date, which a message is read from, and looks again. */
+  #awaitStore(name: BinaryString): void {
+    const isUnderWay = this.#awaitingStore.size > 0;
+    this.#awaitingStore.add(name);
+    if (isUnderWay) return;
+    const again = () => {
+      const names = this.#awaitingStore;
+      this.#awaitingStore = new Set();
+      for (const waiting of names) this.#redeliver(waiting);
+    };
+    this.#flush().then(again, (cause: unknown) => {
+      const message =
+        "Messages that have waited for newer code wait on, because the store can't be written. Free space on its disk.";
+      this.#core.host.trace("error", message, { cause });
+      this.#core.host.timers.after(storeRetryMs, again);
+    });
   }
 }
-
-/** `over`: the next one may begin. */
-type DeliveryEnd = "over" | "stopped";
 
 function gone(): OnefoldError {
   return new OnefoldError("conflict", "What this delivery followed was rolled back; it begins again.");
-}
-
-/** False if the message was consumed before, or the one before it was not (P2, P3). */
-function isTurnOf(core: Core, { fromSlot, toSlot, number }: MessageRecord): boolean {
-  return core.working.inboxNumber(toSlot, fromSlot) === number - 1;
-}
-
-function letterOf(message: MessageRecord, error: OnefoldError | Refused): DeadLetter {
-  const { toSlot: slot, tenant, kind, id, command, input } = message;
-  return { slot, tenant, kind, id, command, input, code: error.code, detail: error.message.slice(0, 1000) };
-}
-
-class Delivery extends EntityCommand {
-  readonly #message: MessageRecord;
-  readonly #ended: (end: DeliveryEnd) => void;
-
-  constructor({
-    message,
-    ended,
-    ...parts
-  }: Pick<ConstructorParameters<typeof EntityCommand>[0], "core" | "definition" | "command"> & {
-    readonly message: MessageRecord;
-    readonly ended: (end: DeliveryEnd) => void;
-  }) {
-    super({
-      ...parts,
-      tenant: message.tenant,
-      id: message.id,
-      input: decodeValue(message.input),
-      caller: { tenant: message.tenant, subject: message.subject, scopes: [] },
-      deadlineMs: Number.POSITIVE_INFINITY,
-      sizeBytes: message.input.length,
-    });
-    this.#message = message;
-    this.#ended = ended;
-  }
-
-  protected override isDone(): boolean {
-    if (isTurnOf(this.core, this.#message)) return false;
-    // A stop in the middle of this would leave the messages behind it waiting for ever.
-    this.core.executor.beginTakingIn();
-    this.isSettled = true;
-    this.#ended("over");
-    return true;
-  }
-
-  protected override entryOf(result: CommandResult, entity: LiveEntity): EntryDraft {
-    return { ...this.#base(), effects: this.effects(result, entity), messages: result.messages };
-  }
-
-  #base(): EntryDraft {
-    const { fromSlot, toSlot, number, command, subject } = this.#message;
-    return { origin: "message", command, subject, consumed: { fromSlot, toSlot, number } };
-  }
-
-  protected override keptOf(): undefined {
-    return undefined;
-  }
-
-  protected override succeeded(): void {
-    this.isSettled = true;
-    this.#ended("over");
-  }
-
-  protected override failed(error: OnefoldError | Refused): void {
-    this.core.takeIn(this.core.entry({ ...this.#base(), deadLetter: letterOf(this.#message, error) }));
-    this.succeeded();
-  }
-
-  override release(): void {
-    // Nobody waits for it.
-  }
-
-  protected override refuse(): void {
-    this.isSettled = true;
-    this.#ended("stopped");
-  }
-}
-
-/** A message to a kind or command that the system no longer has. */
-class LostDelivery {
-  readonly #core: Core;
-  readonly #message: MessageRecord;
-  readonly #ended: (end: DeliveryEnd) => void;
-  readonly deadlineMs = Number.POSITIVE_INFINITY;
-  readonly sizeBytes = 0;
-  readonly runsUserCode = false;
-  isSettled = false;
-
-  constructor(core: Core, message: MessageRecord, ended: (end: DeliveryEnd) => void) {
-    this.#core = core;
-    this.#message = message;
-    this.#ended = ended;
-  }
-
-  execute(): void {
-    if (!isTurnOf(this.#core, this.#message)) {
-      this.#core.executor.beginTakingIn();
-      this.isSettled = true;
-      return this.#ended("over");
-    }
-    const { fromSlot, toSlot, number, kind, command, subject } = this.#message;
-    const error = new OnefoldError("unknown-command", `The system has no command ${kind}.${command} any more.`);
-    this.#core.takeIn(
-      this.#core.entry({
-        origin: "message",
-        command,
-        subject,
-        consumed: { fromSlot, toSlot, number },
-        deadLetter: letterOf(this.#message, error),
-      }),
-    );
-    this.isSettled = true;
-    this.#ended("over");
-  }
-
-  release(): void {
-    // Nobody waits for it.
-  }
-
-  fail(_error?: OnefoldError): void {
-    this.isSettled = true;
-    this.#ended("stopped");
-  }
-
-  stopped(): void {
-    this.fail();
-  }
 }

@@ -44,6 +44,14 @@ export interface ReadOptions {
   readonly sessionToken?: string;
 }
 
+/** A read of a list, page by page. */
+export interface PageOptions extends ReadOptions {
+  /** `listLimitDefault` if absent, `listLimitMax` at most. */
+  readonly limit?: number;
+  /** As the page before gave it; the first page if absent. */
+  readonly cursor?: string;
+}
+
 export interface CallReply {
   readonly output: Value | undefined;
   /** The log sequence of the batch that holds the call's effects; the answer to a repeated request repeats it. */
@@ -97,6 +105,66 @@ export interface HistoryReply {
   readonly trimmed: boolean;
 }
 
+/** One thing that happened, to which entity. */
+export interface ChangeItem extends HistoryItem {
+  readonly kind: string;
+  readonly id: string;
+}
+
+export interface ChangesOptions extends ReadOptions {
+  /** Changes behind this position: one that an earlier reply gave, or a sequence of the log. The log's end if absent. */
+  readonly after?: string;
+  readonly kind?: string;
+  readonly id?: string;
+  readonly limit?: number;
+  /** Where there are none yet: waits so long for the first, at most `changesWaitMsMax`. 0 if absent. */
+  readonly waitMs?: number;
+  /** Ends the wait with what there is. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ChangesReply {
+  /** In the log's order. May be empty, also before the log's end: go on from `next`. */
+  readonly items: readonly ChangeItem[];
+  /** The `after` of the next page. */
+  readonly next: string;
+  /** The incarnation of the log, in hex: positions of another one mean nothing here. */
+  readonly log: string;
+  /** True where changes between `after` and `next` have been trimmed from the log. */
+  readonly trimmed: boolean;
+}
+
+/** A message or timer that ended without taking hold, or a message that waits for newer code. */
+export interface DeadLetterItem {
+  /** Its place in the log, as text: names it for ever. */
+  readonly letter: string;
+  /** The log's batch that recorded it. */
+  readonly sequence: number;
+  /** Log time at which it was recorded; 0 where that is not known. */
+  readonly timeMs: number;
+  /** The command that did not take hold, and the entity that it was for. */
+  readonly kind: string;
+  readonly id: string;
+  readonly command: string;
+  readonly input: Value;
+  readonly by: "message" | "timer";
+  /** On whose behalf it was sent. */
+  readonly subject: string;
+  /** The error's code, or the refusal's. */
+  readonly code: string;
+  readonly detail: string;
+  /** It is not lost: the entity's state was written by newer code, and it is delivered when that is back. */
+  readonly waits: boolean;
+}
+
+export interface DeadLettersReply {
+  /** Newest first. */
+  readonly items: readonly DeadLetterItem[];
+  readonly cursor?: string;
+  /** How many (of all tenants) were removed since the node started, because there were too many or they were too old. */
+  readonly removed: number;
+}
+
 export interface Health {
   readonly state: "starting" | "ready" | "draining" | "stopped";
   /** The last durable sequence: progress, not just 'up'. */
@@ -107,6 +175,14 @@ export interface Health {
   readonly problems: readonly string[];
 }
 
+/** What `watch` gives. */
+export interface Watch {
+  /** The incarnation of the log that holds the entity, in hex: sequences of two different ones can't be compared. */
+  readonly log: string;
+  /** After it the listener is not called. Idempotent. */
+  cancel(): void;
+}
+
 export interface Service {
   command(address: EntityAddress, name: string, input: unknown, options: CallOptions): Promise<CallReply>;
   transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply>;
@@ -115,14 +191,17 @@ export interface Service {
   state(address: EntityAddress, options: ReadOptions): Promise<StateReply>;
   /** Ends the entity's current generation. `not-found` where there is none. */
   delete(address: EntityAddress, options: CallOptions): Promise<CallReply>;
-  list(
-    kind: string,
-    options: ReadOptions & { readonly prefix?: string; readonly limit?: number; readonly cursor?: string },
-  ): Promise<ListReply>;
-  history(
-    address: EntityAddress,
-    options: ReadOptions & { readonly limit?: number; readonly cursor?: string },
-  ): Promise<HistoryReply>;
+  list(kind: string, options: PageOptions & { readonly prefix?: string }): Promise<ListReply>;
+  history(address: EntityAddress, options: PageOptions): Promise<HistoryReply>;
+  /** What happened to all entities of the tenant, of a kind, or to one, oldest first. `malformed` for a position of another log. */
+  changes(options: ChangesOptions): Promise<ChangesReply>;
+  /**
+   * Calls `onChange` after each durable change of the entity, and when changes may have been missed, until cancelled. It must be
+   * short and must not throw; it says nothing of what changed: read it. Throws `unknown-kind`, `invalid-id`, `not-ready`.
+   */
+  watch(tenant: string, address: EntityAddress, onChange: () => void): Watch;
+  /** The tenant's dead letters. `unknown-kind` where the system has none of that name. */
+  deadLetters(options: PageOptions & { readonly kind?: string }): Promise<DeadLettersReply>;
   /** A signed token for RIFL requests and session reads; ends `sessionMsDefault` from now. */
   mintSession(principal: Principal): string;
   health(): Health;

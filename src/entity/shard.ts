@@ -4,6 +4,7 @@
  * H1  A shard's memory is the fold of its store and its unapplied batches, and nothing else: `open` needs only these.
  * H2  After the log or the store has failed, the shard answers every call with the reason, and changes nothing any more.
  */
+import { toHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
 import type { Limits } from "../base/limits.ts";
@@ -13,14 +14,19 @@ import type { Log } from "../log/log.ts";
 import type { Store } from "../store/store.ts";
 import { AlarmClock } from "./alarm-clock.ts";
 import { Applier } from "./applier.ts";
+import { Changes } from "./changes.ts";
 import { CommandCall, deleteCommand, type Settle } from "./command-call.ts";
 import { Committer, type DurableBatch } from "./committer.ts";
 import { Core, didYouMean } from "./core.ts";
+import type { DeadLetterCounts } from "./dead-letters.ts";
 import type { CommandDefinition, EntityDefinition, SystemDefinition, TransactionDefinition } from "./definition.ts";
 import { Executor } from "./executor.ts";
 import { history } from "./history.ts";
+import { keepHouse } from "./housekeeping.ts";
+import { entityName } from "./keys.ts";
 import { list } from "./listing.ts";
 import { Mailroom } from "./mailroom.ts";
+import { assertPrincipal } from "./principal.ts";
 import { ReadCall } from "./read-call.ts";
 import type { RequestIdentity } from "./requests.ts";
 import { Requests } from "./requests.ts";
@@ -28,16 +34,22 @@ import { readState, runQuery } from "./run-command.ts";
 import type {
   CallOptions,
   CallReply,
+  ChangesOptions,
+  ChangesReply,
+  DeadLettersReply,
   EntityAddress,
   Health,
   HistoryReply,
   ListReply,
+  PageOptions,
   Principal,
   QueryReply,
   ReadOptions,
   Service,
   StateReply,
+  Watch,
 } from "./service.ts";
+import { Watches } from "./watches.ts";
 import type { LiveEntity } from "./working-set.ts";
 import { WorkingSet } from "./working-set.ts";
 
@@ -83,9 +95,6 @@ export interface ShardOptions {
 const inputBytesGuess = 256;
 /** What a queued call takes besides its input. */
 const callOverheadBytes = 512;
-const expiryIntervalMs = 1000;
-const expiryPortion = 512;
-const expiryPauseMs = 20;
 
 export class Shard implements Service {
   readonly #host: Host;
@@ -98,6 +107,8 @@ export class Shard implements Service {
   readonly #mailroom: Mailroom;
   readonly #alarms: AlarmClock;
   readonly #transactions: TransactionRunner;
+  readonly #watches = new Watches();
+  readonly #changes: Changes;
   readonly #onStopped: ShardOptions["onStopped"];
   #state: Health["state"] = "starting";
   #stopped: OnefoldError | undefined = undefined;
@@ -131,16 +142,18 @@ export class Shard implements Service {
         onStopped: (error) => this.#stop(error, { isDamage: false }),
       },
     });
+    this.#changes = new Changes({
+      log,
+      limits,
+      timers: host.timers,
+      durableSequence: () => this.#committer.durable.sequence,
+    });
     this.#transactions = options.transactions(core);
     this.#executor = new Executor({
       host,
       limits,
       committer: this.#committer,
       afterSlice: () => this.#transactions.afterSlice(),
-      dropSuffix: () =>
-        this.#committer.dropOpen(
-          new OnefoldError("conflict", "Work beside it failed; nothing was changed. Try again."),
-        ),
       onBug: (error) => this.#bug(error),
       elsewhere: {
         hasOpen: () => this.#transactions.openCount > 0,
@@ -167,7 +180,7 @@ export class Shard implements Service {
           }),
       },
     });
-    this.#mailroom = new Mailroom(core);
+    this.#mailroom = new Mailroom(core, () => this.#applier.flush());
     this.#alarms = new AlarmClock(core, () => this.#applier.flush());
     core.committer = this.#committer;
     core.executor = this.#executor;
@@ -186,7 +199,7 @@ export class Shard implements Service {
     if (this.#stopped !== undefined) return;
     this.#applier.start();
     this.#alarms.start();
-    this.#scheduleExpiry();
+    keepHouse(this.#core, () => this.#state === "ready" || this.#state === "draining");
   }
 
   // ------------------------------------------------------------------------------------------------------ the committer
@@ -198,6 +211,8 @@ export class Shard implements Service {
     this.#applier.add(batch);
     this.#mailroom.durable(batch);
     this.#alarms.durable(batch);
+    this.#watches.durable(batch);
+    this.#changes.durable(batch);
     // A batch that was full has kept the executor waiting.
     this.#executor.wake();
     this.#core.working.evict();
@@ -223,10 +238,7 @@ export class Shard implements Service {
     for (const { entries, position } of this.#applier.pending) {
       for (const entry of entries) working.absorb(entry, position.sequence, entityOf);
     }
-    const inFlight = this.#committer.inFlight;
-    for (const entry of inFlight?.entries ?? []) working.absorb(entry, inFlight!.sequence, entityOf);
     this.#mailroom.dropped();
-    for (const { messages } of inFlight?.entries ?? []) this.#mailroom.took(messages);
     this.#alarms.dropped();
     this.#transactions.dropped();
     this.#executor.resubmitParked();
@@ -249,6 +261,7 @@ export class Shard implements Service {
     this.#stopped = error;
     this.#state = "stopped";
     this.#alarms.stop();
+    this.#changes.end();
     // What is in a batch is in doubt, and the committer answers for it. What has not begun has certainly not happened.
     const notBegun = notBegunBecause(error);
     this.#executor.stop(notBegun);
@@ -256,35 +269,11 @@ export class Shard implements Service {
     this.#onStopped(error, facts);
   }
 
-  /** Removes outcomes that nobody may ask for any more. */
-  #scheduleExpiry(): void {
-    this.#host.timers.after(expiryIntervalMs, () => {
-      if (this.#state !== "ready" && this.#state !== "draining") return;
-      // Looked for when its turn has come, because a key that has expired may be used anew while this waits.
-      this.#executor.resubmit(housekeeping(() => this.#expire()));
-      this.#scheduleExpiry();
-    });
-  }
-
-  #expire(): void {
-    const { store, working } = this.#core;
-    try {
-      const expired = Requests.expired(store, working, this.#committer.timeMs, expiryPortion);
-      if (expired.length === 0) return;
-      this.#core.takeIn(this.#core.entry({ origin: "admin", command: "expire", subject: "onefold", expired }));
-      // There is probably more: the pace of expiry must not be what bounds the pace of requests.
-      if (expired.length >= expiryPortion) {
-        this.#host.timers.after(expiryPauseMs, () => this.#executor.resubmit(housekeeping(() => this.#expire())));
-      }
-    } catch (error) {
-      if (!(error instanceof OnefoldError) || error.code !== "damaged") throw error;
-      this.#core.onDamage(error);
-    }
-  }
-
   // ---------------------------------------------------------------------------------------------------------- calls
 
-  #assertServing(): void {
+  /** Also that `caller`, where a call has one, is a principal. */
+  #assertServing(caller: Principal | "nobody"): void {
+    if (caller !== "nobody") assertPrincipal(caller);
     if (this.#stopped !== undefined) throw notBegunBecause(this.#stopped);
     if (this.#state === "ready") {
       if (!this.#transactions.isInside) return;
@@ -359,7 +348,7 @@ export class Shard implements Service {
     options: CallOptions,
     settle: Settle,
   ): void {
-    this.#assertServing();
+    this.#assertServing(options.principal);
     const { principal } = options;
     const call = new CommandCall({
       core: this.#core,
@@ -377,8 +366,12 @@ export class Shard implements Service {
     this.#executor.submit(call);
   }
 
-  async transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply> {
-    this.#assertServing();
+  transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply> {
+    return this.#accept((settle) => this.#submitTransaction(name, input, options, settle));
+  }
+
+  #submitTransaction(name: string, input: unknown, options: CallOptions, settle: Settle): void {
+    this.#assertServing(options.principal);
     const definition = this.#core.system.transactions.get(name);
     if (definition === undefined) {
       throw new OnefoldError(
@@ -386,18 +379,15 @@ export class Shard implements Service {
         `${this.#core.system.name} has no transaction '${name}'${didYouMean(name, this.#core.system.transactions.keys())}.`,
       );
     }
-    const request = this.#identify(options, [name], input);
-    return this.#accept((settle) =>
-      this.#transactions.submit({
-        definition,
-        input,
-        caller: options.principal,
-        deadlineMs: this.#deadline(options.deadlineMs),
-        request,
-        sizeBytes: callOverheadBytes + (options.inputBytes ?? inputBytesGuess),
-        settle,
-      }),
-    );
+    this.#transactions.submit({
+      definition,
+      input,
+      caller: options.principal,
+      deadlineMs: this.#deadline(options.deadlineMs),
+      request: this.#identify(options, [name], input),
+      sizeBytes: callOverheadBytes + (options.inputBytes ?? inputBytesGuess),
+      settle,
+    });
   }
 
   // ---------------------------------------------------------------------------------------------------------- reads
@@ -409,7 +399,7 @@ export class Shard implements Service {
     options: ReadOptions,
     read: (entity: LiveEntity) => T,
   ): Promise<T> {
-    this.#assertServing();
+    this.#assertServing(options.principal);
     if (options.sessionToken !== undefined) {
       // Its positions are reached: one log, and a read at its end sees all that any session has written or read.
       this.#core.requests.verify(options.sessionToken, options.principal, this.#committer.timeMs);
@@ -445,7 +435,7 @@ export class Shard implements Service {
   async state(address: EntityAddress, options: ReadOptions): Promise<StateReply> {
     const definition = this.#core.definition(address.kind);
     return this.#read(definition, address.id, `the state of ${definition.name}`, options, (entity) => ({
-      state: readState(entity),
+      state: readState(entity, this.#core.surroundings(options.principal)),
       generation: entity.generation,
       version: entity.version,
       schemaVersion: definition.schemaVersion,
@@ -453,27 +443,13 @@ export class Shard implements Service {
     }));
   }
 
-  async list(
-    kind: string,
-    options: ReadOptions & { readonly prefix?: string; readonly limit?: number; readonly cursor?: string },
-  ): Promise<ListReply> {
-    this.#assertServing();
+  async list(kind: string, options: PageOptions & { readonly prefix?: string }): Promise<ListReply> {
+    this.#assertServing(options.principal);
     const definition = this.#core.definition(kind);
-    // The index lives in the store: everything acknowledged before this call has to be there.
-    await this.#flush();
-    this.#assertServing();
-    try {
-      return list(this.#core.store, definition.name, options, this.#limits);
-    } catch (error) {
-      if (error instanceof OnefoldError && error.code === "damaged") this.#core.onDamage(error);
-      throw error;
-    }
+    return this.#readStore((store) => list(store, definition.name, options, this.#limits));
   }
 
-  async history(
-    address: EntityAddress,
-    options: ReadOptions & { readonly limit?: number; readonly cursor?: string },
-  ): Promise<HistoryReply> {
+  async history(address: EntityAddress, options: PageOptions): Promise<HistoryReply> {
     const definition = this.#core.definition(address.kind);
     const latest = await this.#read(definition, address.id, "history", options, ({ name, lastSequence }) => ({
       name,
@@ -482,17 +458,50 @@ export class Shard implements Service {
     return history(this.#log, latest, options, this.#limits);
   }
 
+  async changes(options: ChangesOptions): Promise<ChangesReply> {
+    this.#assertServing(options.principal);
+    if (options.kind !== undefined) this.#core.definition(options.kind);
+    return this.#changes.read(options);
+  }
+
+  async deadLetters(options: PageOptions & { readonly kind?: string }): Promise<DeadLettersReply> {
+    this.#assertServing(options.principal);
+    if (options.kind !== undefined) this.#core.definition(options.kind);
+    return this.#readStore((store) => this.#mailroom.deadLetters.page(store, options));
+  }
+
+  /** Reads what lives in the store alone: everything acknowledged before this call has to be there. */
+  async #readStore<T>(read: (store: Store) => T): Promise<T> {
+    await this.#flush();
+    this.#assertServing("nobody");
+    try {
+      return read(this.#core.store);
+    } catch (error) {
+      if (error instanceof OnefoldError && error.code === "damaged") this.#core.onDamage(error);
+      throw error;
+    }
+  }
+
   async #flush(): Promise<void> {
     try {
       await this.#applier.flush();
     } catch (cause) {
       if (this.#stopped !== undefined) throw notBegunBecause(this.#stopped);
-      throw new OnefoldError("disk-full", "The listing can't be brought up to date while the disk is full.", { cause });
+      throw new OnefoldError("disk-full", "What the store lists can't be brought up to date while the disk is full.", {
+        cause,
+      });
     }
   }
 
+  watch(tenant: string, address: EntityAddress, onChange: () => void): Watch {
+    this.#assertServing("nobody");
+    const { name } = this.#core.definition(address.kind);
+    const cancel = this.#watches.add(entityName(tenant, name, parseId(address.id)), onChange);
+    return { log: toHex(this.#log.end!.incarnation), cancel };
+  }
+
   mintSession(principal: Principal): string {
-    this.#assertServing();
+    this.#assertServing(principal);
     return this.#core.requests.mint(principal, this.#committer.timeMs, this.#host.random);
   }
 
@@ -516,6 +525,11 @@ export class Shard implements Service {
     else this.#problems.set(name, problem);
   }
 
+  /** Somebody beside the shard has found its store damaged: it stops as after damage that it has found itself. */
+  reportDamage(error: OnefoldError): void {
+    this.#core.onDamage(error);
+  }
+
   /** Bytes of log appended in this life, for the schedule of snapshots. */
   get appendedBytes(): number {
     return this.#appendedBytes;
@@ -527,6 +541,22 @@ export class Shard implements Service {
 
   get applier(): Applier {
     return this.#applier;
+  }
+
+  /** For metrics. */
+  get deadLetterCounts(): DeadLetterCounts {
+    return this.#mailroom.deadLetters.counts;
+  }
+
+  /** For metrics: timers in memory, of which the store may hold any number. */
+  get timersInMemory(): number {
+    return this.#alarms.inMemoryCount;
+  }
+
+  /** What is under way, for metrics. */
+  get load(): { readonly calls: number; readonly transactions: number; readonly messages: number } {
+    const { openCount: transactions } = this.#transactions;
+    return { calls: this.#acceptedCount, transactions, messages: this.#mailroom.count };
   }
 
   /** Memory of the entity cache, for metrics and benchmarks. */
@@ -541,6 +571,7 @@ export class Shard implements Service {
   async close(): Promise<void> {
     if (this.#state === "ready") this.#state = "draining";
     this.#alarms.stop();
+    this.#changes.end();
     if (this.#acceptedCount > 0) await new Promise<void>((resolve) => this.#onDrained.push(resolve));
     const closing = new OnefoldError("not-ready", "The node is stopping.", { retryAfterMs: 1000 });
     this.#executor.stop(this.#stopped ?? closing);
@@ -562,21 +593,4 @@ export class Shard implements Service {
 function notBegunBecause(stopped: OnefoldError): OnefoldError {
   const code = stopped.code === "damaged" ? "not-ready" : stopped.code;
   return new OnefoldError(code, stopped.message, { cause: stopped, retry: "safe", retryAfterMs: 1000 });
-}
-
-function housekeeping(execute: () => void) {
-  const work = {
-    deadlineMs: Number.POSITIVE_INFINITY,
-    runsUserCode: false,
-    sizeBytes: 0,
-    isSettled: false,
-    execute: () => {
-      work.isSettled = true;
-      execute();
-    },
-    release: () => undefined,
-    fail: () => undefined,
-    stopped: () => undefined,
-  };
-  return work;
 }

@@ -188,6 +188,35 @@ transaction("move").run(() => 1);
 // @ts-expect-error: its result is a value
 transaction("move").run(async () => new Map());
 
+// ------------------------------------------------------------------------------------------------------- documentation
+
+const documented = counter
+  .command("documented", () => ({ count: 1, tags: ["a"] as readonly string[] }), {
+    description: "Gives what it says.",
+    output: z.object({ count: z.number(), tags: z.array(z.string()), more: z.string().optional() }),
+    refusals: { "not-now": z.object({ at: z.date() }), never: null },
+  })
+  .command("narrow", z.object({ by: z.number() }), (_state, { by }) => (by > 0 ? ("up" as const) : ("down" as const)), {
+    output: z.enum(["up", "down", "same"]),
+  })
+  .query("documentedQuery", (state) => state.count, { output: z.number() });
+transaction("documentedTransaction").run(async () => 1, { output: z.number(), refusals: {} });
+expectTrue<Equal<TypesOf<typeof documented>["commands"]["narrow"]["output"], "up" | "down">>();
+
+// @ts-expect-error: the output is a number
+counter.command("wrong", () => 1, { output: z.string() });
+const two = z.object({ a: z.number(), b: z.number() });
+// @ts-expect-error: the output lacks a field
+counter.command("wrong", z.object({ by: z.number() }), () => ({ a: 1 }), { output: two });
+// @ts-expect-error: the query's output is a number
+counter.query("wrong", (state) => state.count, { output: z.boolean() });
+// @ts-expect-error: the transaction's output is a number
+transaction("wrong").run(async () => 1, { output: z.string() });
+// @ts-expect-error: a refusal has a schema or null
+counter.command("wrong", () => 1, { refusals: { "not-now": "text" } });
+// @ts-expect-error: no such documentation
+counter.command("wrong", () => 1, { outputs: z.number() });
+
 // ------------------------------------------------------------------------------------------------------------- sending
 
 entity("sender")

@@ -55,9 +55,8 @@ export class LiveEntity implements EntityView {
   readonly #store: StoreReader;
   readonly #onGrowth: (entity: LiveEntity) => void;
   #timers: Map<string, number> | undefined = undefined;
+  #timerSequences: Map<string, number> | undefined = undefined;
   /** Made by the first transaction that locks it, and kept: whoever waits for a lock must find the same one as its holder. */
-  /** Keys of timers that batches changed which the store doesn't have yet, each with the last such batch. */
-  readonly timerSequences = new Map<string, number>();
   lock: EntityLock | undefined = undefined;
   /** For the cache: used since the last sweep came by. */
   used = true;
@@ -122,8 +121,23 @@ export class LiveEntity implements EntityView {
 
   /** Due times of its timers by key, loaded when first asked for. */
   timers(): Map<string, number> {
-    this.#timers ??= this.#loadTimers();
+    if (this.#timers === undefined) {
+      this.#timers = this.#loadTimers();
+      if (this.#timers.size > 0) this.#onGrowth(this);
+    }
     return this.#timers;
+  }
+
+  /** Keys of timers that batches changed which the store doesn't have yet, each with the last such batch. */
+  get timerSequences(): Map<string, number> {
+    // Most entities have no timer, and an empty map is a fifth of what an entity takes.
+    this.#timerSequences ??= new Map();
+    return this.#timerSequences;
+  }
+
+  /** How many entries about timers it holds in memory. */
+  get timerEntryCount(): number {
+    return (this.#timers?.size ?? 0) + (this.#timerSequences?.size ?? 0);
   }
 
   #loadTimers(): Map<string, number> {
@@ -152,6 +166,8 @@ interface Overlaid<T> {
 
 /** What it costs to keep an entity besides its bytes: the object, its key and the map's entry. Measured, rounded up. */
 const entityOverheadBytes = 1000;
+/** A map's entry with a short key of its own, rounded up. */
+const timerEntryBytes = 100;
 const looksPerLoad = 8;
 /** Beyond so many sessions in memory, those go that the store could give again. */
 const sessionsKeptMax = 1024;
@@ -210,7 +226,7 @@ export class WorkingSet {
   }
 
   readonly #resize = (entity: LiveEntity): void => {
-    let size = entityOverheadBytes + 2 * entity.name.length;
+    let size = entityOverheadBytes + 2 * entity.name.length + timerEntryBytes * entity.timerEntryCount;
     // Encoded, decoded for commands and decoded for queries.
     if (entity.state !== null) size += 5 * entity.state.length;
     for (const items of entity.collections) size += items.sizeBytes;

@@ -1,11 +1,16 @@
 /**
- * `onefold/sim`: simulated time, disk and faults, from one seed. Small for now: what tests of this library use themselves.
+ * `onefold/sim`: what users test their own systems with. `testSystem` for plain tests in a time that stands still, `simulate` for
+ * runs under simulated faults, from one seed.
  */
-export { FaultCounts, type FaultKind } from "./faults.ts";
-export { SimulatedHost, SimulatedNode, type SimulatedNodeOptions, simulatedHost } from "./host.ts";
-export { Scheduler, type SchedulerOptions } from "./scheduler.ts";
-export { type DamageReport, simulateDamage } from "./workload/damage.ts";
-export type { FaultsPlan } from "./workload/faults-plan.ts";
-export type { Program } from "./workload/program.ts";
-export { simulate, type SimulationOptions, type SimulationReport } from "./workload/simulate.ts";
-export { failureText, parsePlan, planText, SimulationSummary } from "./workload/summary.ts";
+export type { SystemFault } from "./testing/node-faults.ts";
+export { systemFaults } from "./testing/node-faults.ts";
+export {
+  type Invariant,
+  SimulationFailure,
+  type SimulationRandom,
+  type SystemSimulationOptions,
+  type SystemSimulationReport,
+  simulate,
+  type Workload,
+} from "./testing/simulate-system.ts";
+export { type TestSystem, type TestSystemOptions, testSystem } from "./testing/test-system.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { describe, test } from "node:test";
-import { failureText, parsePlan, simulate } from "../../src/sim/index.ts";
+import { failureText, parsePlan, simulate } from "../../src/sim/workload/index.ts";
 
 /** Simulations that once found a bug, kept as plans beside this file: `npm run sim:long -- --save FILE` writes one. */
 const directory = new URL(".", import.meta.url);

@@ -6,7 +6,9 @@
  * C2  A request with one is sent until it is answered with something that will not change.
  */
 import { OnefoldError, Refused } from "../../base/errors.ts";
-import type { CallOptions, Principal, Service } from "../../entity/service.ts";
+import type { CallOptions, HistoryItem, Principal, ReadOptions, Service } from "../../entity/service.ts";
+import type { HistoryOutput } from "./histories.ts";
+import type { EntityName } from "./plan.ts";
 import type { ProgramAction, ProgramClient } from "./program.ts";
 import type { Outcome, RecordedRequest, Recording, Request } from "./recording.ts";
 
@@ -22,6 +24,8 @@ export interface Reachable {
   serving(): Promise<Service>;
   /** The node's present life. */
   readonly life: PresentLife;
+  /** Whether sessions end while clients still use them. */
+  readonly sessionsExpire: boolean;
   sleep(durationMs: number): Promise<void>;
   note(text: string): void;
   /** Told of behaviour that nothing explains. */
@@ -38,9 +42,7 @@ export class SimulatedClient {
   readonly #world: Reachable;
   readonly #recording: Recording;
   readonly #program: ProgramClient;
-  #token: string | undefined;
-  #lastNumber = 0;
-  readonly #unanswered = new Set<number>();
+  #session: ClientSession | undefined;
 
   constructor(world: Reachable, recording: Recording, program: ProgramClient) {
     this.#world = world;
@@ -65,25 +67,33 @@ export class SimulatedClient {
   async #perform(action: ProgramAction, index: number): Promise<void> {
     const service = await this.#world.serving();
     const { request } = action;
-    const isRead = request.type === "look" || request.type === "list";
+    const isRead = request.type === "look" || request.type === "list" || request.type === "history";
     // A deletion that is repeated without a number could end the next life too, and so can't be told from a fault.
     const protection = isRead ? "none" : action.protection;
     const recorded = this.#recording.ask(this.#program.name, request, protection);
     if (protection === "none") {
       this.#recording.answer(recorded, await this.#attempt(service, action, {}));
     } else {
-      await this.#insist(recorded, action, protection === "session" ? await this.#session() : this.#key(index));
+      await this.#insist(recorded, action, protection === "session" ? await this.#numbered() : this.#key(index));
     }
     this.#world.note(`${this.#program.name} ${index} ${recorded.outcome.kind}`);
   }
 
-  async #session(): Promise<ProtectedCall> {
-    while (this.#token === undefined) this.#token = await this.#mint();
-    const [token, number] = [this.#token, ++this.#lastNumber];
-    this.#unanswered.add(number);
+  async #numbered(): Promise<ProtectedCall> {
+    while (this.#session === undefined) {
+      const token = await this.#mint();
+      // Another request may have got one meanwhile.
+      if (token !== undefined) this.#session ??= { token, lastNumber: 0, unanswered: new Set() };
+    }
+    const session = this.#session;
+    const number = ++session.lastNumber;
+    session.unanswered.add(number);
     return {
-      options: () => ({ session: { token, number, lowest: Math.min(...this.#unanswered) } }),
-      answered: () => this.#unanswered.delete(number),
+      options: () => ({ session: { token: session.token, number, lowest: Math.min(...session.unanswered) } }),
+      answered: () => session.unanswered.delete(number),
+      expired: () => {
+        if (this.#session === session) this.#session = undefined;
+      },
     };
   }
 
@@ -100,11 +110,12 @@ export class SimulatedClient {
 
   #key(index: number): ProtectedCall {
     const idempotencyKey = `${this.#program.name}-${index}`;
-    return { options: () => ({ idempotencyKey }), answered: () => undefined };
+    return { options: () => ({ idempotencyKey }), answered: () => undefined, expired: () => undefined };
   }
 
   async #insist(recorded: RecordedRequest, action: ProgramAction, call: ProtectedCall): Promise<void> {
     let outcome: Outcome = { kind: "unknown" };
+    let isInDoubt = false;
     for (let attempt = 0; isOpen(outcome); attempt++) {
       if (attempt > 0) await this.#world.sleep(retryDelayMs);
       if (attempt >= attemptsMax) {
@@ -117,6 +128,15 @@ export class SimulatedClient {
       // Who insists gives it time: a command that is stopped after long would never be answered within a short deadline.
       const patient = attempt === 0 ? action : { ...action, deadlineMs: patientMs };
       outcome = await this.#attempt(service, patient, call.options());
+      isInDoubt ||= isDoubtful(outcome);
+    }
+    if (isExpired(outcome)) {
+      if (!this.#world.sessionsExpire)
+        this.#world.accuse(`request ${recorded.index}: its session lives, and was ended`);
+      this.#recording.expiredCount++;
+      call.expired();
+      // An earlier attempt may have taken hold. Nobody will ever be told.
+      if (isInDoubt) outcome = { kind: "unknown" };
     }
     this.#recording.answer(recorded, outcome);
     if (action.isRepeated && isKept(outcome)) await this.#repeat(recorded, action, call);
@@ -125,9 +145,14 @@ export class SimulatedClient {
 
   /** Sent once more, an answered request is answered the same; nothing of it runs again. */
   async #repeat(recorded: RecordedRequest, action: ProgramAction, call: ProtectedCall): Promise<void> {
+    if (action.repeatAfterMs !== undefined) await this.#world.sleep(action.repeatAfterMs);
     const service = await this.#world.serving();
     const again = await this.#attempt(service, { ...action, deadlineMs: patientMs }, call.options());
     if (isOpen(again)) return;
+    if (isExpired(again) && recorded.protection === "session" && this.#world.sessionsExpire) {
+      this.#recording.expiredCount++;
+      return call.expired();
+    }
     const [first, second] = [JSON.stringify(recorded.outcome), JSON.stringify(again)];
     if (first !== second) {
       this.#world.accuse(
@@ -164,10 +189,27 @@ export class SimulatedClient {
   }
 }
 
+interface ClientSession {
+  readonly token: string;
+  lastNumber: number;
+  readonly unanswered: Set<number>;
+}
+
 interface ProtectedCall {
   options(): Partial<CallOptions>;
   /** Its number need not be remembered any more. */
   answered(): void;
+  /** Its session has ended; the next request needs another. */
+  expired(): void;
+}
+
+function isExpired(outcome: Outcome): boolean {
+  return outcome.kind === "error" && outcome.code === "session-expired";
+}
+
+/** Whether the request may have taken hold, for all that its sender knows. */
+function isDoubtful(outcome: Outcome): boolean {
+  return outcome.kind === "unknown" || (outcome.kind === "error" && outcome.retry === "unknown");
 }
 
 /** Whether another attempt may give something else. Damage heals: the node rebuilds its store. */
@@ -185,6 +227,27 @@ function isKept(outcome: Outcome): boolean {
     outcome.kind === "refused" ||
     (outcome.kind === "error" && outcome.code === "command-failed")
   );
+}
+
+const historyPagesMax = 4;
+
+/** The newest pages, or all of it where `pageSize` is large. */
+export async function readHistory(
+  service: Service,
+  name: EntityName,
+  pageSize: number,
+  options: ReadOptions,
+): Promise<HistoryOutput> {
+  const items: HistoryItem[] = [];
+  let cursor: string | undefined;
+  for (let page = 0; page < historyPagesMax; page++) {
+    const more = cursor === undefined ? {} : { cursor };
+    const reply = await service.history(name, { ...options, limit: pageSize, ...more });
+    items.push(...reply.items);
+    cursor = reply.cursor;
+    if (cursor === undefined) return { items, isWhole: !reply.trimmed };
+  }
+  return { items, isWhole: false };
 }
 
 async function send(service: Service, request: Request, options: CallOptions): Promise<Outcome> {
@@ -207,6 +270,8 @@ async function send(service: Service, request: Request, options: CallOptions): P
         }
         throw error;
       }
+    case "history":
+      return { kind: "ok", output: await readHistory(service, request, request.pageSize, options), sequence: 0 };
     case "list":
       return { kind: "ok", output: (await service.list(request.kind, options)).ids, sequence: 0 };
   }

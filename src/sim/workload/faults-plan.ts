@@ -6,6 +6,7 @@ import type { SeededRandom } from "../../base/random.ts";
 import type { Limits } from "../../base/limits.ts";
 import { chooseSwarm } from "../faults.ts";
 import { type CrashMoment, crashMoments } from "../life.ts";
+import { type CodeVersion, codeVersions } from "./migrations.ts";
 
 export const disturbances = [
   "crash",
@@ -23,6 +24,10 @@ export const disturbances = [
   "snapshot",
   "clock-jump",
   "guard-timeout",
+  "ambiguous-append",
+  "session-expiry",
+  "migration",
+  "few-dead-letters",
 ] as const;
 
 export type Disturbance = (typeof disturbances)[number];
@@ -47,6 +52,8 @@ export interface LifePlan {
   readonly crash:
     | { readonly phase: "opening" | "serving"; readonly operation: number; readonly moment: CrashMoment }
     | undefined;
+  /** The version of the system's code that it runs; the newest where absent, as after all disturbances. */
+  readonly codeVersion?: CodeVersion;
   /** Ends in good order after this long, if it still lives. */
   readonly stopAfterMs: number;
 }
@@ -58,15 +65,27 @@ export function makeFaultsPlan(random: SeededRandom): FaultsPlan {
   const lifeCount = random.between(1, 6);
   return {
     swarm,
-    lives: Array.from({ length: lifeCount }, () => makeLife(random, swarm)),
+    lives: makeLives(random, swarm, lifeCount),
     disturbMs: random.pick([5, 20, 100]),
-    limits: makeLimits(random),
+    limits: makeLimits(random, swarm),
     syncMsMax: random.pick([2, 8, 25]),
     cacheBytes: random.pick([1 * KiB, 16 * KiB, 1024 * KiB]),
     segmentBytes: random.pick([24, 24, 64, 256]) * KiB,
     reserveBytes: random.pick([0, 16 * KiB]),
     snapshotBytes: random.pick([4, 12, 40, 100_000]) * KiB,
   };
+}
+
+/** With migrations each life runs newer code than the one before, or the same, or, after a rollback, older code. */
+function makeLives(random: SeededRandom, swarm: ReadonlySet<Disturbance>, count: number): LifePlan[] {
+  const lives = Array.from({ length: count }, () => makeLife(random, swarm));
+  if (!swarm.has("migration")) return lives;
+  let codeVersion: CodeVersion = random.pick(codeVersions);
+  return lives.map((life) => {
+    const planned = { ...life, codeVersion };
+    codeVersion = random.pick(codeVersions);
+    return planned;
+  });
 }
 
 function makeLife(random: SeededRandom, swarm: ReadonlySet<Disturbance>): LifePlan {
@@ -83,8 +102,13 @@ function makeLife(random: SeededRandom, swarm: ReadonlySet<Disturbance>): LifePl
 }
 
 /** Low enough that programs of some dozen requests reach them. */
-function makeLimits(random: SeededRandom): Partial<Limits> {
+function makeLimits(random: SeededRandom, swarm: ReadonlySet<Disturbance>): Partial<Limits> {
   return {
+    ...(swarm.has("session-expiry") ? { sessionMsDefault: random.between(50, 3000) } : {}),
+    ...(swarm.has("migration") ? { waitingMessagesMax: random.pick([3, 16_384]) } : {}),
+    ...(swarm.has("few-dead-letters")
+      ? { deadLettersPerSlotMax: random.between(1, 3), deadLettersMax: random.between(3, 6) }
+      : {}),
     batchBytesMax: 20 * KiB,
     effectsBytesMax: 16 * KiB,
     stateBytesMax: 12 * KiB,

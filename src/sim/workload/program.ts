@@ -16,6 +16,8 @@ export interface ProgramAction {
   readonly deadlineMs: number;
   /** After it was answered it is sent once more, and must be answered the same. */
   readonly isRepeated: boolean;
+  /** How long after the answer; at once where absent. */
+  readonly repeatAfterMs?: number;
 }
 
 export interface ProgramClient {
@@ -97,6 +99,8 @@ class ProgramMaker {
       isConcurrent: random.chance(this.#weights.concurrent),
       deadlineMs: random.chance(0.1) ? random.between(1, 50) : 20_000,
       isRepeated: random.chance(0.2),
+      // Longer than a short session lives.
+      ...(random.chance(0.2) ? { repeatAfterMs: 3500 } : {}),
     };
   }
 
@@ -111,7 +115,9 @@ class ProgramMaker {
     const random = this.#random;
     if (random.chance(this.#weights.read)) {
       const name = this.#name();
-      return random.chance(0.1) ? { type: "list", kind: name.kind } : { type: "look", ...name };
+      if (random.chance(0.1)) return { type: "list", kind: name.kind };
+      if (random.chance(0.2)) return { type: "history", ...name, pageSize: random.between(1, 4) };
+      return { type: "look", ...name };
     }
     const tag = `${this.#client}-${this.#count++}`;
     if (random.chance(this.#weights.script)) return this.#script(tag);

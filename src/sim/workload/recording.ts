@@ -13,7 +13,8 @@ export type Request =
   | (EntityName & { readonly type: "look" })
   | { readonly type: "script"; readonly name: "script" | "roam"; readonly tag: string; readonly script: Script }
   | (EntityName & { readonly type: "delete" })
-  | { readonly type: "list"; readonly kind: EntityName["kind"] };
+  | { readonly type: "list"; readonly kind: EntityName["kind"] }
+  | (EntityName & { readonly type: "history"; readonly pageSize: number });
 
 export type Outcome =
   | { readonly kind: "ok"; readonly output: unknown; readonly sequence: number }
@@ -48,6 +49,8 @@ export class Recording {
   readonly requests: RecordedRequest[] = [];
   /** Attempts that were never answered. */
   unansweredCount = 0;
+  /** Requests that were refused because their session had ended. */
+  expiredCount = 0;
   readonly #byTag = new Map<string, RecordedRequest>();
   readonly #intentions = new Map<string, Intention | undefined>();
   #moment = 0;

@@ -2,20 +2,21 @@
  * One simulation from one seed: a random program against a node that is disturbed as the seed says, then healed, then judged.
  */
 import { OnefoldError } from "../../base/errors.ts";
+import { limits } from "../../base/limits.ts";
 import { decodeValue } from "../../base/value.ts";
 import { SeededRandom } from "../../base/random.ts";
-import { storedRecords } from "../../entity/batch.ts";
 import { entriesWithPrefix } from "../../entity/fold.ts";
-import { tables } from "../../entity/keys.ts";
+import { keys } from "../../entity/keys.ts";
 import type { Service } from "../../entity/service.ts";
 import { FaultCounts } from "../faults.ts";
 import { Scheduler } from "../scheduler.ts";
-import { SimulatedClient, simulatedPrincipal } from "./client.ts";
+import { readHistory, SimulatedClient, simulatedPrincipal } from "./client.ts";
 import type { DeadLetterFact } from "./deliveries.ts";
 import { type FaultsPlan, makeFaultsPlan } from "./faults-plan.ts";
 import type { ShadowEntry } from "./perform.ts";
 import type { EntityName, Memoir } from "./plan.ts";
 import { makeProgram, type Program } from "./program.ts";
+import type { WitnessedLetters } from "./log-witness.ts";
 import { type RecordedRequest, Recording } from "./recording.ts";
 import { entityNames } from "./system-under-test.ts";
 import { type Remembered, verdict } from "./verdict.ts";
@@ -89,6 +90,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     wrongs.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
   }
   wrongs.push(...world.accusations);
+  counts.add("expired-session", recording.expiredCount);
   return {
     seed,
     wrongs,
@@ -143,14 +145,20 @@ async function driveSimulation({ world, recording, program, plan, random, wrongs
       wrongs.push(`a restart changed what is remembered:\n  ${JSON.stringify(remembered)}\n  ${JSON.stringify(again)}`);
     }
     await checkLists(world, remembered, wrongs);
+    const histories = await readHistories(world);
+    const { log } = world.embedded!;
     await world.stop();
-    const { deadLetters, unheard } = await readDeadLetters(world);
+    const letters = world.witness.lettersUpTo(log.end!);
+    wrongs.push(...(await checkLetters(world, letters, plan)));
+    const { deadLetters, unheard } = sortDeadLetters(letters);
     const shadows = new Map(again.shadows.map(([id, entries]) => [id, withUnheard(entries, unheard.get(id) ?? [])]));
     const excusable = new Set<string>();
     if (plan.swarm.has("guard-timeout")) excusable.add("command-too-slow");
     if (plan.limits.outboxHardMax !== undefined && plan.limits.outboxHardMax < 100) excusable.add("overloaded");
+    if (plan.limits.waitingMessagesMax !== undefined && plan.limits.waitingMessagesMax < 100)
+      excusable.add("overloaded");
     const unordered = new Set([...unheard.keys()].map((id) => `mortal/${id}`));
-    const facts: Remembered = { memoirs: again.memoirs, shadows, unordered, deadLetters, excusable };
+    const facts: Remembered = { memoirs: again.memoirs, shadows, unordered, deadLetters, histories, excusable };
     wrongs.push(...verdict(recording, facts));
   };
   await Promise.race([whole(), failure]);
@@ -202,6 +210,19 @@ async function remember(world: World): Promise<AllMemories> {
   return { memoirs, shadows };
 }
 
+/** As far as the log reaches back. */
+async function readHistories(world: World): Promise<Remembered["histories"]> {
+  const histories: Remembered["histories"][number][] = [];
+  for (const { kind, id } of entityNames) {
+    const options = { principal: simulatedPrincipal };
+    const history = await persistently(world, (service) =>
+      readHistory(service, { kind, id }, limits.listLimitMax, options),
+    );
+    histories.push({ kind, id, history });
+  }
+  return histories;
+}
+
 /** The index agrees with the entities. */
 async function checkLists(world: World, { memoirs }: AllMemories, wrongs: string[]): Promise<void> {
   for (const kind of ["cell", "shelf", "ledger", "mortal"] as const) {
@@ -217,18 +238,38 @@ interface DeadLetters {
   readonly unheard: ReadonlyMap<string, readonly ShadowEntry[]>;
 }
 
-async function readDeadLetters(world: World): Promise<DeadLetters> {
-  const store = await world.store.open();
+function sortDeadLetters({ all }: WitnessedLetters): DeadLetters {
   const deadLetters: DeadLetterFact[] = [];
   const unheard = new Map<string, ShadowEntry[]>();
-  for (const { value } of entriesWithPrefix(store, String.fromCharCode(tables.deadLetter))) {
-    const { kind, id, input, code } = storedRecords.decodeDeadLetter(value);
+  for (const { kind, id, input, code, waits } of all) {
+    if (waits) continue;
     const plan = decodeValue(input) as { readonly tag: string };
     if (kind === "shadow") unheard.set(id, [...(unheard.get(id) ?? []), plan as unknown as ShadowEntry]);
     else deadLetters.push({ tag: plan.tag, entity: `${kind}/${id}`, code });
   }
-  await store.close();
   return { deadLetters, unheard };
+}
+
+/** The store has the letters that the log has not removed, they are no more than may be, and none waits any longer. */
+async function checkLetters(world: World, { kept }: WitnessedLetters, plan: FaultsPlan): Promise<readonly string[]> {
+  const wrongs: string[] = [];
+  const store = await world.store.open();
+  const stored = [...entriesWithPrefix(store, keys.table("deadLetter"))].map(({ key }) => key);
+  await store.close();
+  if (JSON.stringify(stored) !== JSON.stringify([...kept.keys()].sort())) {
+    wrongs.push(`the store has ${stored.length} dead letters, by the log it must have ${kept.size}, and the same`);
+  }
+  const { deadLettersMax = limits.deadLettersMax, deadLettersPerSlotMax = limits.deadLettersPerSlotMax } = plan.limits;
+  const bySlot = new Map<number, number>();
+  for (const { kind, id, slot, waits } of kept.values()) {
+    if (waits) wrongs.push(`a message to ${kind}/${id} still waits for newer code`);
+    bySlot.set(slot, (bySlot.get(slot) ?? 0) + 1);
+  }
+  if (kept.size > deadLettersMax) wrongs.push(`${kept.size} dead letters are kept; ${deadLettersMax} may be`);
+  for (const [slot, count] of bySlot) {
+    if (count > deadLettersPerSlotMax) wrongs.push(`${count} dead letters are kept of slot ${slot}`);
+  }
+  return wrongs;
 }
 
 /** A shadow's entries and those that only dead letters hold, where they belong: lives in order of time, each by its counts. */

@@ -22,6 +22,16 @@ import {
   type Surroundings,
   glimpseOf,
 } from "./perform.ts";
+import {
+  type CellState,
+  type CodeVersion,
+  cellStates,
+  checkedCell,
+  checkedLedger,
+  type LedgerState,
+  ledgerStates,
+  newestVersion,
+} from "./migrations.ts";
 import type { EntityName, Glimpse, JournalEntry, Kind, Memoir, Script, StepOutput, TaggedPlan } from "./plan.ts";
 import { childTag } from "./plan.ts";
 
@@ -54,21 +64,10 @@ const journalItemSchema = schemaOf<JournalItem>("a journal's item", ({ tag }) =>
 const shadowEntrySchema = schemaOf<ShadowEntry>("a shadow's entry", ({ tag }) => typeof tag === "string");
 const isBalance = (balance: unknown): boolean => typeof balance === "number" && balance >= 0;
 
-interface CellState {
-  birth: string | null;
-  balance: number;
-  journal: JournalEntry[];
-}
-
 interface ShelfState {
   birth: string | null;
   balance: number;
   count: number;
-}
-
-interface LedgerState {
-  birth: string | null;
-  padding: string;
 }
 
 interface JournalItem {
@@ -88,7 +87,8 @@ function journalKey(count: number): string {
   return String(count).padStart(6, "0");
 }
 
-function cellBody(state: CellState) {
+function cellBody(state: CellState, version: CodeVersion) {
+  checkedCell(state, version);
   return {
     get birth() {
       return state.birth;
@@ -97,14 +97,17 @@ function cellBody(state: CellState) {
       return state.journal.length;
     },
     get balance() {
-      return state.balance;
+      return cellStates.balance(state);
     },
     begin(tag: string) {
       state.birth = tag;
+      state.mark = tag;
     },
     note(tag: string, nowMs: number, balance: number) {
       state.journal.push([tag, nowMs]);
-      state.balance = balance;
+      if (version < 3) state.balance = balance;
+      else state.cents = balance;
+      if (version >= 2) state.entries = state.journal.length;
     },
   };
 }
@@ -131,7 +134,12 @@ function shelfBody(state: ShelfState, journal: Journal & { set(key: string, item
   };
 }
 
-function ledgerBody(state: LedgerState, journal: Journal & { set(key: string, item: JournalItem): void }) {
+function ledgerBody(
+  state: LedgerState,
+  journal: Journal & { set(key: string, item: JournalItem): void },
+  version: CodeVersion,
+) {
+  checkedLedger(state, version);
   const [last] = journal.range({ reverse: true, limit: 1 });
   return {
     birth: state.birth,
@@ -139,6 +147,7 @@ function ledgerBody(state: LedgerState, journal: Journal & { set(key: string, it
     balance: last === undefined ? 0 : last[1].balance,
     begin(tag: string) {
       state.birth = tag;
+      state.mark = tag;
       state.padding = ledgerPadding;
       this.birth = tag;
     },
@@ -165,40 +174,46 @@ function lookOf({ journal: _, ...look }: Memoir) {
 
 const affinity = (id: string): string => id.split("/")[0]!;
 
-/** The system, whose commands take their time in `surroundings`. */
-export function makeSystemUnderTest(surroundings: Surroundings): SystemHandle {
+/** The system as one version of its code has it, whose commands take their time in `surroundings`. */
+export function makeSystemUnderTest(
+  surroundings: Surroundings,
+  codeVersion: CodeVersion = newestVersion,
+): SystemHandle {
   const handles: Partial<Record<Kind | "shadow", EntityHandle>> = {};
   const partsOf = (kind: Kind) => ({ kind, surroundings, handles: handles as Handles });
   const contextOf = (context: unknown): PerformContext => context as PerformContext;
 
-  const startCell = <Name extends string>(name: Name) =>
+  const startCell = <Name extends string>(name: Name, version: CodeVersion) =>
     entity(name)
       .state(
-        schemaOf<CellState>("a cell", ({ balance }) => isBalance(balance)),
-        () => ({ birth: null, balance: 0, journal: [] }),
+        schemaOf<CellState>("a cell", ({ balance, cents }) => isBalance(balance ?? cents)),
+        () => cellStates.initial(version),
+        cellStates.version(version),
       )
       .collection("items", itemSchema);
+  // Its shadow counts its commands, whatever the code: that is enough to tell.
+  const mortalVersion: CodeVersion = 1;
 
-  const cell = startCell("cell")
+  const cell = startCell("cell", codeVersion)
     .command("run", planSchema, (state, plan, context) =>
-      perform(cellBody(state), plan, contextOf(context), partsOf("cell")),
+      perform(cellBody(state as CellState, codeVersion), plan, contextOf(context), partsOf("cell")),
     )
     .query("look", (state, _, { collections }) =>
-      lookOf(memoirOf(cellBody(state as CellState), state.journal, collections.items)),
+      lookOf(memoirOf(cellBody(state as CellState, codeVersion), state.journal, collections.items)),
     )
     .query("memoir", (state, _, { collections }) =>
-      memoirOf(cellBody(state as CellState), state.journal, collections.items),
+      memoirOf(cellBody(state as CellState, codeVersion), state.journal, collections.items),
     );
 
-  const mortal = startCell("mortal")
+  const mortal = startCell("mortal", mortalVersion)
     .command("run", planSchema, (state, plan, context) =>
-      perform(cellBody(state), plan, contextOf(context), partsOf("mortal")),
+      perform(cellBody(state as CellState, mortalVersion), plan, contextOf(context), partsOf("mortal")),
     )
     .query("look", (state, _, { collections }) =>
-      lookOf(memoirOf(cellBody(state as CellState), state.journal, collections.items)),
+      lookOf(memoirOf(cellBody(state as CellState, mortalVersion), state.journal, collections.items)),
     )
     .query("memoir", (state, _, { collections }) =>
-      memoirOf(cellBody(state as CellState), state.journal, collections.items),
+      memoirOf(cellBody(state as CellState, mortalVersion), state.journal, collections.items),
     );
 
   const shelf = entity("shelf")
@@ -218,6 +233,7 @@ export function makeSystemUnderTest(surroundings: Surroundings): SystemHandle {
     .query("memoir", (state, _, { collections }) => memoirOf(state, entriesOf(collections.journal), collections.items));
 
   const readLedger = (state: LedgerState, journal: Journal, items: Parameters<typeof itemsOf>[0]): Memoir => {
+    checkedLedger(state, codeVersion);
     if (state.birth !== null && state.padding !== ledgerPadding) throw new Error("the padding is damaged");
     const [last] = journal.range({ reverse: true, limit: 1 });
     const entries = entriesOf(journal);
@@ -226,13 +242,19 @@ export function makeSystemUnderTest(surroundings: Surroundings): SystemHandle {
   const ledger = entity("ledger")
     .state(
       schemaOf<LedgerState>("a ledger", ({ padding }) => typeof padding === "string"),
-      () => ({ birth: null, padding: "" }),
+      () => ledgerStates.initial(codeVersion),
+      ledgerStates.version(codeVersion),
     )
     .collection("items", itemSchema)
     .collection("journal", journalItemSchema)
     .affinity(affinity)
     .command("run", planSchema, (state, plan, context) =>
-      perform(ledgerBody(state, context.collections.journal), plan, contextOf(context), partsOf("ledger")),
+      perform(
+        ledgerBody(state as LedgerState, context.collections.journal, codeVersion),
+        plan,
+        contextOf(context),
+        partsOf("ledger"),
+      ),
     )
     .query("look", (state, _, { collections }) => lookOf(readLedger(state, collections.journal, collections.items)))
     .query("memoir", (state, _, { collections }) => readLedger(state, collections.journal, collections.items));

@@ -7,6 +7,7 @@
  * V4  All of it has one order (`order.ts`). Messages and timers are checked in `deliveries.ts`.
  */
 import { checkDeliveries, type DeadLetterFact } from "./deliveries.ts";
+import { checkHistory, glimpseOfItem, type HistoryOutput } from "./histories.ts";
 import { type ModelLife, nothingThere, replayLife } from "./model.ts";
 import { OrderGraph } from "./order.ts";
 import type { ShadowEntry } from "./perform.ts";
@@ -22,6 +23,8 @@ export interface Remembered {
   /** Mortals some of whose commands only dead letters tell of: the order of their lives is not known. */
   readonly unordered: ReadonlySet<string>;
   readonly deadLetters: readonly DeadLetterFact[];
+  /** All of each entity's, as far as the log reaches back. */
+  readonly histories: readonly (EntityName & { readonly history: HistoryOutput })[];
   /** Codes of errors that may befall any command of this run. */
   readonly excusable: ReadonlySet<string>;
 }
@@ -165,6 +168,32 @@ class Judge {
 
   checkRequests(): void {
     for (const recorded of this.#recording.requests) this.#checkRequest(recorded);
+    for (const { kind, id, history } of this.#remembered.histories) {
+      const wrong = (why: string): void => void this.wrongs.push(`the history of ${kind}/${id}: ${why}`);
+      this.#checkHistory(`history of ${kind}/${id}`, { kind, id }, history, wrong);
+      this.#checkLatest({ kind, id }, history, wrong);
+    }
+  }
+
+  #checkHistory(unit: string, name: EntityName, history: HistoryOutput, wrong: (why: string) => void): void {
+    const lives = this.#lives.get(`${name.kind}/${name.id}`) ?? [];
+    for (const why of checkHistory({ recording: this.#recording, name, lives }, history)) wrong(why);
+    const newest = history.items[0];
+    // It was read like a state: what it shows as the newest was so between its question and its answer.
+    const seen = newest === undefined ? nothingSeen : glimpseOfItem(newest);
+    if (seen !== undefined && (newest !== undefined || history.isWhole)) this.#pin(unit, name, seen, wrong);
+  }
+
+  /** In the end its newest item is what the entity is. */
+  #checkLatest({ kind, id }: EntityName, { items, isWhole }: HistoryOutput, wrong: (why: string) => void): void {
+    const entity = this.#remembered.memoirs.find((each) => each.kind === kind && each.id === id)!;
+    const newest = items[0];
+    const seen = newest === undefined ? (isWhole ? nothingSeen : undefined) : glimpseOfItem(newest);
+    if (seen === undefined) return;
+    const { birth, count, balance } = entity.memoir;
+    if (seen.birth !== birth || seen.count !== count || seen.balance !== balance) {
+      wrong(`it ends with ${JSON.stringify(seen)}, and the entity is ${JSON.stringify({ birth, count, balance })}`);
+    }
   }
 
   #wrong(recorded: RecordedRequest, what: string): void {
@@ -189,6 +218,11 @@ class Judge {
     if (request.type === "run") this.#checkRun(recorded);
     if (request.type === "look" && outcome.kind === "ok") this.#checkLook(recorded, request, outcome.output as Look);
     if (request.type === "script") this.#checkScript(recorded, tags, present);
+    if (request.type === "history" && outcome.kind === "ok") {
+      this.#checkHistory(`#${recorded.index}`, request, outcome.output as HistoryOutput, (why) =>
+        this.#wrong(recorded, why),
+      );
+    }
     if (request.type === "list" && outcome.kind === "ok")
       this.#checkList(recorded, outcome.output as readonly string[]);
   }
@@ -373,6 +407,8 @@ class Judge {
     );
   }
 }
+
+const nothingSeen: Glimpse = { birth: null, count: 0, balance: 0 };
 
 function sameLook(a: Look, b: Look): boolean {
   return (

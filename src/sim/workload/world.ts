@@ -12,30 +12,22 @@ import type { Service } from "../../entity/service.ts";
 import { DiskError } from "../../host/host.ts";
 import { EmbeddedNode } from "../../runtime/embedded.ts";
 import { memoryStore, type MemoryStoreEngine } from "../../store/engine/memory.ts";
+import { deferred } from "../deferred.ts";
 import { SimulatedDisk } from "../disk.ts";
+import type { Log } from "../../log/log.ts";
 import type { FaultCounts } from "../faults.ts";
 import { SimulatedNode, type SimulatedHost } from "../host.ts";
 import type { Scheduler } from "../scheduler.ts";
+import { AmbiguousLog } from "./ambiguous-log.ts";
 import type { PresentLife, Reachable } from "./client.ts";
 import type { Disturbance, FaultsPlan, LifePlan } from "./faults-plan.ts";
+import { LogWitness } from "./log-witness.ts";
+import { type CodeVersion, codeVersions, newestVersion } from "./migrations.ts";
 import { struckHost, struckStoreEngine } from "./struck.ts";
 import { makeSystemUnderTest } from "./system-under-test.ts";
 
 const startsMax = 200;
 const boundless = 2 ** 40;
-
-interface Deferred {
-  readonly promise: Promise<void>;
-  resolve(): void;
-}
-
-function deferred(): Deferred {
-  let resolve!: () => void;
-  const promise = new Promise<void>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
-}
 
 export interface WorldOptions {
   readonly scheduler: Scheduler;
@@ -51,13 +43,17 @@ export class World implements Reachable {
   readonly counts: FaultCounts;
   /** Behaviour that nothing explains. */
   readonly accusations: string[] = [];
-  readonly system: SystemHandle;
+  readonly witness = new LogWitness();
   readonly disturbed = new Map<Disturbance, number>();
   /** Lines of the node's log, by their messages: what the simulation has reached. */
   readonly traced = new Map<string, number>();
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
   readonly #plan: FaultsPlan;
+  readonly #systems: ReadonlyMap<CodeVersion, SystemHandle>;
+  readonly #ambiguity: SeededRandom;
+  /** Of the code that the last life ran. */
+  #codeVersion: CodeVersion | undefined;
   #host: SimulatedHost | undefined;
   #embedded: EmbeddedNode | undefined;
   #serving = deferred();
@@ -65,7 +61,7 @@ export class World implements Reachable {
   #healed = false;
   /** How far the wall clock was set, all in all. */
   #jumpedMs = 0;
-  #wantsStop: Deferred = deferred();
+  #wantsStop = deferred();
   #isOver = false;
   #failure: unknown;
   lifeCount = 0;
@@ -95,7 +91,9 @@ export class World implements Reachable {
     };
     const delays = random.fork("store-delays");
     this.store = memoryStore({ timers, random: random.fork("store"), applyDelayMs: () => delays.next() * 4 });
-    this.system = makeSystemUnderTest({ spend: (durationMs) => this.#host!.guard.spend(durationMs) });
+    this.#ambiguity = random.fork("ambiguity");
+    const surroundings = { spend: (durationMs: number) => this.#host!.guard.spend(durationMs) };
+    this.#systems = new Map(codeVersions.map((version) => [version, makeSystemUnderTest(surroundings, version)]));
   }
 
   // ------------------------------------------------------------------------------------------------- for clients
@@ -105,6 +103,10 @@ export class World implements Reachable {
       if (this.#embedded !== undefined) return this.#embedded.service;
       await this.#serving.promise;
     }
+  }
+
+  get sessionsExpire(): boolean {
+    return this.#plan.swarm.has("session-expiry");
   }
 
   get life(): PresentLife {
@@ -173,7 +175,7 @@ export class World implements Reachable {
     if (plan !== undefined)
       this.#scheduler.at(plan.stopAfterMs, () => host.life.alive && !this.#healed && stopped.resolve());
     const failed = deferred();
-    const opening = this.#open(host, () => failed.resolve());
+    const opening = this.#open(host, this.#deploy(plan), () => failed.resolve());
     const node = await Promise.race([opening, end.promise]);
     if (node === undefined) {
       this.node.crash();
@@ -193,11 +195,35 @@ export class World implements Reachable {
     return true;
   }
 
-  async #open(host: SimulatedHost, onStopped: () => void): Promise<EmbeddedNode | undefined> {
+  /** The system that a life runs. */
+  #deploy(plan: LifePlan | undefined): SystemHandle {
+    const version = plan?.codeVersion ?? newestVersion;
+    const before = this.#codeVersion ?? version;
+    if (before < version) this.counts.add("migration");
+    if (before > version) this.counts.add("code-rollback");
+    this.#codeVersion = version;
+    return this.#systems.get(version)!;
+  }
+
+  #ambiguous(log: Log): Log {
+    const isAmbiguous = this.#plan.swarm.has("ambiguous-append");
+    return new AmbiguousLog(log, {
+      random: this.#ambiguity,
+      rate: () => (isAmbiguous && !this.#healed ? 0.1 : 0),
+      onAmbiguous: () => {
+        this.counts.add("ambiguous-append");
+        this.note("ambiguous append");
+      },
+      onAppend: (bytes) => this.witness.saw(bytes),
+    });
+  }
+
+  async #open(host: SimulatedHost, system: SystemHandle, onStopped: () => void): Promise<EmbeddedNode | undefined> {
     const { limits, cacheBytes, segmentBytes, reserveBytes, snapshotBytes } = this.#plan;
     try {
       return await EmbeddedNode.open({
-        system: this.system,
+        system,
+        measureLog: (log) => this.#ambiguous(log),
         host: struckHost(host),
         storeEngine: struckStoreEngine(this.store, host.guard),
         limits,
@@ -290,7 +316,7 @@ export class World implements Reachable {
       if (this.#strikes("damaged-store-value", 0.05)) this.store.damageValue();
       if (this.#strikes("guard-timeout", 0.2)) {
         const { guard } = this.#host!;
-        if (this.#random.chance(0.5)) guard.stopRun(this.#random.between(1, 5));
+        if (this.#random.chance(0.5)) guard.stopCall(this.#random.between(1, 5));
         else guard.strikeAt(this.#random.between(1, 20));
       }
       if (this.#strikes("snapshot", 0.2)) this.#snapshot(this.#embedded);
@@ -312,13 +338,16 @@ export class World implements Reachable {
   heal(): void {
     this.note("heal");
     this.#isTrailing = true;
+    this.#host?.guard.disarm();
     this.node.disk.faultRates = {};
     this.node.disk.capacityBytes = boundless;
     this.store.failNextApply(undefined);
     // What log time has run ahead of is caught up with, so that timers are due when the wall clock says so.
     this.node.clock.jumpWall(60_000 + Math.abs(this.#jumpedMs));
-    if (this.node.alive) this.#host?.life.crashAt(1_000_000_000, "before");
+    this.#host?.life.cancelCrash();
     this.#healed = true;
+    // What waits for newer code gets it now.
+    if (this.#codeVersion !== newestVersion) this.#wantsStop.resolve();
   }
 
   /** From here on, a node that stops is accused. */
