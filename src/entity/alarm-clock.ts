@@ -8,7 +8,7 @@
  *     missing up to the horizon. As many as a window, and so many bytes of inputs, are on their way to the log at once.
  * A3  What fires is the timer as it was set last: the store's record counts only where no later batch has changed it.
  * A4  An alarm that went off, or was passed over for a change that is not durable, comes back if that is dropped.
- * A5  A timer of a kind that the system no longer has, or of an entity that newer code has written, waits for that code.
+ * A5  A timer of a kind that the system no longer has, or of an entity that is out of reach, waits for another life of the node.
  */
 import { equalBytes } from "../base/bytes.ts";
 import { OnefoldError, type Refused } from "../base/errors.ts";
@@ -29,7 +29,7 @@ import {
   parseEntityName,
   readUint64,
 } from "./keys.ts";
-import { isOfNewerCode } from "./newer-code.ts";
+import { isOutOfReach } from "./out-of-reach.ts";
 import type { CommandResult } from "./run-command.ts";
 import type { LiveEntity } from "./working-set.ts";
 
@@ -240,8 +240,9 @@ export class AlarmClock {
     }
     // By the slot that the alarm names: the affinity function is user code, and the watchdog is off here.
     const entity = this.#core.entityAt(definition, alarm.slot, tenant, entityId);
-    if (isOfNewerCode(entity)) {
-      const message = "Timers are due of entities that newer code has written; they will fire when that code is back.";
+    if (isOutOfReach(entity)) {
+      const message =
+        "Timers are due of entities that newer code has written, or that are in quarantine; they will fire when that is over.";
       return this.#leave(message, kind, entityId);
     }
     const changedAt = entity.timerSequences.get(alarm.key);

@@ -14,8 +14,9 @@ import type { Committer, MeasuredEntry } from "./committer.ts";
 import type { EntityDefinition, SystemDefinition } from "./definition.ts";
 import type { Executor } from "./executor.ts";
 import { CommandFailure } from "./failure.ts";
-import { entityName } from "./keys.ts";
+import { type BinaryString, entityName } from "./keys.ts";
 import type { Mailroom } from "./mailroom.ts";
+import { quarantined } from "./out-of-reach.ts";
 import { encodeOutcome, type Outcome } from "./outcome.ts";
 import type { RequestIdentity, Requests } from "./requests.ts";
 import { callUserCode, type Surroundings, type UnnumberedMessage } from "./run-command.ts";
@@ -99,7 +100,7 @@ export class Core {
   entity(definition: EntityDefinition, tenant: string, id: string): LiveEntity {
     const name = entityName(tenant, definition.name, id);
     return (
-      this.working.cached(name) ?? this.working.load(definition, this.#slotOf(definition, id, tenant), name, tenant, id)
+      this.working.cached(name) ?? this.working.load(definition, this.#slotOf(definition, id, tenant, name), name, tenant, id)
     );
   }
 
@@ -110,11 +111,15 @@ export class Core {
   }
 
   /** An affinity is the user's code. */
-  #slotOf(definition: EntityDefinition, id: string, tenant: string): number {
+  #slotOf(definition: EntityDefinition, id: string, tenant: string, name: BinaryString): number {
     if (definition.affinity === undefined) return slotOfEntity(definition, id, tenant);
+    if (this.working.isQuarantined(name)) throw quarantined(definition.name, id);
     const { guard } = this.host;
     const find = () => slotOfEntity(definition, id, tenant);
-    return callUserCode({ guard, limits: this.limits }, `the affinity of ${definition.name}`, find);
+    return callUserCode({ guard, limits: this.limits }, `the affinity of ${definition.name}`, find, {
+      entity: name,
+      what: "affinity",
+    });
   }
 
   /** The entity that an effect speaks of; undefined where the system no longer has its kind. */

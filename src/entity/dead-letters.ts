@@ -280,12 +280,17 @@ export function takeInDead(core: Core, draft: EntryDraft, about: LetterSubject, 
   });
 }
 
-/** Consumes a message, as `draft` says, without delivering it: it waits for newer code, or, where too many do, is dead. */
+/**
+ * Consumes a message, as `draft` says, without delivering it: it waits until its receiver is in reach again (`out-of-reach.ts`), or,
+ * where too many do, is dead.
+ */
 export function takeInWaiting(core: Core, draft: EntryDraft, about: LetterSubject): void {
+  const isQuarantined = core.working.isQuarantined(entityName(about.tenant, about.kind, about.id));
+  const { code, reason, until } = whyOutOfReach(about.kind, { isQuarantined });
   const letter: DeadLetter = {
     ...about,
-    code: "unsupported-version",
-    detail: `The state of ${about.kind} is of newer code; the message is delivered when that is back.`,
+    code,
+    detail: `${reason}; the message is delivered when ${until}.`,
     atMs: core.committer.open().timeMs,
     waits: true,
   };
@@ -293,7 +298,7 @@ export function takeInWaiting(core: Core, draft: EntryDraft, about: LetterSubjec
   takeInLetter(core, draft, {
     ...letter,
     code: "overloaded",
-    detail: `The state of ${about.kind} is of newer code, and too many messages wait for that already.`,
+    detail: `${reason}, and too many messages wait for that already.`,
     waits: false,
   });
 }

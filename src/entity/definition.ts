@@ -141,10 +141,12 @@ export interface Operation {
     | "history"
     | "changes"
     | "dead-letters"
-    | "delete";
-  /** Absent for transactions, and for changes and dead letters of all kinds. */
+    | "delete"
+    /** All that the node holds, of all tenants. */
+    | "backup";
+  /** Absent for transactions and backups, and for changes and dead letters of all kinds. */
   readonly kind?: string;
-  /** Absent for lists, dead letters and transactions, and for changes of more than one entity. */
+  /** Absent for lists, dead letters, transactions and backups, and for changes of more than one entity. */
   readonly id?: string;
   /** The command's, query's or transaction's name. */
   readonly name?: string;

@@ -3,7 +3,7 @@
  *
  * D1  The entry of a delivery moves the receiver's high-water mark, so a message whose number is not above it is done.
  * D2  A message that its receiver refuses, or whose command fails, is consumed all the same and becomes a dead letter.
- * D3  A message to an entity of newer code, or behind another that waits for the same entity, is consumed and put aside, to
+ * D3  A message to an entity that is out of reach, or behind another that waits for the same entity, is consumed and put aside, to
  *     wait; the entry that delivers it then removes it from there. So each takes hold once, and per receiver in order.
  */
 import { OnefoldError, type Refused } from "../base/errors.ts";
@@ -15,7 +15,7 @@ import type { CommandDefinition, EntityDefinition } from "./definition.ts";
 import { EntityCommand } from "./entity-command.ts";
 import { entityName } from "./keys.ts";
 import type { Letter } from "./letter-book.ts";
-import { isOfNewerCode } from "./newer-code.ts";
+import { isOutOfReach } from "./out-of-reach.ts";
 import type { CommandResult } from "./run-command.ts";
 import type { LiveEntity } from "./working-set.ts";
 
@@ -47,7 +47,7 @@ function isTurnOf(core: Core, { fromSlot, toSlot, number }: MessageRecord): bool
 
 /** D3. */
 function mustWait(core: Core, entity: LiveEntity): boolean {
-  return isOfNewerCode(entity) || core.mailroom.deadLetters.isWaitedFor(entity.name);
+  return isOutOfReach(entity) || core.mailroom.deadLetters.isWaitedFor(entity.name);
 }
 
 function entryOfMessage({ fromSlot, toSlot, number, command, subject }: MessageRecord): EntryDraft {
@@ -222,7 +222,7 @@ export class Redelivery extends EntityCommand {
 
   protected override isDone(entity: LiveEntity): boolean {
     const isTurn = this.core.mailroom.deadLetters.firstWaiting(entity.name)?.key === this.#letter.key;
-    if (isTurn && !isOfNewerCode(entity)) return false;
+    if (isTurn && !isOutOfReach(entity)) return false;
     this.isSettled = true;
     this.#ended(isTurn ? "stopped" : "over");
     return true;

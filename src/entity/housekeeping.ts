@@ -7,14 +7,13 @@ import type { Core } from "./core.ts";
 import { Requests } from "./requests.ts";
 import type { Work } from "./work.ts";
 
-const intervalMs = 1000;
 /** Records that one entry removes, and the rest before the next where there are more. */
 const portion = 512;
 const pauseMs = 20;
 
 /** Goes on for as long as `isOpen` says so. */
 export function keepHouse(core: Core, isOpen: () => boolean): void {
-  core.host.timers.after(intervalMs, () => {
+  core.host.timers.after(core.limits.housekeepingIntervalMs, () => {
     if (!isOpen()) return;
     // Looked for when its turn has come, because a key that has expired may be used anew while this waits.
     core.executor.resubmit(inTurn(core, () => core.mailroom.removeOverdue()));

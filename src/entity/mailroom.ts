@@ -19,7 +19,7 @@ import { type Delivery, type DeliveryEnd, deliveryOf, type LostDelivery, Redeliv
 import { entriesWithPrefix } from "./fold.ts";
 import { type BinaryString, bytesOfBinary, entityName, tables } from "./keys.ts";
 import type { Letter } from "./letter-book.ts";
-import { isOfNewerCode } from "./newer-code.ts";
+import { isOutOfReach } from "./out-of-reach.ts";
 
 /** Messages from one slot to another that are durable and not durably consumed, in order. */
 interface Pair {
@@ -229,7 +229,7 @@ export class Mailroom {
     if (definition === undefined) return;
     // By the slot that the letter names: the affinity function is user code, and the watchdog is off here.
     const entity = working.cached(name) ?? working.load(definition, slot, name, tenant, id);
-    if (isOfNewerCode(entity)) return;
+    if (isOutOfReach(entity)) return;
     const bytes = store.get(bytesOfBinary(letter.key));
     if (bytes === undefined) throw new OnefoldError("damaged", "The store does not hold a message that waits.");
     const redelivery = new Redelivery({

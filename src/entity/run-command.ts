@@ -12,7 +12,7 @@ import { OnefoldError } from "../base/errors.ts";
 import { parseId, slotOfEntity } from "../base/ids.ts";
 import type { Limits } from "../base/limits.ts";
 import { containsMutable, decodeValue, deepFreezeValue, encodeValue, type Value } from "../base/value.ts";
-import type { Guard, Random } from "../host/host.ts";
+import type { CallSubject, Guard, Random } from "../host/host.ts";
 import type { EntityEffect, ItemEffect, MessageRecord, TimerEffect, TimerRecord } from "./batch.ts";
 import { touchThresholdBytes } from "./batch.ts";
 import { LiveCollection } from "./collection.ts";
@@ -20,6 +20,7 @@ import type { CommandDefinition, EntityDefinition, EntityHandle, QueryDefinition
 import type { EntityView } from "./entity-view.ts";
 import { failureOf, withoutClaimOfDamage } from "./failure.ts";
 import { ItemOverlay } from "./item-overlay.ts";
+import { quarantined } from "./out-of-reach.ts";
 import type { Principal } from "./service.ts";
 import { validate } from "./validate.ts";
 
@@ -82,23 +83,28 @@ export function runCommand(
   input: unknown,
   surroundings: Surroundings,
 ): CommandResult {
-  const what = `${view.live.definition.name}.${command.name}`;
-  return callUserCode(surroundings, what, () => commandResult(what, view, command, input, surroundings));
+  const { live } = view;
+  if (live.isQuarantined) throw quarantined(live.kind, live.id);
+  const what = `${live.definition.name}.${command.name}`;
+  const subject = { entity: live.name, what: command.name };
+  return callUserCode(surroundings, what, () => commandResult(what, view, command, input, surroundings), subject);
 }
 
-/** Under the watchdog, as all user code. Throws `failureOf` what it throws. */
+/** Under the watchdog, as all user code; `subject` is who is to be suspected of it. Throws `failureOf` what it throws. */
 export function callUserCode<R>(
   { guard, limits }: Pick<Surroundings, "guard" | "limits">,
   what: string,
   code: () => R,
+  subject?: CallSubject,
 ): R {
-  return guard.call(limits.commandMs, () => {
+  const guarded = (): R => {
     try {
       return code();
     } catch (error) {
       throw failureOf(error, what);
     }
-  });
+  };
+  return guard.call(limits.commandMs, guarded, subject);
 }
 
 function commandResult(
@@ -201,8 +207,11 @@ export function runQuery(
   input: unknown,
   surroundings: Surroundings,
 ): QueryResult {
-  const what = `${view.live.definition.name}.${query.name}`;
-  return callUserCode(surroundings, what, () => queryResult(what, view, query, input, surroundings));
+  const { live } = view;
+  if (live.isQuarantined) throw quarantined(live.kind, live.id);
+  const what = `${live.definition.name}.${query.name}`;
+  const subject = { entity: live.name, what: query.name };
+  return callUserCode(surroundings, what, () => queryResult(what, view, query, input, surroundings), subject);
 }
 
 function queryResult(
@@ -241,8 +250,9 @@ function isSurelySmall(output: Value | undefined): boolean {
 export function readState(view: EntityView, surroundings: Pick<Surroundings, "guard" | "limits">): Value {
   const { live, state } = view;
   if (state === null) throw new OnefoldError("not-found", `There is no ${live.kind} '${live.id}'.`);
+  if (live.isQuarantined) throw quarantined(live.kind, live.id);
   const decode = () => decodeState(live.definition, state, view.schemaVersion) as Value;
-  return callUserCode(surroundings, `a migration of ${live.kind}`, decode);
+  return callUserCode(surroundings, `a migration of ${live.kind}`, decode, { entity: live.name, what: "migration" });
 }
 
 // ------------------------------------------------------------------------------------------------------------ effects

@@ -86,6 +86,8 @@ export interface ShardOptions {
   /** Signs session tokens; the same for all lives of the log's incarnation. */
   readonly secret: Uint8Array;
   readonly cacheBytes?: number;
+  /** Names of entities that none of the user's code is to run for. None by default. */
+  readonly quarantined?: ReadonlySet<string>;
   readonly transactions: (core: Core) => TransactionRunner;
   /** The shard has stopped for good; `isDamage` tells that its store must be rebuilt. */
   readonly onStopped: (error: OnefoldError, facts: { readonly isDamage: boolean }) => void;
@@ -125,7 +127,8 @@ export class Shard implements Service {
     this.#limits = limits;
     this.#log = log;
     this.#onStopped = options.onStopped;
-    const working = new WorkingSet(store, options.cacheBytes ?? limits.entityCacheBytesDefault);
+    const cacheBytes = options.cacheBytes ?? limits.entityCacheBytesDefault;
+    const working = new WorkingSet(store, cacheBytes, options.quarantined);
     working.appliedSequence = store.position?.sequence ?? 0;
     const requests = new Requests({ secret: options.secret, incarnation: log.end!.incarnation, limits });
     const core = new Core({ host, limits, system, store, working, requests });

@@ -85,13 +85,13 @@ describe("a watch", () => {
       proxy.connect(service);
       let count = 0;
       const watch = proxy.watch("default", account("a"), () => count++);
-      proxy.disconnect();
+      proxy.disconnect("It is being rebuilt.");
       proxy.connect(service);
       assert.equal(count, 1);
       await service.command(account("a"), "deposit", { cents: 1 }, { principal });
       assert.equal(count, 2);
       watch.cancel();
-      proxy.disconnect();
+      proxy.disconnect("It is being rebuilt.");
       proxy.connect(service);
       await service.command(account("a"), "deposit", { cents: 1 }, { principal });
       assert.equal(count, 2);

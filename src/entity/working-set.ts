@@ -58,6 +58,8 @@ export class LiveEntity implements EntityView {
   #timerSequences: Map<string, number> | undefined = undefined;
   /** Made by the first transaction that locks it, and kept: whoever waits for a lock must find the same one as its holder. */
   lock: EntityLock | undefined = undefined;
+  /** Its commands have ended the process again and again: none of its user code runs, and what is on its way to it waits (G10). */
+  isQuarantined = false;
   /** For the cache: used since the last sweep came by. */
   used = true;
   sizeBytes = 0;
@@ -175,6 +177,7 @@ const sessionsKeptMax = 1024;
 export class WorkingSet {
   readonly #store: Store;
   readonly #budgetBytes: number;
+  readonly #quarantined: ReadonlySet<BinaryString>;
   readonly #entities = new Map<BinaryString, LiveEntity>();
   readonly #sessions = new Map<BinaryString, LiveSession>();
   readonly #results = new Map<BinaryString, Overlaid<Uint8Array>>();
@@ -186,8 +189,9 @@ export class WorkingSet {
   /** Everything up to here is in the store. */
   appliedSequence = 0;
 
-  constructor(store: Store, budgetBytes: number) {
+  constructor(store: Store, budgetBytes: number, quarantined: ReadonlySet<BinaryString> = new Set()) {
     this.#store = store;
+    this.#quarantined = quarantined;
     this.#budgetBytes = budgetBytes;
   }
 
@@ -201,6 +205,11 @@ export class WorkingSet {
 
   // ------------------------------------------------------------------------------------------------------- entities
 
+  /** Whether the entity is, also where it can't be loaded. */
+  isQuarantined(name: BinaryString): boolean {
+    return this.#quarantined.size > 0 && this.#quarantined.has(name);
+  }
+
   cached(name: BinaryString): LiveEntity | undefined {
     const entity = this.#entities.get(name);
     if (entity !== undefined) entity.used = true;
@@ -210,6 +219,7 @@ export class WorkingSet {
   /** Loads an entity that isn't cached. `slot` must be the one its definition says. Throws `damaged`. */
   load(definition: EntityDefinition, slot: number, name: BinaryString, tenant: string, id: string): LiveEntity {
     const entity = new LiveEntity(definition, slot, name, tenant, id, this.#store, this.#resize);
+    entity.isQuarantined = this.isQuarantined(name);
     const stored = readEntity(this.#store, slot, name, touchThresholdBytes);
     if (stored !== undefined) {
       entity.generation = stored.generation;

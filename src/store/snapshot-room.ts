@@ -78,6 +78,8 @@ export async function giveUpOlder(options: {
   readonly newest: Manifest;
   readonly blobs: Blobs;
   readonly yield: () => Promise<void>;
+  /** Blobs that somebody still reads. */
+  readonly held?: ReadonlySet<BlobAddress>;
 }): Promise<void> {
   await publishNewest(options.blobs, [manifestAddress(options.newest)]);
   await collectGarbage(options);

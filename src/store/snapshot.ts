@@ -154,7 +154,7 @@ export function isDirty(range: SlotRange, dirtySlots: ReadonlySet<number> | "all
 
 export interface ReadSnapshotOptions {
   readonly manifest: Manifest;
-  readonly blobs: Blobs;
+  readonly blobs: Pick<Blobs, "get">;
   readonly yield: () => Promise<void>;
 }
 
@@ -203,7 +203,7 @@ async function* verifiedPieces(options: ReadSnapshotOptions): AsyncIterable<read
 }
 
 async function* verifiedRange(
-  blobs: Blobs,
+  blobs: Pick<Blobs, "get">,
   turn: () => Promise<void>,
   pieces: readonly Piece[],
   belongs: (entry: Entry) => boolean,
@@ -238,12 +238,14 @@ function misfit(why: string): OnefoldError {
 }
 
 /**
- * Deletes the blobs that the two newest manifests don't name (N3); returns how many. Without a published snapshot, nothing.
- * Throws `damaged` or `not-found` where a manifest or the pointer is, and has then deleted nothing.
+ * Deletes the blobs that neither the two newest manifests (N3) nor `held` name; returns how many. Without a published
+ * snapshot, nothing. Throws `damaged` or `not-found` where a manifest or the pointer is, and has then deleted nothing.
  */
 export async function collectGarbage(options: {
   readonly blobs: Blobs;
   readonly yield: () => Promise<void>;
+  /** Blobs that somebody still reads. */
+  readonly held?: ReadonlySet<BlobAddress>;
 }): Promise<number> {
   const { blobs } = options;
   const newest = await readNewest(blobs);
@@ -254,7 +256,7 @@ export async function collectGarbage(options: {
   }
   let deleted = 0;
   for (const address of await blobs.list()) {
-    if (kept.has(address)) continue;
+    if (kept.has(address) || options.held?.has(address)) continue;
     await blobs.delete(address);
     deleted++;
     await options.yield();
