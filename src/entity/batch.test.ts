@@ -51,7 +51,8 @@ const result = fc.record({
       expiresMs: whole,
       number: whole,
       lowest: whole,
-      forget: fc.array(whole, { maxLength: 5 }),
+      place: fc.nat({ max: 65_535 }),
+      isBirth: fc.boolean(),
     }),
     fc.record({
       type: fc.constant("idempotency" as const),

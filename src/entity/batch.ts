@@ -115,8 +115,10 @@ export type ResultKey =
       readonly expiresMs: number;
       readonly number: number;
       readonly lowest: number;
-      /** Numbers whose results may go now, because the client has had their answers. */
-      readonly forget: readonly number[];
+      /** Which of the session's rows at the slot the outcome goes to; see `live-sessions.ts`. */
+      readonly place: number;
+      /** The session is new to the slot. */
+      readonly isBirth: boolean;
     }
   | {
       readonly type: "idempotency";
@@ -193,7 +195,7 @@ function packTimer({ key, timer, previousDueMs }: TimerEffect): Packed {
 
 function packResult({ key, outcome }: ResultEffect): Packed {
   return key.type === "session"
-    ? [0, key.slot, key.session, key.expiresMs, outcome, key.number, key.lowest, key.forget]
+    ? [0, key.slot, key.session, key.expiresMs, outcome, key.number, key.lowest, key.place, key.isBirth]
     : [1, key.slot, key.digest, key.expiresMs, outcome, key.fingerprint];
 }
 
@@ -252,8 +254,7 @@ export function entryBytesMax(entry: Entry): number {
   for (const message of entry.messages) size += messageBytesMax(message);
   if (entry.deadLetter !== null) size += deadLetterBytesMax(entry.deadLetter);
   if (entry.result !== null) {
-    const { key, outcome } = entry.result;
-    size += 160 + outcome.length + (key.type === "session" ? 9 * key.forget.length : 0);
+    size += 160 + entry.result.outcome.length;
   }
   for (const { key } of entry.expired) size += 24 + 2 * key.length;
   return size;
@@ -354,7 +355,8 @@ function unpackResult(packed: Packed): ResultEffect {
           session: name as string,
           number: packed[5] as number,
           lowest: packed[6] as number,
-          forget: packed[7] as number[],
+          place: packed[7] as number,
+          isBirth: packed[8] as boolean,
         }
       : { type: "idempotency", ...base, digest: name as string, fingerprint: packed[5] as Uint8Array };
   return { key, outcome: outcome as Uint8Array };

@@ -100,7 +100,8 @@ export class Core {
   entity(definition: EntityDefinition, tenant: string, id: string): LiveEntity {
     const name = entityName(tenant, definition.name, id);
     return (
-      this.working.cached(name) ?? this.working.load(definition, this.#slotOf(definition, id, tenant, name), name, tenant, id)
+      this.working.cached(name) ??
+      this.working.load(definition, this.#slotOf(definition, id, tenant, name), name, tenant, id)
     );
   }
 

@@ -19,9 +19,10 @@ import { type DeadLetter, deadLetterBytesMax, type Entry, storedRecords } from "
 import type { DurableBatch } from "./committer.ts";
 import type { Core, EntryDraft } from "./core.ts";
 import { entriesWithPrefix } from "./fold.ts";
-import { type BinaryString, bytesOfBinary, keys, readUint64 } from "./keys.ts";
+import { type BinaryString, bytesOfBinary, entityName, keys, readUint64 } from "./keys.ts";
 import { compareLetters, type Letter, LetterBook, letterAt } from "./letter-book.ts";
 import { pageLimit } from "./listing.ts";
+import { whyOutOfReach } from "./out-of-reach.ts";
 import type { DeadLetterItem, DeadLettersReply, PageOptions } from "./service.ts";
 
 /** Between two warnings that letters were removed. */

@@ -74,7 +74,8 @@ const result: fc.Arbitrary<ResultEffect> = fc.record({
       expiresMs: whole,
       number: whole,
       lowest: whole,
-      forget: fc.array(whole, { maxLength: 20 }),
+      place: fc.nat({ max: 65_535 }),
+      isBirth: fc.boolean(),
     }),
     fc.record({
       type: fc.constant("idempotency" as const),

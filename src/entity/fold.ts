@@ -115,16 +115,9 @@ function foldResult(key: ResultKey, outcome: Uint8Array, writes: WriteSet): void
     writes.put(keys.expiry(key.expiresMs, at), present);
     return;
   }
-  const results = keys.sessionResults(key.slot, key.session);
-  const at = keys.session(key.slot, key.session);
-  writes.put(results + keyNumber(key.number), outcome);
-  for (const number of key.forget) writes.put(results + keyNumber(number), null);
-  writes.put(at, packr.pack([key.expiresMs, key.lowest]));
-  writes.put(keys.expiry(key.expiresMs, at), present);
-}
-
-function keyNumber(number: number): BinaryString {
-  return keys.sessionResult(0, "", number).slice(3);
+  const { slot, session, number, lowest, place, isBirth, expiresMs } = key;
+  writes.put(keys.sessionResult(slot, session, place), packr.pack([number, lowest, outcome]));
+  if (isBirth) writes.put(keys.expiry(expiresMs, keys.session(slot, session)), present);
 }
 
 /** Folds a whole batch. */
@@ -190,16 +183,16 @@ export function readNumber(store: StoreReader, key: BinaryString): number {
   return bytes === undefined ? 0 : unpack<number>(bytes, "number");
 }
 
-export interface StoredSession {
-  readonly expiresMs: number;
+export interface StoredSessionResult {
+  readonly number: number;
+  /** The session's lowest unanswered number, as it was known then. */
   readonly lowest: number;
+  readonly outcome: Uint8Array;
 }
 
-export function readSession(store: StoreReader, slot: number, session: BinaryString): StoredSession | undefined {
-  const bytes = store.get(bytesOfBinary(keys.session(slot, session)));
-  if (bytes === undefined) return undefined;
-  const [expiresMs, lowest] = unpack<[number, number]>(bytes, "session");
-  return { expiresMs, lowest };
+export function readSessionResult(bytes: Uint8Array): StoredSessionResult {
+  const [number, lowest, outcome] = unpack<[number, number, Uint8Array]>(bytes, "session result");
+  return { number, lowest, outcome };
 }
 
 export interface StoredIdempotency {

@@ -111,10 +111,12 @@ export const keys = {
   timer: (slot: number, name: BinaryString, key: string) => slotTable("timer", slot) + name + binary(key),
   timerDue: (dueMs: number, slot: number, name: BinaryString, key: string) =>
     table("timerDue") + uint64(dueMs) + uint16(slot) + name + binary(key),
+  /** A session at a slot, by name; the rows of it are `sessionResults`. */
   session: (slot: number, session: BinaryString) => slotTable("session", slot) + session,
   sessionResults: (slot: number, session: BinaryString) => slotTable("sessionResult", slot) + session,
-  sessionResult: (slot: number, session: BinaryString, number: number) =>
-    slotTable("sessionResult", slot) + session + uint64(number),
+  /** The outcome in one place; see `live-sessions.ts`. */
+  sessionResult: (slot: number, session: BinaryString, place: number) =>
+    slotTable("sessionResult", slot) + session + uint16(place),
   idempotency: (slot: number, digest: BinaryString) => slotTable("idempotency", slot) + digest,
   outbox: (from: number, to: number, number: number) => slotTable("outbox", from) + uint16(to) + uint64(number),
   outboxNumber: (from: number, to: number) => slotTable("outboxNumber", from) + uint16(to),

@@ -135,9 +135,10 @@ describe("the lowest unanswered number", () => {
     withNotebook(async ({ rig }) => {
       const session = sessionOf(rig);
       for (let number = 1; number <= 5; number++) await session.write(number, `${number}`);
-      await session.write(6, "6", { lowest: 5 });
+      // Each new outcome takes the place of one that nobody may ask for any more.
+      for (const number of [6, 7, 8]) await session.write(number, `${number}`, { lowest: 5 });
       await rig.applied();
-      assert.equal(countOf(rig, "sessionResult"), 2);
+      assert.equal(countOf(rig, "sessionResult"), 5);
       for (const number of [1, 4]) {
         await assert.rejects(session.write(number, "again"), { code: "request-forgotten", retry: "never" });
       }
@@ -145,7 +146,7 @@ describe("the lowest unanswered number", () => {
       await rig.restart({ loseStore: true });
       const later = sessionOf(rig, session.token);
       await assert.rejects(later.write(4, "again"), { code: "request-forgotten" });
-      assert.deepEqual(await rig.client().note("a").lines(), ["1", "2", "3", "4", "5", "6"]);
+      assert.deepEqual(await rig.client().note("a").lines(), ["1", "2", "3", "4", "5", "6", "7", "8"]);
     }));
 
   test("never goes back, when a request that was sent earlier arrives later", () =>
@@ -272,9 +273,9 @@ describe("a session", () => {
         );
         await rig.applied();
         assert.equal(countOf(rig, "sessionResult"), 300);
-        assert.equal(countOf(rig, "session"), 3);
+        assert.equal(expiryCount(rig), 3);
         await rig.sleep(lifeMs + 10_000);
-        assert.deepEqual([countOf(rig, "sessionResult"), countOf(rig, "session"), expiryCount(rig)], [0, 0, 0]);
+        assert.deepEqual([countOf(rig, "sessionResult"), expiryCount(rig)], [0, 0]);
       },
       { limits: { sessionMsDefault: lifeMs } },
     ));
@@ -294,7 +295,7 @@ describe("a session", () => {
           await rig.sleep(20);
         }
         await rig.sleep(20_000);
-        assert.deepEqual([countOf(rig, "sessionResult"), countOf(rig, "session"), expiryCount(rig)], [0, 0, 0]);
+        assert.deepEqual([countOf(rig, "sessionResult"), expiryCount(rig)], [0, 0]);
       },
       { limits: { sessionMsDefault: lifeMs } },
     ));

@@ -33,7 +33,7 @@ export type RequestIdentity =
   | { readonly type: "idempotency"; readonly digest: BinaryString; readonly fingerprint: Uint8Array };
 
 interface SessionToken {
-  readonly id: Uint8Array;
+  readonly id: BinaryString;
   readonly incarnation: Uint8Array;
   readonly expiresMs: number;
   readonly tenant: string;
@@ -81,14 +81,13 @@ export class Requests {
   }
 
   mint(principal: Principal, nowMs: number, random: Random): string {
-    const token: SessionToken = {
+    const body = encodeValue({
       id: random.bytes(16),
       incarnation: this.#incarnation,
       expiresMs: nowMs + this.#limits.sessionMsDefault,
       tenant: principal.tenant,
       subject: principal.subject,
-    };
-    const body = encodeValue({ ...token });
+    });
     return Buffer.from(concatBytes([hmacSha256(this.#secret, body), body])).toString("base64url");
   }
 
@@ -108,7 +107,8 @@ export class Requests {
     if (bytes.length <= macBytes || !equalSecret(hmacSha256(this.#secret, body), bytes.subarray(0, macBytes))) {
       throw new OnefoldError("malformed", "The session token is not one that this system has given out.");
     }
-    return decodeValue(body) as unknown as SessionToken;
+    const parsed = decodeValue(body) as unknown as Omit<SessionToken, "id"> & { readonly id: Uint8Array };
+    return { ...parsed, id: binaryOfBytes(parsed.id) };
   }
 
   /** Throws `session-expired` where the token's session has ended, and `forbidden` where it is somebody else's. */
@@ -139,7 +139,7 @@ export class Requests {
         throw new OnefoldError("overloaded", "The session has too many unanswered requests.", { retryAfterMs: 100 });
       }
       const { id, expiresMs } = this.verify(session.token, principal, nowMs);
-      return { type: "session", session: binaryOfBytes(id), expiresMs, number, lowest };
+      return { type: "session", session: id, expiresMs, number, lowest };
     }
     if (idempotencyKey === undefined) return undefined;
     const key = encodeUtf8(idempotencyKey);
@@ -158,10 +158,10 @@ export class Requests {
   find(request: RequestIdentity, slot: number, working: WorkingSet, nowMs: number): KeptOutcome | undefined {
     if (request.type === "session") {
       if (request.expiresMs <= nowMs) throw new OnefoldError("session-expired", "The session has ended.");
-      const session = working.session(slot, request.session);
+      const session = working.sessions.get(slot, request.session);
       if (session === undefined) return undefined;
-      if (session.kept.has(request.number)) {
-        const kept = working.sessionResult(slot, request.session, request.number);
+      if (session.has(request.number)) {
+        const kept = working.sessions.result(slot, request.session, request.number);
         if (kept !== undefined) return { outcome: kept.value, sequence: kept.sequence };
       }
       if (request.number < session.lowest) {
@@ -187,19 +187,18 @@ export class Requests {
     return { outcome: kept.value.outcome, sequence: kept.sequence };
   }
 
-  /** Where an outcome goes that is to be kept, and which earlier ones of the session may go. */
+  /** Where an outcome goes that is to be kept. */
   resultKey(request: RequestIdentity, slot: number, working: WorkingSet, nowMs: number): ResultKey {
     if (request.type === "idempotency") {
       const { digest, fingerprint } = request;
       return { type: "idempotency", slot, digest, fingerprint, expiresMs: nowMs + this.#limits.idempotencyMsDefault };
     }
     const { session, expiresMs, number } = request;
-    const known = working.session(slot, session);
+    const known = working.sessions.get(slot, session);
     // Requests overtake each other: one that was sent earlier must not bring back what a later one has acknowledged.
     const lowest = Math.max(request.lowest, known?.lowest ?? 0);
-    const forget: number[] = [];
-    for (const kept of known?.kept ?? []) if (kept < lowest) forget.push(kept);
-    return { type: "session", slot, session, expiresMs, number, lowest, forget };
+    const place = known?.nextPlace(lowest) ?? 0;
+    return { type: "session", slot, session, expiresMs, number, lowest, place, isBirth: known === undefined };
   }
 
   /** The record under the request's own key that has expired but not been removed, to go in the same entry. */
@@ -228,7 +227,7 @@ export class Requests {
         continue;
       }
       // What the store doesn't know yet it can't list, so it would stay behind. The next time will find it.
-      if (working.hasUnappliedResult(key)) continue;
+      if (working.sessions.hasUnapplied(key, working.appliedSequence)) continue;
       if (working.isRemoved(key)) continue;
       const results = String.fromCharCode(tables.sessionResult) + key.slice(1);
       const limit = countMax - expired.length;

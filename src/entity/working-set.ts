@@ -19,16 +19,10 @@ import {
 } from "./batch.ts";
 import type { EntityDefinition } from "./definition.ts";
 import type { EntityView } from "./entity-view.ts";
-import {
-  entriesWithPrefix,
-  readEntity,
-  readIdempotency,
-  readNumber,
-  readSession,
-  type StoredIdempotency,
-} from "./fold.ts";
+import { entriesWithPrefix, readEntity, readIdempotency, readNumber, type StoredIdempotency } from "./fold.ts";
 import { type BinaryString, bytesOfBinary, keys, readUint64, textOfBinary } from "./keys.ts";
 import { LiveItems } from "./live-items.ts";
+import { LiveSessions } from "./live-sessions.ts";
 import type { EntityLock } from "./locks.ts";
 
 /** One entity in memory. Only this folder's files hold on to it. */
@@ -152,15 +146,6 @@ export class LiveEntity implements EntityView {
   }
 }
 
-/** A session as one slot sees it. */
-export interface LiveSession {
-  readonly expiresMs: number;
-  lowest: number;
-  /** Numbers whose results are kept. */
-  readonly kept: Set<number>;
-  lastSequence: number;
-}
-
 interface Overlaid<T> {
   readonly value: T;
   readonly sequence: number;
@@ -171,16 +156,14 @@ const entityOverheadBytes = 1000;
 /** A map's entry with a short key of its own, rounded up. */
 const timerEntryBytes = 100;
 const looksPerLoad = 8;
-/** Beyond so many sessions in memory, those go that the store could give again. */
-const sessionsKeptMax = 1024;
 
 export class WorkingSet {
   readonly #store: Store;
   readonly #budgetBytes: number;
   readonly #quarantined: ReadonlySet<BinaryString>;
   readonly #entities = new Map<BinaryString, LiveEntity>();
-  readonly #sessions = new Map<BinaryString, LiveSession>();
-  readonly #results = new Map<BinaryString, Overlaid<Uint8Array>>();
+  /** What its requests have left at each slot. */
+  readonly sessions: LiveSessions;
   readonly #idempotency = new Map<BinaryString, Overlaid<StoredIdempotency | undefined>>();
   readonly #outboxNumbers = new Map<BinaryString, number>();
   readonly #inboxNumbers = new Map<BinaryString, Overlaid<number>>();
@@ -191,6 +174,7 @@ export class WorkingSet {
 
   constructor(store: Store, budgetBytes: number, quarantined: ReadonlySet<BinaryString> = new Set()) {
     this.#store = store;
+    this.sessions = new LiveSessions(store);
     this.#quarantined = quarantined;
     this.#budgetBytes = budgetBytes;
   }
@@ -270,34 +254,6 @@ export class WorkingSet {
 
   // ------------------------------------------------------------------------------------------------------- requests
 
-  session(slot: number, session: BinaryString): LiveSession | undefined {
-    const at = keys.session(slot, session);
-    let live = this.#sessions.get(at);
-    if (live === undefined) {
-      const stored = readSession(this.#store, slot, session);
-      if (stored === undefined) return undefined;
-      live = { ...stored, kept: new Set(), lastSequence: 0 };
-      const prefix = keys.sessionResults(slot, session);
-      for (const { key } of entriesWithPrefix(this.#store, prefix)) live.kept.add(readUint64(key, prefix.length));
-      this.#sessions.set(at, live);
-    }
-    return live;
-  }
-
-  /** Whether the session of this store key has kept an outcome that the store doesn't have yet. */
-  hasUnappliedResult(sessionKey: BinaryString): boolean {
-    return (this.#sessions.get(sessionKey)?.lastSequence ?? 0) > this.appliedSequence;
-  }
-
-  /** The kept outcome of a request and the batch it is in (0: long durable). */
-  sessionResult(slot: number, session: BinaryString, number: number): Overlaid<Uint8Array> | undefined {
-    const at = keys.sessionResult(slot, session, number);
-    const overlaid = this.#results.get(at);
-    if (overlaid !== undefined) return overlaid;
-    const value = this.#store.get(bytesOfBinary(at));
-    return value === undefined ? undefined : { value, sequence: 0 };
-  }
-
   idempotency(slot: number, digest: BinaryString): Overlaid<StoredIdempotency> | undefined {
     const at = keys.idempotency(slot, digest);
     const overlaid = this.#idempotency.get(at);
@@ -336,8 +292,7 @@ export class WorkingSet {
    */
   absorb(entry: Entry, sequence: number, entityOf: (effect: EntityEffect) => LiveEntity | undefined): void {
     for (const { key } of entry.expired) {
-      this.#results.delete(key);
-      this.#sessions.delete(key);
+      this.sessions.remove(key);
       this.#idempotency.set(key, { value: undefined, sequence });
     }
     for (const effect of entry.effects) {
@@ -389,20 +344,7 @@ export class WorkingSet {
       });
       return;
     }
-    const at = keys.session(key.slot, key.session);
-    let session = this.session(key.slot, key.session);
-    if (session === undefined) {
-      session = { expiresMs: key.expiresMs, lowest: key.lowest, kept: new Set(), lastSequence: sequence };
-      this.#sessions.set(at, session);
-    }
-    session.lastSequence = sequence;
-    session.lowest = Math.max(session.lowest, key.lowest);
-    session.kept.add(key.number);
-    this.#results.set(keys.sessionResult(key.slot, key.session, key.number), { value: outcome, sequence });
-    for (const number of key.forget) {
-      session.kept.delete(number);
-      this.#results.delete(keys.sessionResult(key.slot, key.session, number));
-    }
+    this.sessions.absorb(key, outcome, sequence);
   }
 
   /** The store has applied this batch: what it pinned may go. */
@@ -438,9 +380,7 @@ export class WorkingSet {
       for (const items of entity.collections) items.prune(sequence);
       this.#resize(entity);
     }
-    // Repetitions load sessions that no batch will ever prune.
-    if (this.#sessions.size <= sessionsKeptMax) return;
-    for (const [at, { lastSequence }] of this.#sessions) if (lastSequence <= sequence) this.#sessions.delete(at);
+    this.sessions.evict(sequence);
   }
 
   #pruneResult(key: ResultKey, sequence: number): void {
@@ -450,19 +390,13 @@ export class WorkingSet {
       if (overlaid !== undefined && overlaid.sequence <= sequence) this.#idempotency.delete(at);
       return;
     }
-    const result = keys.sessionResult(key.slot, key.session, key.number);
-    const overlaid = this.#results.get(result);
-    if (overlaid !== undefined && overlaid.sequence <= sequence) this.#results.delete(result);
-    const at = keys.session(key.slot, key.session);
-    const session = this.#sessions.get(at);
-    if (session !== undefined && session.lastSequence <= sequence) this.#sessions.delete(at);
+    this.sessions.applied(key, sequence);
   }
 
   /** Forgets everything. The durable batches that the store doesn't have must be absorbed again at once. */
   clear(): void {
     this.#entities.clear();
-    this.#sessions.clear();
-    this.#results.clear();
+    this.sessions.clear();
     this.#idempotency.clear();
     this.#outboxNumbers.clear();
     this.#inboxNumbers.clear();

@@ -1,0 +1,203 @@
+/**
+ * Sessions as slots see them: which requests' outcomes are kept, and where in the store.
+ *
+ * Each outcome stands in a *place*, a row of its own of (slot, session). A place whose outcome the client has acknowledged is
+ * used again, so in the long run a request costs one write and no removal, and a session has as many rows as it had requests
+ * open at once. Every row tells the lowest unanswered number as it was known when it was written.
+ *
+ * D1  What a session knows follows from its entries alone: memory takes in what stands in them, whoever chose the places.
+ * D2  The highest lowest number that was ever told stands in a row that is still there: what is written over a row tells none
+ *     that is lower.
+ * D3  Sessions that the store knows in full may be forgotten, and are, beyond a bound.
+ */
+import { OnefoldError } from "../base/errors.ts";
+import type { StoreReader } from "../store/store.ts";
+import type { ResultKey } from "./batch.ts";
+import { entriesWithPrefix, readSessionResult, type StoredSessionResult } from "./fold.ts";
+import { type BinaryString, bytesOfBinary, keys, readUint16 } from "./keys.ts";
+
+type SessionResultKey = Extract<ResultKey, { readonly type: "session" }>;
+
+interface KeptResult {
+  readonly place: number;
+  /** Undefined: the store has it. */
+  outcome: Uint8Array | undefined;
+  /** The batch that it stands in; 0: long durable. */
+  readonly sequence: number;
+}
+
+/** Beyond so many sessions, or kept outcomes, those go that the store could give again. */
+const sessionsMax = 16_384;
+const keptMax = 65_536;
+
+/** A session as one slot sees it. */
+export class LiveSession {
+  readonly #kept = new Map<number, KeptResult>();
+  /** Places whose outcome nobody may ask for any more. */
+  readonly #free: number[] = [];
+  #placeCount = 0;
+  #lowest = 0;
+  lastSequence = 0;
+
+  /** The lowest number whose answer its client has not acknowledged, as far as this slot has been told. */
+  get lowest(): number {
+    return this.#lowest;
+  }
+
+  get keptCount(): number {
+    return this.#kept.size;
+  }
+
+  has(number: number): boolean {
+    return this.#kept.has(number);
+  }
+
+  kept(number: number): KeptResult | undefined {
+    return this.#kept.get(number);
+  }
+
+  /** Where the next outcome goes, if its request has told `lowest`. Changes nothing (D1). */
+  nextPlace(lowest: number): number {
+    const free = this.#free.at(-1);
+    if (free !== undefined) return free;
+    for (const [number, { place }] of this.#kept) return number < lowest ? place : this.#placeCount;
+    return this.#placeCount;
+  }
+
+  absorb({ number, lowest, place }: SessionResultKey, outcome: Uint8Array, sequence: number): void {
+    this.#lowest = Math.max(this.#lowest, lowest);
+    // Numbers come about in order; one that is out of order is let go of when its turn comes.
+    for (const [old, kept] of this.#kept) {
+      if (old >= this.#lowest) break;
+      this.#kept.delete(old);
+      if (kept.place !== place) this.#free.push(kept.place);
+    }
+    this.#take(place);
+    this.#kept.set(number, { place, outcome, sequence });
+    this.lastSequence = sequence;
+  }
+
+  #take(place: number): void {
+    if (this.#free.at(-1) === place) {
+      this.#free.pop();
+      return;
+    }
+    const at = this.#free.indexOf(place);
+    if (at >= 0) this.#free.splice(at, 1);
+    while (this.#placeCount <= place) {
+      if (this.#placeCount < place) this.#free.push(this.#placeCount);
+      this.#placeCount++;
+    }
+  }
+
+  /** The store has the outcome now. */
+  applied(number: number, sequence: number): void {
+    const kept = this.#kept.get(number);
+    if (kept !== undefined && kept.sequence <= sequence) kept.outcome = undefined;
+  }
+
+  /** As the store has it: rows by place. */
+  static stored(rows: readonly { readonly place: number; readonly row: StoredSessionResult }[]): LiveSession {
+    const session = new LiveSession();
+    for (const { row } of rows) session.#lowest = Math.max(session.#lowest, row.lowest);
+    const inOrder = rows.toSorted((a, b) => a.row.number - b.row.number);
+    for (const { place, row } of inOrder) {
+      session.#take(place);
+      if (row.number >= session.#lowest) session.#kept.set(row.number, { place, outcome: undefined, sequence: 0 });
+      else session.#free.push(place);
+    }
+    return session;
+  }
+}
+
+export class LiveSessions {
+  readonly #store: StoreReader;
+  readonly #sessions = new Map<BinaryString, LiveSession>();
+  #keptCount = 0;
+
+  constructor(store: StoreReader) {
+    this.#store = store;
+  }
+
+  get(slot: number, id: BinaryString): LiveSession | undefined {
+    const at = keys.session(slot, id);
+    return this.#sessions.get(at) ?? this.#load(at, slot, id);
+  }
+
+  #load(at: BinaryString, slot: number, id: BinaryString): LiveSession | undefined {
+    const prefix = keys.sessionResults(slot, id);
+    const rows = [...entriesWithPrefix(this.#store, prefix)].map(({ key, value }) => ({
+      place: readUint16(key, prefix.length),
+      row: readSessionResult(value),
+    }));
+    if (rows.length === 0) return undefined;
+    const session = LiveSession.stored(rows);
+    this.#add(at, session);
+    return session;
+  }
+
+  #add(at: BinaryString, session: LiveSession): void {
+    this.#sessions.set(at, session);
+    this.#keptCount += session.keptCount;
+  }
+
+  /** Whether the session of this key has kept an outcome that the store doesn't have yet. */
+  hasUnapplied(at: BinaryString, appliedSequence: number): boolean {
+    return (this.#sessions.get(at)?.lastSequence ?? 0) > appliedSequence;
+  }
+
+  /** The kept outcome of a request and the batch it is in (0: long durable). */
+  result(
+    slot: number,
+    id: BinaryString,
+    number: number,
+  ): { readonly value: Uint8Array; readonly sequence: number } | undefined {
+    const kept = this.get(slot, id)?.kept(number);
+    if (kept === undefined) return undefined;
+    if (kept.outcome !== undefined) return { value: kept.outcome, sequence: kept.sequence };
+    const bytes = this.#store.get(bytesOfBinary(keys.sessionResult(slot, id, kept.place)));
+    const row = bytes === undefined ? undefined : readSessionResult(bytes);
+    if (row?.number !== number) {
+      throw new OnefoldError("damaged", "The store does not hold a request's outcome where it must be.");
+    }
+    return { value: row.outcome, sequence: 0 };
+  }
+
+  absorb(key: SessionResultKey, outcome: Uint8Array, sequence: number): void {
+    let session = this.get(key.slot, key.session);
+    if (session === undefined) {
+      session = new LiveSession();
+      this.#add(keys.session(key.slot, key.session), session);
+    }
+    const before = session.keptCount;
+    session.absorb(key, outcome, sequence);
+    this.#keptCount += session.keptCount - before;
+  }
+
+  applied({ slot, session, number }: SessionResultKey, sequence: number): void {
+    this.#sessions.get(keys.session(slot, session))?.applied(number, sequence);
+  }
+
+  /** D3. The store has everything up to `appliedSequence`. */
+  evict(appliedSequence: number): void {
+    if (this.#sessions.size <= sessionsMax && this.#keptCount <= keptMax) return;
+    for (const [at, { lastSequence }] of this.#sessions) {
+      if (lastSequence <= appliedSequence) this.remove(at);
+      // Not down to the bound, so that it is not reached again at once.
+      if (this.#sessions.size <= (sessionsMax * 3) / 4 && this.#keptCount <= (keptMax * 3) / 4) return;
+    }
+  }
+
+  /** It has ended. */
+  remove(at: BinaryString): void {
+    const session = this.#sessions.get(at);
+    if (session === undefined) return;
+    this.#sessions.delete(at);
+    this.#keptCount -= session.keptCount;
+  }
+
+  clear(): void {
+    this.#sessions.clear();
+    this.#keptCount = 0;
+  }
+}
