@@ -19,6 +19,7 @@ export type {
   SystemOptions,
 } from "./entity/definition.ts";
 export type {
+  CallDocumentation,
   EntityCaller,
   EntityCommandContext,
   EntityQueryContext,

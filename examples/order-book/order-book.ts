@@ -16,39 +16,56 @@ const order = z.object({
   quantity: z.number().int().positive().max(1_000_000_000),
 });
 
+const trade = z.object({
+  buyer: order.shape.owner,
+  seller: order.shape.owner,
+  priceCents: order.shape.priceCents,
+  quantity: order.shape.quantity,
+});
+
+const summary = z.object({
+  placed: z.number().int().nonnegative(),
+  tradedQuantity: z.number().int().nonnegative(),
+  lastPriceCents: z.number().int().positive().nullable(),
+});
+
 const book = entity("book")
-  .state(
-    z.object({
-      placed: z.number().int().nonnegative(),
-      tradedQuantity: z.number().int().nonnegative(),
-      lastPriceCents: z.number().int().positive().nullable(),
-    }),
-    () => ({ placed: 0, tradedQuantity: 0, lastPriceCents: null }),
-  )
+  .state(summary, () => ({ placed: 0, tradedQuantity: 0, lastPriceCents: null }))
   .collection("bids", order)
   .collection("asks", order)
-  // Returns the order's key, by which it can be cancelled.
-  .command("place", order.extend({ side }), (state, { side, ...placed }, { collections }) => {
-    state.placed += 1;
-    const key = keyOf(side, placed.priceCents, state.placed);
-    (side === "bid" ? collections.bids : collections.asks).set(key, placed);
-    return key;
-  })
-  // Returns what was left of the order.
-  .command("cancel", z.object({ side, key: z.string() }), (_state, { side, key }, { collections }) => {
-    const orders = side === "bid" ? collections.bids : collections.asks;
-    const cancelled = orders.get(key);
-    if (cancelled === undefined) throw new Refused("unknown-order", { side, key });
-    orders.delete(key);
-    return cancelled.quantity;
-  })
-  // Trades the best bid with the best ask while their prices cross, at the price of the one that came first.
+  .command(
+    "place",
+    order.extend({ side }),
+    (state, { side, ...placed }, { collections }) => {
+      state.placed += 1;
+      const key = keyOf(side, placed.priceCents, state.placed);
+      (side === "bid" ? collections.bids : collections.asks).set(key, placed);
+      return key;
+    },
+    { description: "Places an order; gives its key, by which it can be cancelled.", output: z.string() },
+  )
+  .command(
+    "cancel",
+    z.object({ side, key: z.string() }),
+    (_state, { side, key }, { collections }) => {
+      const orders = side === "bid" ? collections.bids : collections.asks;
+      const cancelled = orders.get(key);
+      if (cancelled === undefined) throw new Refused("unknown-order", { side, key });
+      orders.delete(key);
+      return cancelled.quantity;
+    },
+    {
+      description: "Cancels an order; gives what was left of it.",
+      output: order.shape.quantity,
+      refusals: { "unknown-order": z.object({ side, key: z.string() }) },
+    },
+  )
   .command(
     "match",
     z.object({ tradesMax: z.number().int().positive().max(100) }),
     (state, { tradesMax }, { collections }) => {
       const { bids, asks } = collections;
-      const trades: { buyer: string; seller: string; priceCents: number; quantity: number }[] = [];
+      const trades: z.infer<typeof trade>[] = [];
       while (trades.length < tradesMax) {
         const [bidKey, bid] = first(bids.range({ limit: 1 })) ?? [];
         const [askKey, ask] = first(asks.range({ limit: 1 })) ?? [];
@@ -66,12 +83,21 @@ const book = entity("book")
       }
       return trades;
     },
+    {
+      description:
+        "Trades the best bid with the best ask while their prices cross, at the price of the one that came first.",
+      output: z.array(trade),
+    },
   )
-  .query("best", (_state, _input, { collections }) => ({
-    bid: first(collections.bids.range({ limit: 1 }))?.[1] ?? null,
-    ask: first(collections.asks.range({ limit: 1 }))?.[1] ?? null,
-  }))
-  .query("summary", (state) => state);
+  .query(
+    "best",
+    (_state, _input, { collections }) => ({
+      bid: first(collections.bids.range({ limit: 1 }))?.[1] ?? null,
+      ask: first(collections.asks.range({ limit: 1 }))?.[1] ?? null,
+    }),
+    { output: z.object({ bid: order.nullable(), ask: order.nullable() }) },
+  )
+  .query("summary", (state) => state, { output: summary });
 
 /** Keys order as text: prices and arrivals of fixed width, bids by falling price. */
 function keyOf(side: "bid" | "ask", priceCents: number, arrival: number): string {

@@ -37,7 +37,14 @@ export const limits = {
   /** A slice of commands runs under one watchdog; it yields to the event loop after this long. */
   sliceMs: 4,
   sliceCommandsMax: 256,
-  /** After so many kills of the whole process by one entity it is quarantined. */
+  /** Deaths of the whole process with one entity as the suspect; after so many it is quarantined. */
+  suspectDeathsMax: 3,
+  /** Two deaths that are farther apart than this are two accidents. */
+  suspectMs: 24 * 3_600_000,
+  /** Entities that are suspects or quarantined at once; beyond it, those go whose last death is the oldest. */
+  suspectsMax: 1024,
+  /** A program that serves ends itself when its main thread has been away from its event loop for so long. */
+  hangMs: 10_000,
   messagesPerCommandMax: 1024,
   timersPerCommandMax: 1024,
 
@@ -76,6 +83,9 @@ export const limits = {
   timersFiringBytesMax: 16 * MiB,
   entityCacheBytesDefault: 64 * MiB,
 
+  /** Between two looks for outcomes, letters and messages that have expired. */
+  housekeepingIntervalMs: 1000,
+
   // ---- sessions and idempotency
   sessionMsDefault: 24 * 3_600_000,
   sessionRequestsOpenMax: 1024,
@@ -98,6 +108,10 @@ export const limits = {
   /** A segment for a few batches, where there is no room for a whole one. */
   shortSegmentBytes: 2 * MiB,
   anchorIntervalMs: 1000,
+
+  // ---- backups
+  /** That are under way at once on a node: each keeps the pieces of its snapshot on the disk until it is over. */
+  backupsOpenMax: 2,
 
   // ---- network between nodes, for each endpoint
   networkMessageBytesMax: 1 * MiB,
@@ -176,7 +190,10 @@ export function assertLimits(l: Limits): void {
     l.shortSegmentBytes * 2 <= l.reserveBytesDefault,
     "the reserve must hold a short segment and a small snapshot",
   );
-  assert(l.changesWaitMsMax < l.deadlineMsDefault, "who waits for changes must be answered within the default deadline");
+  assert(
+    l.changesWaitMsMax < l.deadlineMsDefault,
+    "who waits for changes must be answered within the default deadline",
+  );
   assert(l.deadlineMsDefault <= l.deadlineMsMax, "the default deadline must be allowed");
   assert(l.networkMessageBytesMax * 2 <= l.networkQueueBytesMax, "a queue of messages must hold several");
   assert(l.networkRedialMs < l.networkAnswerMs, "a peer that is back must be found sooner than one is given up");

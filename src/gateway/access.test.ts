@@ -170,7 +170,7 @@ describe("with authenticate", () => {
 
   test("raw access needs its scopes", async () => {
     await withSystem({ authenticate }, async ({ ask }) => {
-      const raw = ["/v1/entities/account/a", "/v1/entities/account", "/v1/history/account/a"];
+      const raw = ["/v1/entities/account/a", "/v1/entities/account", "/v1/history/account/a", "/v1/dead-letters"];
       await ask("POST", touch, as("ann"));
       for (const path of raw) {
         const refused = await ask("GET", path, as("ann"));

@@ -6,8 +6,9 @@
  *     had begun. Neither ever lets a request through.
  */
 import { OnefoldError } from "../base/errors.ts";
-import { defaultTenant, isName } from "../base/ids.ts";
+import { defaultTenant } from "../base/ids.ts";
 import type { Operation, RequestFacts, SystemOptions } from "../entity/definition.ts";
+import { problemOfPrincipal } from "../entity/principal.ts";
 import type { Principal } from "../entity/service.ts";
 import type { Timers } from "../host/host.ts";
 
@@ -26,7 +27,10 @@ const scopeOfAction: { readonly [action in Operation["action"]]: "inspect" | "ad
   state: "inspect",
   list: "inspect",
   history: "inspect",
+  changes: "inspect",
+  "dead-letters": "inspect",
   delete: "admin",
+  backup: "admin",
 };
 
 /**
@@ -48,11 +52,9 @@ export async function authenticate(
   if (principal === null || principal === undefined) {
     throw new OnefoldError("unauthenticated", "The request's credentials were not accepted.");
   }
-  if (!isPrincipal(principal)) {
-    throw new OnefoldError(
-      "internal",
-      "authenticate must return { tenant, subject, scopes } or null; a tenant is a name of letters, digits, '_' and '-'.",
-    );
+  const problem = problemOfPrincipal(principal);
+  if (problem !== undefined) {
+    throw new OnefoldError("internal", `authenticate must return null or a principal. A principal ${problem}.`);
   }
   return principal;
 }
@@ -105,16 +107,4 @@ function within<T>(work: Promise<T>, timers: Timers, remainingMs: number): Promi
     });
     work.then(resolve, reject).finally(() => timer.cancel());
   });
-}
-
-function isPrincipal(value: unknown): value is Principal {
-  if (typeof value !== "object" || value === null) return false;
-  const { tenant, subject, scopes } = value as { [name in keyof Principal]: unknown };
-  return (
-    // A part of every key: tenants whose names are anything at all could come to share one.
-    isName(tenant) &&
-    typeof subject === "string" &&
-    Array.isArray(scopes) &&
-    scopes.every((scope) => typeof scope === "string")
-  );
 }

@@ -5,6 +5,12 @@ export interface Answer {
   readonly contentType?: string;
   /** Absent: no content. */
   readonly body?: string;
+  /** Instead of a body: bytes that are written as the client takes them. `close` is called once it is over, however. */
+  readonly stream?: {
+    readonly sizeBytes: number;
+    chunks(): AsyncIterable<Uint8Array>;
+    close(): void;
+  };
   /** For `Onefold-Sequence`. */
   readonly sequence?: number;
   readonly etag?: string;

@@ -35,6 +35,8 @@ interface Connection {
   latest: { readonly incoming: Incoming; readonly outgoing: Outgoing } | undefined;
   /** N4: nothing more is read from it. */
   broken: OnefoldError | undefined;
+  /** It has become a WebSocket, which knows itself when it is idle. */
+  isUpgraded: boolean;
 }
 
 /** How many connections beyond the maximum are told politely. */
@@ -45,6 +47,7 @@ export class Connections {
   readonly #timers: Timers;
   readonly #open = new Map<Socket, Connection>();
   #draining = false;
+  readonly #onDrain = new Set<() => void>();
   #whenEmpty: (() => void) | undefined;
 
   constructor(server: Server, limits: ConnectionLimits, timers: Timers) {
@@ -63,6 +66,13 @@ export class Connections {
 
   get draining(): boolean {
     return this.#draining;
+  }
+
+  /** Calls `listener` when draining starts, at once if it has; until the returned function is called. */
+  onDrain(listener: () => void): () => void {
+    if (this.#draining) listener();
+    else this.#onDrain.add(listener);
+    return () => this.#onDrain.delete(listener);
   }
 
   /** Notes a request. Throws `overloaded` (retry `safe`) at N1 and N2; it is noted then too. */
@@ -87,11 +97,19 @@ export class Connections {
     }
   }
 
+  /** Notes that the connection speaks another protocol from now on. False where there is no place for it (N1). */
+  upgraded(socket: Socket): boolean {
+    const connection = this.#open.get(socket);
+    if (connection === undefined || connection.surplus) return false;
+    connection.isUpgraded = true;
+    return true;
+  }
+
   /** Whether the reply to this request is to be its connection's last one (N1, N5). */
   endsWith(incoming: Incoming): boolean {
     const connection = this.#open.get(incoming.socket);
     if (connection === undefined) return true;
-    return connection.surplus || (this.#draining && connection.requestsOpen === 1);
+    return connection.surplus || (this.draining && connection.requestsOpen === 1);
   }
 
   /** N4. For the server's `clientError`. */
@@ -114,11 +132,15 @@ export class Connections {
   /** From now on every connection ends with its replies (N5). */
   startDraining(): void {
     this.#draining = true;
+    for (const listener of [...this.#onDrain]) listener();
+    this.#onDrain.clear();
   }
 
-  /** Ends the connections on which no request is under way. */
+  /** Ends the connections on which no request is under way; upgraded ones end by themselves. */
   closeIdle(): void {
-    for (const { socket, requestsOpen } of [...this.#open.values()]) if (requestsOpen === 0) socket.destroy();
+    for (const { socket, requestsOpen, isUpgraded } of [...this.#open.values()]) {
+      if (requestsOpen === 0 && !isUpgraded) socket.destroy();
+    }
   }
 
   closeAll(): void {
@@ -142,8 +164,17 @@ export class Connections {
   }
 
   #opened(socket: Socket): void {
+    // A connection is told again when its request to change the protocol was ignored.
+    if (this.#open.has(socket)) return;
     const surplus = this.#open.size >= this.#limits.connectionsMax;
-    this.#open.set(socket, { socket, surplus, requestsOpen: 0, latest: undefined, broken: undefined });
+    this.#open.set(socket, {
+      socket,
+      surplus,
+      requestsOpen: 0,
+      latest: undefined,
+      broken: undefined,
+      isUpgraded: false,
+    });
     socket.once("close", () => {
       this.#open.delete(socket);
       if (this.#open.size === 0) this.#whenEmpty?.();

@@ -53,6 +53,21 @@ describe("taking leave", () => {
     await gateway.close();
   });
 
+  test("whoever waits for changes is answered at once", async () => {
+    const { gateway, service } = await start();
+    const wires = await Promise.all(Array.from({ length: 20 }, () => Wire.connect(gateway.port)));
+    for (const wire of wires) wire.write(request("GET", "/v1/changes?waitMs=20000"));
+    await until(() => service.callCount === 20);
+    const beganMs = performance.now();
+    const drained = gateway.drain({ noticeMs: 0 });
+    for (const wire of wires) {
+      const reply = await wire.reply();
+      assert.deepEqual([reply.status, (JSON.parse(reply.body) as { items: unknown }).items], [200, []]);
+    }
+    assert.equal(await drained, true);
+    assert.ok(performance.now() - beganMs < 5000);
+  });
+
   test("all pipelined requests of a connection are answered before it closes", async () => {
     const { gateway, service } = await start();
     const release = service.hold();

@@ -54,6 +54,35 @@ describe("the routes of a system", () => {
     assert.deepEqual([reply.status, reply.text], [200, "null"]);
   });
 
+  test("changes are told from a position on, of all entities or of those that are asked for", async () => {
+    const start = (await call("GET", "/v1/changes")).json;
+    assert.deepEqual([start.items, start.trimmed, typeof start.log], [[], false, "string"]);
+    await call("POST", "/v1/entities/account/changed%2Fone/deposit", { cents: 5 });
+    await call("POST", "/v1/entities/account/changed/deposit", { cents: 6 });
+    const { json } = await call("GET", `/v1/changes?after=${start.next}&limit=10&waitMs=100`);
+    const items = json.items as readonly { readonly kind: string; readonly id: string; readonly command: string }[];
+    assert.deepEqual(
+      items.map(({ kind, id, command }) => [kind, id, command]),
+      [
+        ["account", "changed/one", "deposit"],
+        ["account", "changed", "deposit"],
+      ],
+    );
+    const one = await call("GET", `/v1/changes?after=${start.next}&kind=account&id=changed%2Fone`);
+    assert.equal((one.json.items as readonly unknown[]).length, 1);
+    for (const [query, status, code] of [
+      ["id=a", 400, "malformed"],
+      ["kind=acount", 404, "unknown-kind"],
+      ["kind=account&id=.", 400, "invalid-id"],
+      ["waitMs=20001", 400, "malformed"],
+      ["limit=0", 400, "malformed"],
+      ["since=1", 400, "malformed"],
+    ] as const) {
+      const reply = await call("GET", `/v1/changes?${query}`);
+      assert.deepEqual([reply.status, reply.json.code], [status, code], query);
+    }
+  });
+
   test("a query answers for an entity that has had no command", async () => {
     const reply = await call("GET", "/v1/entities/account/nobody/balance");
     assert.deepEqual([reply.status, reply.text], [200, "0"]);
@@ -181,6 +210,38 @@ describe("the routes of a system", () => {
     assert.equal(reply.json.trimmed, false);
   });
 
+  test("dead letters are shown with their inputs as values, of one kind or all", async () => {
+    const letter = {
+      letter: "7.0",
+      sequence: 7,
+      timeMs: 5,
+      kind: "account",
+      id: "bob",
+      command: "deposit",
+      input: { cents: 200n },
+      by: "message",
+      subject: "alice",
+      code: "not-now",
+      detail: "refused: not-now",
+      waits: false,
+    } as const;
+    service.letters = [letter, { ...letter, kind: "transfer" }];
+    const all = await call("GET", "/v1/dead-letters");
+    assert.equal(all.status, 200);
+    const [first, second] = all.json.items as unknown[];
+    assert.deepEqual(first, { ...letter, input: { cents: { $bigint: "200" } } });
+    assert.equal((second as { kind: string }).kind, "transfer");
+    assert.equal(all.json.removed, 0);
+    const some = await call("GET", "/v1/dead-letters?kind=account&limit=1");
+    assert.deepEqual((some.json.items as unknown[]).length, 1);
+    service.letters = [];
+    assert.equal((await call("GET", "/v1/dead-letters?kind=nothing")).json.code, "unknown-kind");
+    for (const parameters of ["limit=0", "limit=1001", "read=strong", "kind=account&kind=account"]) {
+      const reply = await call("GET", `/v1/dead-letters?${parameters}`);
+      assert.deepEqual([reply.status, reply.json.code], [400, "malformed"], parameters);
+    }
+  });
+
   test("a session's request is passed on with its numbers, and its token comes back with every reply", async () => {
     const minted = await call("POST", "/v1/sessions");
     assert.equal(minted.status, 200);
@@ -253,7 +314,7 @@ describe("the routes of a system", () => {
     ["GET", "/v1/entities/account/a/deposit", 404, "unknown-query", /POST it/],
     ["POST", "/v1/transactions/tranfer", 404, "unknown-transaction", /Did you mean transfer\?/],
     ["GET", "/v1/entities/nothing", 404, "unknown-kind", /./],
-    ["GET", "/openapi.json", 404, "unknown-route", /./],
+    ["GET", "/openapi.yaml", 404, "unknown-route", /./],
     ["GET", "/v1/socket", 404, "unknown-route", /./],
     ["GET", "/V1/entities/account", 404, "unknown-route", /./],
     ["GET", "/v1/entities/account/a/balance/", 404, "unknown-route", /./],

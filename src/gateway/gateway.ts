@@ -12,8 +12,10 @@ import type { Service } from "../entity/service.ts";
 import type { Host } from "../host/host.ts";
 import { assertLoopback } from "./address.ts";
 import { translateListenError } from "./foreign-error.ts";
+import type { BackupSource } from "./backup.ts";
 import type { HttpServer } from "./http-server.ts";
 import { createHttpServer } from "./http-server.ts";
+import type { MetricsSource } from "./metrics.ts";
 
 /** Where to listen: a TCP address (port 0: any free one), a unix socket or Windows pipe, or an open listening descriptor. */
 export type GatewayAddress =
@@ -26,6 +28,10 @@ export interface GatewayOptions {
   readonly system: SystemDefinition;
   readonly host: Pick<Host, "clock" | "timers" | "trace">;
   readonly address: GatewayAddress;
+  /** What `/metrics` shows besides the gateway's own numbers. */
+  readonly metrics?: MetricsSource;
+  /** What `/v1/backup` gives. */
+  readonly backup?: BackupSource;
   /** Replaces single limits, for tests and small machines. */
   readonly limits?: Partial<Limits>;
 }
@@ -66,7 +72,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const boundName = "hostname" in address ? address.hostname : undefined;
   const isGuarded = system.options.authenticate !== undefined;
   if (!isGuarded && boundName !== undefined) assertLoopback(boundName);
-  const http = await createHttpServer({ service, system, host, limits, boundName });
+  const { metrics = { metrics: [] } } = options;
+  const http = await createHttpServer({ service, system, host, limits, boundName, metrics, backup: options.backup });
   return new HttpGateway(http, { address, host, limits, isGuarded });
 }
 
@@ -137,14 +144,15 @@ class HttpGateway implements Gateway {
   }
 
   async #drain({ graceMs = this.#options.limits.drainMs, noticeMs = 100 }: DrainOptions): Promise<boolean> {
-    const { app, connections } = this.#http;
+    const { app, connections, sockets } = this.#http;
     connections.startDraining();
     await connections.whenEmpty(noticeMs);
     const closed = this.#stopListening();
     connections.closeIdle();
+    sockets.leave();
     const isEmpty = await connections.whenEmpty(graceMs);
     if (!isEmpty) {
-      this.#options.host.trace("warn", "The grace was over before every request was answered; connections were cut.", {
+      this.#options.host.trace("warn", "The grace was over before every request was answered; connections were cut. Give it longer, or find what hangs.", {
         connectionCount: connections.count,
         graceMs,
       });
@@ -161,9 +169,10 @@ class HttpGateway implements Gateway {
   }
 
   async #close(): Promise<void> {
-    const { app, connections } = this.#http;
+    const { app, connections, sockets } = this.#http;
     connections.startDraining();
     const closed = this.#stopListening();
+    sockets.leave();
     connections.closeAll();
     await closed;
     await app.close();

@@ -19,16 +19,21 @@ import { authenticate, developer } from "./access.ts";
 import { isHostAllowed, isOriginAllowed } from "./address.ts";
 import type { Answer } from "./answer.ts";
 import { BodyReceiver } from "./body.ts";
+import type { BackupSource } from "./backup.ts";
 import type { CallHeaders } from "./call-headers.ts";
 import { parseCallHeaders, traceparentOf } from "./call-headers.ts";
 import { Connections } from "./connections.ts";
 import { translateClientError, translateFrameworkError } from "./foreign-error.ts";
+import { MetricsPage, type MetricsSource, openMetrics, RequestMeters } from "./metrics.ts";
+import { openApiDocument } from "./openapi.ts";
 import type { Call, OperationContext } from "./operations.ts";
 import { problemOf } from "./problem.ts";
 import type { ReplyFacts } from "./replies.ts";
 import { sendAnswer, sendProblem, sendProblemAndLinger } from "./replies.ts";
 import type { Route } from "./routes.ts";
 import { methodsOfPath, routes } from "./routes.ts";
+import { SocketServer } from "./socket-server.ts";
+import { sendStream } from "./stream-reply.ts";
 
 export interface HttpServerOptions {
   readonly service: Service;
@@ -37,11 +42,16 @@ export interface HttpServerOptions {
   readonly limits: Limits;
   /** The name that is bound, which callers may use as `Host`; undefined for a unix socket. */
   readonly boundName: string | undefined;
+  /** What `/metrics` shows besides the gateway's own numbers. */
+  readonly metrics: MetricsSource;
+  /** What `/v1/backup` gives. */
+  readonly backup: BackupSource | undefined;
 }
 
 export interface HttpServer {
   readonly app: FastifyInstance;
   readonly connections: Connections;
+  readonly sockets: SocketServer;
 }
 
 /** What is known of a request once its head was accepted. */
@@ -60,6 +70,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const { authenticate: userAuthenticate } = system.options;
   const isGuarded = userAuthenticate !== undefined;
   const bodies = new BodyReceiver(limits);
+  const meters = new RequestMeters(routes.map((route) => route.pattern));
   let requestsOpen = 0;
 
   const app = fastify({
@@ -95,12 +106,18 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     },
   });
   const connections = new Connections(app.server, limits, host.timers);
+  // Expectations that HTTP doesn't know may be passed over (RFC 9110, 10.1.1). Node would answer 417 by itself, without a word.
+  app.server.on("checkExpectation", (incoming, outgoing) => app.server.emit("request", incoming, outgoing));
   const context: OperationContext = {
     service,
     system,
     timers: host.timers,
     limits,
+    openApiText: JSON.stringify(await openApiDocument(system, limits)),
+    backup: options.backup,
+    metricsText: () => page.text(),
     isDraining: () => connections.draining,
+    onDrain: (listener) => connections.onDrain(listener),
   };
   const openPatterns = new Set(routes.filter((route) => route.open === true).map((route) => route.pattern));
 
@@ -137,13 +154,30 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       url: route.pattern,
       handler: async (request, reply) => {
         const answer = await serve(route, request);
-        sendAnswer(reply, answer, replyFacts(request));
+        note(request, answer.status);
+        if (answer.stream === undefined) sendAnswer(reply, answer, replyFacts(request));
+        else await sendStream(reply, answer, replyFacts(request), host.trace);
         return reply;
       },
     });
   }
   await app.ready();
-  return { app, connections };
+  const sockets = new SocketServer(app.server, { ...options, connections });
+  const openNow = openMetrics({
+    requests: () => requestsOpen,
+    httpConnections: () => connections.count - sockets.count,
+    sockets: () => sockets.count,
+  });
+  const { processText } = options.metrics;
+  const metrics = [...options.metrics.metrics, ...meters.metrics, ...openNow];
+  const page = new MetricsPage({ metrics, ...(processText === undefined ? {} : { processText }) }, host.trace);
+  return { app, connections, sockets };
+
+  function note(request: FastifyRequest, status: number): void {
+    const exchange = (request as Marked).onefoldExchange;
+    const ms = exchange === undefined ? undefined : host.clock.monotonicMs() - exchange.startedMs;
+    meters.note(request.routeOptions.url, request.raw.method!, status, ms);
+  }
 
   /** A2, A3 of `address.ts`; and a `Host`, which HTTP/1.1 demands. */
   function assertHead(request: FastifyRequest): void {
@@ -179,7 +213,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   }
 
   async function serve(route: Route, request: FastifyRequest): Promise<Answer> {
-    if (requestsOpen >= limits.requestsOpenMax && route.open !== true) {
+    if (requestsOpen >= limits.requestsOpenMax && route.open !== true && route.urgent !== true) {
       throw new OnefoldError("overloaded", "This node has as many requests as it accepts. Try again soon.", {
         retryAfterMs: 1000,
       });
@@ -219,10 +253,12 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     const facts = replyFacts(request);
     if (thrown instanceof RouteMismatch && request.raw.method === "OPTIONS") {
       sendAnswer(reply, { status: 204 }, facts, thrown.allow);
+      note(request, 204);
       return;
     }
     const error = translateFrameworkError(thrown);
     const problem = problemOf(error, { showInside: !isGuarded });
+    note(request, problem.status);
     if (problem.report !== undefined) {
       host.trace("error", "A request failed inside. Report it with these fields if no damage or failure explains it.", {
         method: request.raw.method,

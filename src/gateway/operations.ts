@@ -15,6 +15,7 @@ import type { Timers } from "../host/host.ts";
 import { authorize } from "./access.ts";
 import type { Answer } from "./answer.ts";
 import { jsonAnswer } from "./answer.ts";
+import type { BackupSource } from "./backup.ts";
 import type { CallHeaders } from "./call-headers.ts";
 import { parseCount, parseQueryString } from "./query-string.ts";
 
@@ -36,6 +37,7 @@ export interface Call {
 export interface OperationLimits {
   readonly listLimitDefault: number;
   readonly listLimitMax: number;
+  readonly changesWaitMsMax: number;
 }
 
 export interface OperationContext {
@@ -43,8 +45,16 @@ export interface OperationContext {
   readonly system: SystemDefinition;
   readonly timers: Timers;
   readonly limits: OperationLimits;
+  /** The system's OpenAPI document. */
+  readonly openApiText: string;
+  /** Absent where there is nothing that could be backed up. */
+  readonly backup: BackupSource | undefined;
+  /** The metrics of node and gateway. */
+  metricsText(): Promise<string>;
   /** True once the gateway takes its leave. */
   isDraining(): boolean;
+  /** Calls `listener` then, until the returned function is called: a request that waits for something to happen ends its wait. */
+  onDrain(listener: () => void): () => void;
 }
 
 export type OperationHandler = (context: OperationContext, call: Call) => Promise<Answer>;
@@ -148,6 +158,48 @@ export const readHistory: OperationHandler = async (context, call) => {
     ...page(context.limits, parameters),
   });
   return jsonAnswer(stringifyTaggedJson({ items: items.map((item) => ({ ...item })), cursor, trimmed }));
+};
+
+/** `GET /v1/changes?after=&kind=&id=&limit=&waitMs=`: `{items, next, log, trimmed}`, oldest first. */
+export const readChanges: OperationHandler = async (context, call) => {
+  const parameters = parseQueryString(call.queryText, ["after", "kind", "id", "limit", "waitMs"]);
+  const { after, kind, id } = parameters;
+  if (id !== undefined && kind === undefined) throw new OnefoldError("malformed", "An id needs its kind.");
+  const of =
+    kind === undefined
+      ? {}
+      : id === undefined
+        ? { kind: entityDefinition(context.system, kind).name as string }
+        : entityOf(context.system, { kind, id }).address;
+  const waitMs = parseCount("waitMs", parameters.waitMs, { min: 0, max: context.limits.changesWaitMsMax, absent: 0 });
+  await allow(context, call, { action: "changes", ...of });
+  // A signal of its own: one for all would gather listeners.
+  const leave = new AbortController();
+  const forget = context.onDrain(() => leave.abort());
+  const reply = context.service.changes({
+    ...readOptions(call, undefined),
+    ...page(context.limits, parameters.limit === undefined ? {} : { limit: parameters.limit }),
+    ...of,
+    ...(after === undefined ? {} : { after }),
+    waitMs,
+    signal: leave.signal,
+  });
+  const { items, next, log, trimmed } = await reply.finally(forget);
+  return jsonAnswer(stringifyTaggedJson({ items: items.map((item) => ({ ...item })), next, log, trimmed }));
+};
+
+/** `GET /v1/dead-letters?kind=&limit=&cursor=`: `{items, cursor?, removed}`, newest first. */
+export const readDeadLetters: OperationHandler = async (context, call) => {
+  const parameters = parseQueryString(call.queryText, ["kind", "limit", "cursor"]);
+  const ofKind =
+    parameters.kind === undefined ? {} : { kind: entityDefinition(context.system, parameters.kind).name as string };
+  await allow(context, call, { action: "dead-letters", ...ofKind });
+  const { items, cursor, removed } = await context.service.deadLetters({
+    ...readOptions(call, undefined),
+    ...page(context.limits, parameters),
+    ...ofKind,
+  });
+  return jsonAnswer(stringifyTaggedJson({ items: items.map((item) => ({ ...item })), cursor, removed }));
 };
 
 /** `POST /v1/sessions`: `{session}`, a token for `Onefold-Session`. */

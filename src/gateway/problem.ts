@@ -22,7 +22,7 @@ export interface Problem {
 }
 
 /** Codes whose messages speak of the inside: paths, user code, stored data. */
-const insideCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+export const insideCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "internal",
   "damaged",
   "stopped",

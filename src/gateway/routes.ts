@@ -1,9 +1,12 @@
 /** Every route of the gateway in one table: the router, `OPTIONS`, 405 and the front page are made from it. */
+import { readBackup } from "./backup.ts";
 import type { OperationHandler } from "./operations.ts";
 import {
   deleteEntity,
   listEntities,
   mintSession,
+  readChanges,
+  readDeadLetters,
   readHistory,
   readState,
   runCall,
@@ -11,6 +14,7 @@ import {
   runQuery,
   runTransaction,
 } from "./operations.ts";
+import { readMetrics, readOpenApi } from "./self-description.ts";
 import { frontPage, liveness, readiness } from "./status.ts";
 
 export interface Route {
@@ -20,6 +24,8 @@ export interface Route {
   readonly handler: OperationHandler;
   /** True: answered without credentials, and however much is under way. */
   readonly open?: boolean;
+  /** True: answered however much is under way, so that a full node can be looked at. */
+  readonly urgent?: boolean;
 }
 
 export const routes: readonly Route[] = [
@@ -32,6 +38,11 @@ export const routes: readonly Route[] = [
   { method: "POST", pattern: "/v1/call", handler: runCall },
   { method: "POST", pattern: "/v1/sessions", handler: mintSession },
   { method: "GET", pattern: "/v1/history/:kind/:id", handler: readHistory },
+  { method: "GET", pattern: "/v1/changes", handler: readChanges },
+  { method: "GET", pattern: "/v1/dead-letters", handler: readDeadLetters },
+  { method: "GET", pattern: "/v1/backup", handler: readBackup },
+  { method: "GET", pattern: "/openapi.json", handler: readOpenApi },
+  { method: "GET", pattern: "/metrics", handler: readMetrics, urgent: true },
   { method: "GET", pattern: "/healthz", handler: liveness, open: true },
   { method: "GET", pattern: "/readyz", handler: readiness, open: true },
   { method: "GET", pattern: "/", handler: frontPage },

@@ -9,6 +9,10 @@ import type { EntityDefinition, EntityHandle, Schema, SystemDefinition } from ".
 import type {
   CallOptions,
   CallReply,
+  ChangesOptions,
+  ChangesReply,
+  DeadLetterItem,
+  DeadLettersReply,
   EntityAddress,
   Health,
   HistoryItem,
@@ -19,6 +23,7 @@ import type {
   ReadOptions,
   Service,
   StateReply,
+  Watch,
 } from "../entity/service.ts";
 
 interface FakeEntity {
@@ -36,6 +41,9 @@ export class FakeService implements Service {
   #sessionCount = 0;
   #released: Promise<void> | undefined;
   #release: (() => void) | undefined;
+  readonly #watches = new Set<{ readonly key: string; readonly onChange: () => void }>();
+  /** What is answered as dead letters. */
+  letters: readonly DeadLetterItem[] = [];
   /** Calls that have arrived, held ones too. */
   callCount = 0;
   /** The options of the last call or read. */
@@ -67,10 +75,12 @@ export class FakeService implements Service {
 
   async command(address: EntityAddress, name: string, input: unknown, options: CallOptions): Promise<CallReply> {
     await this.#arrive(options);
-    return this.#once(options, () => ({
-      output: this.#run(address, name, input, options.principal, "call"),
-      sequence: ++this.#sequence,
-    }));
+    return this.#once(options, () => {
+      const output = this.#run(address, name, input, options.principal, "call");
+      const sequence = ++this.#sequence;
+      this.#changed([keyOf(address)]);
+      return { output, sequence };
+    });
   }
 
   async transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply> {
@@ -89,7 +99,9 @@ export class FakeService implements Service {
       );
     try {
       const output = (await definition.run(tx as never, checked as never)) as Value | undefined;
-      return { output, sequence: ++this.#sequence };
+      const sequence = ++this.#sequence;
+      this.#changed([...this.#entities.keys()]);
+      return { output, sequence };
     } catch (error) {
       this.#entities = before;
       throw error;
@@ -117,7 +129,9 @@ export class FakeService implements Service {
     await this.#arrive(options);
     const entity: FakeEntity = this.#existing(address);
     entity.state = undefined;
-    return { output: undefined, sequence: ++this.#sequence };
+    const sequence = ++this.#sequence;
+    this.#changed([keyOf(address)]);
+    return { output: undefined, sequence };
   }
 
   async list(
@@ -139,6 +153,49 @@ export class FakeService implements Service {
     await this.#arrive(options);
     const { history } = this.#existing(address);
     return { items: history.toReversed().slice(0, options.limit), trimmed: false };
+  }
+
+  /** Those of the single command that each sequence is. Who would wait does so until told to leave. */
+  async changes(options: ChangesOptions): Promise<ChangesReply> {
+    await this.#arrive(options);
+    const { after = String(this.#sequence), limit, waitMs = 0, signal } = options;
+    const items = [...this.#entities]
+      .flatMap(([key, { history }]) => {
+        const [kind = "", ...id] = key.split("/");
+        return history.map((item) => ({ kind, id: id.join("/"), ...item }));
+      })
+      .filter(({ kind, id, sequence }) => {
+        const { kind: askedKind = kind, id: askedId = id } = options;
+        return sequence > Number(after) && kind === askedKind && id === askedId;
+      })
+      .sort((a, b) => a.sequence - b.sequence)
+      .slice(0, limit);
+    if (items.length === 0 && waitMs > 0 && signal?.aborted === false) {
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    }
+    const next = items.length === limit ? items.at(-1)!.sequence : this.#sequence;
+    return { items, next: String(next), log: "fa4e", trimmed: false };
+  }
+
+  async deadLetters(options: ReadOptions & { readonly kind?: string }): Promise<DeadLettersReply> {
+    await this.#arrive(options);
+    const items = this.letters.filter(({ kind }) => options.kind === undefined || kind === options.kind);
+    return { items, removed: 0 };
+  }
+
+  /** How many listeners there are just now. */
+  get watchCount(): number {
+    return this.#watches.size;
+  }
+
+  watch(_tenant: string, address: EntityAddress, onChange: () => void): Watch {
+    const watch = { key: keyOf(address), onChange };
+    this.#watches.add(watch);
+    return { log: "fa4e", cancel: () => this.#watches.delete(watch) };
+  }
+
+  #changed(keys: readonly string[]): void {
+    for (const { key, onChange } of [...this.#watches]) if (keys.includes(key)) onChange();
   }
 
   mintSession(principal: Principal): string {

@@ -49,8 +49,12 @@ function renderFrontPage(system: SystemDefinition, state: string): string {
     "GET /v1/entities/{kind}/{id}",
     "DELETE /v1/entities/{kind}/{id}",
     "GET /v1/history/{kind}/{id}",
+    "GET /v1/changes",
+    "GET /v1/dead-letters",
     "POST /v1/call",
     "POST /v1/sessions",
+    "GET /openapi.json",
+    "GET /metrics",
     "GET /healthz",
     "GET /readyz",
   ];

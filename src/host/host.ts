@@ -66,11 +66,40 @@ export interface Guard {
   /**
    * Calls user code; only from inside a turn, and not from inside another `call`. Once it has run for longer than `limitMs`,
    * whole milliseconds, the whole turn ends where it is: no `catch` or `finally` sees it, nor does `call` return. What
-   * `userCode` throws passes through.
+   * `userCode` throws passes through. With a subject, it may be noted (`noteCalls`).
    */
-  call<R>(limitMs: number, userCode: () => R): R;
+  call<R>(limitMs: number, userCode: () => R, subject?: CallSubject): R;
   /** For what user code calls back: is not stopped in `code`, but right after it. Outside of a `call` it only calls `code`. */
   own<R>(code: () => R): R;
+  /**
+   * From now on a call that takes long, or during which the process grows, is noted in the disk's file `path` for as long as it
+   * is under way, so that the next process can read what this one died of: see `call-note.ts`. Ordinary calls are not. A note
+   * survives the death of the process at once, that of the machine perhaps not at all: then no call was to blame.
+   */
+  noteCalls(path: string, listener: CallNotesListener): CallNotes;
+}
+
+/** What a call of user code is about: whom to suspect if the process dies of it. */
+export interface CallSubject {
+  /** The entity's name, of code units below 256 only. Longer ones than `callSubjectMax` are not noted. */
+  readonly entity: string;
+  /** The command's name, or what else runs; ASCII. For people. */
+  readonly what: string;
+}
+
+export interface CallNotesListener {
+  /** A call that had been noted has ended by itself: the process did not die of it. Soon after its end. */
+  endedWell(subject: CallSubject): void;
+  /** Calls can't be noted. `reason` is the platform's code. At most once. */
+  failed(reason: string): void;
+}
+
+export interface CallNotes {
+  /**
+   * Notes nothing any more, and calls no listener. True if there may be a file: who ends in good order removes it.
+   * Idempotent.
+   */
+  end(): boolean;
 }
 
 /** Values that follow an asynchronous call tree; used for one purpose: to notice a client called inside a transaction. */

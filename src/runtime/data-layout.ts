@@ -6,6 +6,12 @@ export const dataLayout = {
   log: "log",
   /** Snapshots' blobs and the pointer to the newest. */
   snapshots: "snapshots",
+  /** What a restore makes before it is put in its place; see `restore-place.ts`. */
+  restoring: "restoring",
   /** The materialised fold; may be deleted while no process has the directory. */
   store: "store",
+  /** Which call is under way, while it looks as if it could end the process; see `quarantine.ts`. */
+  suspect: "suspect",
+  /** Entities whose calls ended processes; may be deleted while no process has the directory. */
+  suspects: "suspects",
 } as const;

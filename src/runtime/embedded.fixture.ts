@@ -4,7 +4,8 @@ import { SeededRandom } from "../base/random.ts";
 import { makeNotebook } from "../entity/notebook.fixture.ts";
 import type { OnefoldError } from "../base/errors.ts";
 import { DiskError } from "../host/host.ts";
-import { SimulatedNode, type TraceLine } from "../sim/host.ts";
+import { type SimulatedHost, SimulatedNode, type TraceLine } from "../sim/host.ts";
+import type { CrashMoment } from "../sim/life.ts";
 import { Scheduler } from "../sim/scheduler.ts";
 import { type MemoryStoreEngine, memoryStore } from "../store/engine/memory.ts";
 import { decodeManifest, type Manifest } from "../store/manifest.ts";
@@ -91,6 +92,32 @@ export class Place {
     if (options.losesStore === true) this.store.lose();
     this.#host = this.node.start();
     return this.open();
+  }
+
+  /** The same, and the node crashes at this operation of the start; resolves with the node where that has fewer. */
+  async reopenAndCrash(operation: number, moment: CrashMoment): Promise<EmbeddedNode | undefined> {
+    this.node.crash();
+    this.store.crash();
+    this.#host = this.node.start();
+    this.node.crashAt(operation, { moment });
+    let opened: EmbeddedNode | undefined;
+    this.open().then(
+      (node) => {
+        opened = node;
+      },
+      (error: unknown) => assert.fail(error as Error),
+    );
+    await this.until("the start has ended", () => opened !== undefined || !this.node.alive);
+    return opened;
+  }
+
+  /** Of the present life. */
+  get host(): SimulatedHost {
+    return this.#host;
+  }
+
+  get hooks(): ReturnType<typeof makeNotebook>["hooks"] {
+    return this.#made.hooks;
   }
 
   client(node: EmbeddedNode) {

@@ -23,9 +23,13 @@ import { DiskError, type Host } from "../host/host.ts";
 import type { SegmentLog } from "../log/engine/segment/engine.ts";
 import type { Log } from "../log/log.ts";
 import type { StoreEngine } from "../store/store.ts";
+import type { BackupSource, OpenBackup } from "../gateway/backup.ts";
+import { Backups } from "./backups.ts";
 import { dataLayout } from "./data-layout.ts";
 import { type OpeningProgress, type OpenParts, openParts } from "./opening.ts";
+import { Quarantine } from "./quarantine.ts";
 import { ServiceProxy } from "./service-proxy.ts";
+import { assertNoUnfinishedRestore } from "./restore-place.ts";
 import { readingStore, StoreDamage } from "./store-damage.ts";
 import { Upkeep } from "./upkeep.ts";
 
@@ -61,24 +65,27 @@ interface Life extends OpenParts {
   readonly upkeep: Upkeep;
 }
 
-export class EmbeddedNode {
+export class EmbeddedNode implements BackupSource {
   readonly #options: EmbeddedOptions;
   readonly #host: Host;
   readonly #limits: Limits;
   readonly #proxy = new ServiceProxy();
   #lock: { release(): Promise<void> } | undefined;
+  #quarantine: Quarantine | undefined;
   #life: Life | undefined;
   #rebuilding: Promise<void> | undefined;
   /** Of a rebuild that waits for room on the disk. */
   #wait: { readonly end: () => void } | undefined;
   #isClosing = false;
   #rebuildCount = 0;
+  readonly #backups: Backups;
 
   private constructor(options: EmbeddedOptions) {
     this.#options = options;
     this.#host = options.host;
     this.#limits = { ...defaultLimits, ...options.limits };
     assertLimits(this.#limits);
+    this.#backups = new Backups(options.host, this.#limits, () => this.#present());
   }
 
   /**
@@ -90,8 +97,11 @@ export class EmbeddedNode {
     const node = new EmbeddedNode(options);
     node.#lock = await lockDirectory(options.host);
     try {
+      await assertNoUnfinishedRestore(options.host.disk);
+      node.#quarantine = await Quarantine.open({ host: options.host, limits: node.#limits });
       await node.#open();
     } catch (error) {
+      await node.#quarantine?.close();
       await node.#lock.release();
       throw error;
     }
@@ -117,6 +127,11 @@ export class EmbeddedNode {
     return this.#life;
   }
 
+  /** For metrics: entities in quarantine. */
+  get quarantinedCount(): number {
+    return this.#quarantine?.names.size ?? 0;
+  }
+
   /** For metrics: how often the store was found damaged, and rebuilt, in this life of the node. */
   get rebuildCount(): number {
     return this.#rebuildCount;
@@ -125,6 +140,11 @@ export class EmbeddedNode {
   /** Takes a snapshot now and trims what two of them make superfluous. Throws as `Snapshots.take` does. */
   async snapshot(): Promise<void> {
     await this.#present().snapshots.take();
+  }
+
+  /** See `BackupSource`. */
+  openBackup(): Promise<OpenBackup> {
+    return this.#backups.open();
   }
 
   #present(): Life {
@@ -161,6 +181,7 @@ export class EmbeddedNode {
     const parts = await openParts({
       ...this.#options,
       limits: this.#limits,
+      quarantined: this.#quarantine?.names ?? new Set(),
       onProgress: (progress) => this.#options.onProgress?.(progress),
       onShardStopped: (error, { isDamage }) => this.#shardStopped(error, isDamage),
     });
@@ -182,6 +203,7 @@ export class EmbeddedNode {
     readingStore(() => parts.shard.start());
     // Damage that its first works have found has ended it already, and the store is being rebuilt.
     if (this.#life !== life) return;
+    parts.shard.setProblem("quarantine", this.#quarantine?.problem);
     this.#proxy.connect(parts.shard);
     upkeep.start();
     const { sequence } = parts.log.end!;
@@ -281,6 +303,7 @@ export class EmbeddedNode {
     await this.#rebuilding;
     await this.#endLife();
     this.#proxy.disconnect("The node is stopping.");
+    await this.#quarantine?.close();
     await this.#lock?.release();
   }
 }

@@ -45,6 +45,7 @@ export function meteredHost(host: Host): MeteredHost {
           }),
         call: guard.call.bind(guard),
         own: guard.own.bind(guard),
+        noteCalls: guard.noteCalls.bind(guard),
       },
       trace: (level, message, fields) => {
         lines.set(level, lines.get(level)! + 1);

@@ -46,6 +46,11 @@ export function nodeMetrics(node: EmbeddedNode, build: BuildFacts): readonly Met
     gauge("onefold_problems", "Problems that an operator should look at, now; /readyz names them. Alert above 0.", () =>
       single(health().problems.length),
     ),
+    gauge(
+      "onefold_quarantined_entities",
+      "Entities whose commands are refused because the process died of them again and again. Above 0: 'onefold quarantine ls' names them; mend their code, then lift.",
+      () => single(node.quarantinedCount),
+    ),
     ...logMetrics(() => node.parts?.log),
     gauge(
       "onefold_store_sequence",

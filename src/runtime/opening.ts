@@ -37,6 +37,8 @@ export interface OpeningOptions {
   readonly storeEngine: StoreEngine;
   readonly limits: Limits;
   readonly cacheBytes?: number;
+  /** Names of entities that none of the user's code is to run for. */
+  readonly quarantined?: ReadonlySet<string>;
   readonly segmentBytes?: number;
   readonly reserveBytes?: number;
   readonly onProgress: (progress: OpeningProgress) => void;
@@ -122,7 +124,7 @@ async function openOnStore(options: OpeningOptions, blobs: Blobs, opened: Opened
 }
 
 async function makeShard(options: OpeningOptions, log: SegmentLog, store: Store): Promise<Shard> {
-  const { system, host, limits, cacheBytes, onShardStopped } = options;
+  const { system, host, limits, cacheBytes, quarantined, onShardStopped } = options;
   const genesis = readingStore(() => readGenesis(store));
   if (genesis.systemName !== system.definition.name) {
     throw new OnefoldError(
@@ -140,6 +142,7 @@ async function makeShard(options: OpeningOptions, log: SegmentLog, store: Store)
     lastTimeMs: last!.timeMs,
     secret: genesis.secret,
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
+    ...(quarantined === undefined ? {} : { quarantined }),
     transactions: (core) => new Coordinator(core, host.newScope()),
     onStopped: onShardStopped,
   });

@@ -6,6 +6,7 @@
  * N2  `close` finishes what was accepted, then lets go of the data directory: the order is port, gateway, node.
  */
 import type { OnefoldError } from "../base/errors.ts";
+import { version } from "../base/version.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import { createGateway } from "../gateway/gateway.ts";
 import type { Trace } from "../host/host.ts";
@@ -49,15 +50,21 @@ export async function serve(options: ServeOptions): Promise<Served> {
       system: options.system.definition,
       host: node.host,
       metrics: node.metrics,
+      backup: node.embedded,
       address: { hostname, port },
     });
     await gateway.listen();
+    const { trace } = node.host;
+    trace("info", "The node serves.", { url: gateway.url, system: options.system.definition.name, version });
     let closing: Promise<void> | undefined;
     return {
       url: gateway.url,
       port: gateway.port,
       close: (how = {}) => {
-        closing ??= gateway.drain(how).then(() => node.close());
+        closing ??= gateway
+          .drain(how)
+          .then(() => node.close())
+          .then(() => trace("info", "The node has ended."));
         return closing;
       },
     };

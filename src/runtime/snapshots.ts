@@ -9,13 +9,14 @@
  *     Where the newest one has the log's last record, and yet nothing could be trimmed, the log gets a short segment out of the
  *     reserve: the snapshot behind what comes into it makes more of the log superfluous.
  * J4  Nothing is begun on a full disk that has no room to be finished, and what was not finished leaves nothing behind.
- * J5  A store that turns out damaged while it is read is reported for a rebuild, not kept for a problem of snapshots.
+ * J5  What is held for a backup is no garbage until it is released, however many snapshots are taken meanwhile.
+ * J6  A store that turns out damaged while it is read is reported for a rebuild, not kept for a problem of snapshots.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Shard } from "../entity/shard.ts";
 import { type Disk, DiskError, type Trace } from "../host/host.ts";
 import type { SegmentLog } from "../log/engine/segment/engine.ts";
-import type { Blobs } from "../store/blobs.ts";
+import type { BlobAddress, Blobs } from "../store/blobs.ts";
 import { isSnapshotDamage, type Manifest, manifestAddress, piecesOf, readNewestManifests } from "../store/manifest.ts";
 import { collectGarbage, verifySnapshot, type WriteSnapshotOptions, writeSnapshot } from "../store/snapshot.ts";
 import {
@@ -26,6 +27,7 @@ import {
   snapshotRoomBytes,
 } from "../store/snapshot-room.ts";
 import type { Store } from "../store/store.ts";
+import { HeldBlobs } from "./held-blobs.ts";
 import { StoreDamage, watchedView } from "./store-damage.ts";
 
 const codeVersion = "0.1.0";
@@ -45,6 +47,14 @@ export interface SnapshotsParts {
   readonly knowsDirtySlots: boolean;
 }
 
+/** A snapshot whose pieces stay where they are until `release`, which is idempotent. */
+export interface HeldSnapshot {
+  readonly manifest: Manifest;
+  /** One of its pieces, verified. Throws `damaged` or `not-found` (retry never), and `not-ready` (safe) once the node is closed. */
+  read(address: BlobAddress): Promise<Uint8Array>;
+  release(): void;
+}
+
 export class Snapshots {
   readonly #parts: SnapshotsParts;
   #newest: Manifest | undefined;
@@ -56,6 +66,7 @@ export class Snapshots {
   #growthShare = 1;
   /** The sequence of the older snapshot behind which the log has been trimmed in this life. */
   #trimmedBehind = 0;
+  readonly #held = new HeldBlobs();
 
   constructor(parts: SnapshotsParts) {
     this.#parts = parts;
@@ -97,7 +108,7 @@ export class Snapshots {
   take(): Promise<void> {
     const before = this.#underWay ?? Promise.resolve();
     const snapshot = before.then(() => {
-      if (this.#isOver) throw new OnefoldError("not-ready", "The node was closed meanwhile.", { retryAfterMs: 1000 });
+      if (this.#isOver) throw notReady();
       return this.#take();
     });
     const over = snapshot
@@ -107,6 +118,24 @@ export class Snapshots {
       });
     this.#underWay = over;
     return snapshot;
+  }
+
+  /**
+   * Takes a snapshot, and holds the newest one (J5): the one that was taken, but for a full disk where there may be none newer.
+   * Throws as `take` does.
+   */
+  async hold(): Promise<HeldSnapshot> {
+    await this.take();
+    const manifest = this.#newest!;
+    const release = this.#held.hold(piecesOf(manifest).map(({ address }) => address));
+    return {
+      manifest,
+      release,
+      read: async (address) => {
+        if (this.#isOver) throw notReady();
+        return this.#parts.blobs.get(address);
+      },
+    };
   }
 
   /** No other is begun; resolves when the one under way is over. */
@@ -172,7 +201,7 @@ export class Snapshots {
     const { blobs, log, trace } = this.#parts;
     const turn = this.#parts.yield;
     try {
-      await collectGarbage({ blobs, yield: turn });
+      await collectGarbage({ blobs, yield: turn, held: this.#held.addresses });
     } catch (error) {
       if (!isSnapshotDamage(error)) throw error;
       trace("warn", "A snapshot is damaged, so nothing is known to be garbage; the next snapshot replaces it.", {
@@ -244,8 +273,12 @@ export class Snapshots {
       freeBytes,
       gainedBytes,
     });
-    await giveUpOlder({ newest: newer, blobs, yield: options.yield });
+    await giveUpOlder({ newest: newer, blobs, yield: options.yield, held: this.#held.addresses });
   }
+}
+
+function notReady(): OnefoldError {
+  return new OnefoldError("not-ready", "The node was closed meanwhile.", { retryAfterMs: 1000 });
 }
 
 function isSame(a: Manifest, b: Manifest | undefined): boolean {

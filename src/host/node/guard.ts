@@ -17,24 +17,57 @@
  *               lent ──┘ ▼
  *                      struck ──(the turn is over)──► own, at the next turn or the watcher's message
  *
+ * W5  Whoever sees in `word` that a call is under way sees its subject; and it stays until `word` says that the call is over.
+ *
  * A call costs some 0.1 µs, measured on a 2-core cloud machine; a turn about 1 µs. See docs/decisions/2026-11-23-watchdog.md.
  */
+import { url as debuggerUrl } from "node:inspector";
+import path from "node:path";
+import { getHeapStatistics } from "node:v8";
 import { isMainThread, MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { assert } from "../../base/assert.ts";
-import type { Guard, TurnHandlers, Turns } from "../host.ts";
+import { callSubjectMax } from "../call-note.ts";
+import type { CallNotes, CallNotesListener, CallSubject, Guard, TurnHandlers, Turns } from "../host.ts";
+import { splitPath } from "../path.ts";
+import { beatMs, type LoopWatchOptions } from "./loop-watch.ts";
 import { watchProgram } from "./watch-thread.ts";
-import { phase, stopReasons, watchFields, watchNumberMax } from "./watched-thread.ts";
+import {
+  phase,
+  stopReasons,
+  watchFields,
+  watchNumberMax,
+  type WatchOrder,
+  type WatchReport,
+} from "./watched-thread.ts";
 import { WorkerGuard } from "./worker-guard.ts";
 
 /** A strike takes effect within a millisecond or so. If it doesn't, the watcher has died, and nothing can be relied on. */
 const stopWithinMs = 10_000;
 
-/** For the thread that it is called in. There is one main thread, so one watchdog for all hosts of a process. */
-export function nodeGuard(): Guard {
+/** A call that makes the process grow by so much is worth a note, or by this part of the heap's limit if that is less. */
+const notedGrowthBytesMax = 128 * 1024 * 1024;
+const notedGrowthOfHeap = 1 / 8;
+
+/**
+ * For the thread that it is called in. There is one main thread, so one watchdog for all hosts of a process. Notes (`noteCalls`)
+ * are made below `root`, by default the working directory.
+ */
+export function nodeGuard(root = "."): Guard {
   // Only the main thread can be reached by another one's inspector.
   if (!isMainThread) return new WorkerGuard();
   mainGuard ??= new MainThreadGuard();
-  return mainGuard;
+  return new HostGuard(mainGuard, root);
+}
+
+/**
+ * Ends the process, with a line on standard error that says why, when its main thread has not come back to its event loop for `hangMs`:
+ * for programs that somebody starts again. Not under a debugger. Called once, by the main thread.
+ */
+export function endProcessThatHangs(options: LoopWatchOptions): void {
+  assert(isMainThread, "a worker is watched by who made it");
+  assert(options.hangMs % beatMs === 0, "the watcher looks once a second");
+  mainGuard ??= new MainThreadGuard();
+  mainGuard.watchLoop(options);
 }
 
 let mainGuard: MainThreadGuard | undefined;
@@ -44,8 +77,51 @@ interface Turn {
   isDue: boolean;
 }
 
-class MainThreadGuard implements Guard {
+/** One host's view of the main thread's watchdog: its calls belong to its notes. */
+class HostGuard implements Guard {
+  readonly #main: MainThreadGuard;
+  readonly #root: string;
+  /** 0 while its calls are not to be noted. */
+  #notes = 0;
+
+  constructor(main: MainThreadGuard, root: string) {
+    this.#main = main;
+    this.#root = root;
+  }
+
+  turns(handlers: TurnHandlers): Turns {
+    return this.#main.turns(handlers);
+  }
+
+  call<R>(limitMs: number, userCode: () => R, subject?: CallSubject): R {
+    this.#main.setSubject(subject, this.#notes);
+    return this.#main.call(limitMs, userCode);
+  }
+
+  own<R>(code: () => R): R {
+    return this.#main.own(code);
+  }
+
+  noteCalls(file: string, listener: CallNotesListener): CallNotes {
+    const { number, end } = this.#main.beginNotes(path.resolve(this.#root, ...splitPath(file)), listener);
+    this.#notes = number;
+    return {
+      end: () => {
+        if (this.#notes === number) this.#notes = 0;
+        return end();
+      },
+    };
+  }
+}
+
+class MainThreadGuard {
   readonly #fields = watchedFields();
+  readonly #subjectBytes = Buffer.from(new SharedArrayBuffer(callSubjectMax.entity + callSubjectMax.what));
+  /** What stands there. */
+  #entity = "";
+  #what = "";
+  #notesCount = 0;
+  readonly #notes = new Map<number, { readonly path: string; readonly listener: CallNotesListener }>();
   /** Made at the first call: who runs no user code needs no thread. */
   #watcher: Worker | undefined;
   #number = 0;
@@ -108,6 +184,67 @@ class MainThreadGuard implements Guard {
     stopped.handlers.stopped(stopReasons[this.#fields[watchFields.reason]!]!);
   };
 
+  /** Of the call that follows. */
+  setSubject(subject: CallSubject | undefined, notes: number): void {
+    const fields = this.#fields;
+    if (subject === undefined || notes === 0) {
+      fields[watchFields.notes] = 0;
+      return;
+    }
+    const { entity, what } = subject;
+    // Calls on one entity often follow each other.
+    if (entity !== this.#entity || what !== this.#what) {
+      if (entity.length > callSubjectMax.entity || what.length > callSubjectMax.what) {
+        fields[watchFields.notes] = 0;
+        return;
+      }
+      this.#entity = entity;
+      this.#what = what;
+      writeBytes(this.#subjectBytes, entity, 0);
+      writeBytes(this.#subjectBytes, what, entity.length);
+      fields[watchFields.entityLength] = entity.length;
+      fields[watchFields.whatLength] = what.length;
+    }
+    fields[watchFields.notes] = notes;
+  }
+
+  beginNotes(file: string, listener: CallNotesListener): { readonly number: number; end(): boolean } {
+    const number = ++this.#notesCount;
+    const filesBefore = Atomics.load(this.#fields, watchFields.noteFiles);
+    this.#notes.set(number, { path: file, listener });
+    this.#order({ type: "note", notes: number, path: file });
+    return {
+      number,
+      end: () => {
+        if (this.#notes.delete(number)) this.#order({ type: "end-notes", notes: number });
+        return Atomics.load(this.#fields, watchFields.noteFiles) !== filesBefore;
+      },
+    };
+  }
+
+  watchLoop(options: LoopWatchOptions): void {
+    const beat = (): void => {
+      const next = (Atomics.load(this.#fields, watchFields.beat) % watchNumberMax) + 1;
+      Atomics.store(this.#fields, watchFields.beat, debuggerUrl() === undefined ? next : 0);
+    };
+    beat();
+    setInterval(beat, beatMs).unref();
+    this.#watcher ??= this.#startWatcher();
+    this.#order({ type: "watch-loop", options });
+  }
+
+  /** A watcher that does not run yet gets its orders when it starts. */
+  #order(order: WatchOrder): void {
+    this.#watcher?.postMessage(order);
+  }
+
+  readonly #heard = (report: WatchReport): void => {
+    if (report === null) return this.#endStopped();
+    const listener = this.#notes.get(report.notes)?.listener;
+    if (report.type === "failed") listener?.failed(report.reason);
+    else listener?.endedWell({ entity: report.entity, what: report.what });
+  };
+
   call<R>(limitMs: number, userCode: () => R): R {
     assert(Number.isInteger(limitMs) && limitMs >= 1, "a guard's limit is in whole milliseconds, at least 1");
     assert(this.#running !== undefined, "guarded code is called in a turn");
@@ -163,13 +300,25 @@ class MainThreadGuard implements Guard {
   }
 
   #startWatcher(): Worker {
-    const workerData = { watched: { fields: this.#fields }, places: watchFields, phase, reasons: stopReasons };
+    const notedGrowthBytes = Math.min(notedGrowthBytesMax, getHeapStatistics().heap_size_limit * notedGrowthOfHeap);
+    const watched = { fields: this.#fields, subject: new Uint8Array(this.#subjectBytes.buffer) };
+    const workerData = { watched, places: watchFields, phase, reasons: stopReasons, notedGrowthBytes };
     // Without the options of this process: a loader or a profiler is of no use to it.
     const watcher = new Worker(watchProgram, { eval: true, execArgv: [], workerData, name: "watchdog" });
-    watcher.on("message", this.#endStopped);
+    watcher.on("message", this.#heard);
     watcher.unref();
+    for (const [notes, { path }] of this.#notes)
+      watcher.postMessage({ type: "note", notes, path } satisfies WatchOrder);
     return watcher;
   }
+}
+
+/** Where a native call begins to be cheaper than a loop; measured. */
+const loopLengthMax = 48;
+
+function writeBytes(bytes: Buffer, text: string, at: number): void {
+  if (text.length > loopLengthMax) bytes.write(text, at, "latin1");
+  else for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
 }
 
 function watchedFields(): Int32Array {

@@ -34,7 +34,7 @@ export function nodeHost(options: NodeHostOptions): Host {
     clock: nodeClock,
     timers: nodeTimers,
     random: new NodeRandom(),
-    guard: nodeGuard(),
+    guard: nodeGuard(options.dataDirectory),
     trace,
     disk: new NodeDisk(options.dataDirectory),
     network: new NodeNetwork({ trace }),

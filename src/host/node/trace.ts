@@ -1,7 +1,7 @@
 /**
  * The structured log on standard error: a line per event, JSON for programs, text for people on a terminal.
  *
- * Levels say what to do (`docs/metrics.md`): `error`: a person must act now; `warn`: look into it within days, the node goes
+ * Levels say what to do (`docs/logs.md`): `error`: a person must act now; `warn`: look into it within days, the node goes
  * on or mends itself; `info`: for the record, nothing to do; `debug`: for whoever works on Onefold.
  *
  * L-1  A trace never throws and never ends the process, whatever its fields hold and whoever reads the other end.

@@ -5,10 +5,21 @@
  * V1  A strike is announced in `word` before it is made, and only where the call it is meant for is still under way (W1).
  * V2  Time in which this thread did not run either is not counted: then the whole process has been paused.
  * V3  It sleeps while no user code runs.
+ * V4  What may be about to end the process is noted (`note-writer.ts`): a call at its second look at the earliest, and only if it has
+ *     used half of its time or the process has grown by what a death of memory would need.
  */
 import type { Session } from "node:inspector";
 import type { MessagePort } from "node:worker_threads";
-import type { phase as phases, watchFields as places, stopReasons, WatchedThread } from "./watched-thread.ts";
+import { callNoteBytes, callNoteText } from "../call-note.ts";
+import { beatMs, endHungProcess, type LoopWatchOptions, loopWatch } from "./loop-watch.ts";
+import { type NoteWriter, noteWriter } from "./note-writer.ts";
+import type {
+  phase as phases,
+  watchFields as places,
+  stopReasons,
+  WatchedThread,
+  WatchOrder,
+} from "./watched-thread.ts";
 
 /** What the thread is given, because it can import nothing: it is made of its function's text. */
 export interface WatchThreadParts {
@@ -20,6 +31,10 @@ export interface WatchThreadParts {
   readonly places: typeof places;
   readonly phase: typeof phases;
   readonly reasons: typeof stopReasons;
+  /** A call during which the process has grown by so much is noted. */
+  readonly notedGrowthBytes: number;
+  readonly writer: NoteWriter;
+  readonly watchLoop: (options: LoopWatchOptions) => void;
 }
 
 /**
@@ -36,14 +51,16 @@ export function watch(parts: WatchThreadParts): void {
   /** More than any honest command needs: a state has 256 KiB, what it reads of collections some megabytes. */
   const growthBytesMax = 512 * 1024 * 1024;
 
-  const { main, places, phase } = parts;
+  const { main, places, phase, writer } = parts;
   const { fields } = parts.watched;
   /** The call of user code that is under way. */
   let seen: { readonly number: number; elapsedMs: number; readonly rssBytes: number } | undefined;
   let lookedAt = 0;
   let idleLooks = 0;
 
-  main.on("message", () => {
+  main.on("message", (order: WatchOrder) => {
+    if (order?.type === "watch-loop") return parts.watchLoop(order.options);
+    if (order !== null) return writer.take(order);
     lookedAt = parts.nowMs();
     idleLooks = 0;
     seen = undefined;
@@ -58,20 +75,33 @@ export function watch(parts: WatchThreadParts): void {
     const elapsedMs = Math.min(now - lookedAt, 2 * nextMs);
     lookedAt = now;
     const word = Atomics.load(fields, places.word);
+    const number = Math.floor(word / phase.count);
+    writer.look(number, { isOver: word % phase.count === phase.own });
     if (isUnderWay(word)) {
       idleLooks = 0;
-      const number = Math.floor(word / phase.count);
       if (seen?.number !== number) seen = { number, elapsedMs: 0, rssBytes: parts.rssBytes() };
       else {
         seen.elapsedMs += elapsedMs;
+        noteIfSuspect(seen, limitMs);
         if (isDue(seen, limitMs) && strike(number)) seen = undefined;
         else if (seen.elapsedMs > limitMs) nextMs = lookMsMin;
       }
     } else {
       seen = undefined;
-      if (++idleLooks > patienceLooks && mayRest()) return;
+      if (++idleLooks > patienceLooks && !writer.isOpen && mayRest()) return;
     }
     setTimeout(look, nextMs);
+  }
+
+  /** V4. */
+  function noteIfSuspect(
+    call: { readonly number: number; readonly elapsedMs: number; readonly rssBytes: number },
+    limitMs: number,
+  ) {
+    if (writer.isOpen) return;
+    const grownBytes = parts.rssBytes() - call.rssBytes;
+    if (2 * call.elapsedMs < limitMs && grownBytes < parts.notedGrowthBytes) return;
+    writer.note({ number: call.number, elapsedMs: call.elapsedMs, grownBytes });
   }
 
   function isUnderWay(word: number): boolean {
@@ -99,6 +129,7 @@ export function watch(parts: WatchThreadParts): void {
     const inUserCode = number * phase.count + phase.user;
     const struck = number * phase.count + phase.struck;
     if (Atomics.compareExchange(fields, places.word, inUserCode, struck) !== inUserCode) return false;
+    writer.struck();
     // For each strike anew: a process that ends while a session is open says that it waits for a debugger.
     const session = parts.openSession();
     session.post("Runtime.terminateExecution", (error) => {
@@ -114,6 +145,7 @@ export function watch(parts: WatchThreadParts): void {
 export const watchProgram = `
   // Some tools that run TypeScript add calls of this to functions.
   const __name = (value) => value;
+  const fs = require("node:fs");
   const { parentPort, workerData } = require("node:worker_threads");
   const { Session } = require("node:inspector");
   const openSession = () => {
@@ -123,5 +155,30 @@ export const watchProgram = `
   };
   const rssBytes = () => process.memoryUsage.rss();
   const nowMs = () => performance.now();
-  (${watch.toString()})({ main: parentPort, openSession, rssBytes, nowMs, ...workerData });
+  const text = ${callNoteText.toString()};
+  const files = {
+    open: (path) => fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600),
+    write: (file, content) => {
+      const page = Buffer.alloc(${callNoteBytes}, " ");
+      page.write(content);
+      fs.writeSync(file, page, 0, page.length, 0);
+    },
+    close: (file) => fs.closeSync(file),
+  };
+  const report = (content) => parentPort.postMessage(content);
+  const writer = (${noteWriter.toString()})({ files, text, report, wallMs: () => Date.now(), ...workerData });
+  const end = (options) =>
+    (${endHungProcess.toString()})({
+      options,
+      openSession,
+      print: (line) => fs.writeSync(2, line),
+      after: (delayMs, then) => setTimeout(then, delayMs),
+      kill: () => process.kill(process.pid, "SIGKILL"),
+      now: () => new Date().toISOString(),
+    });
+  const watchLoop = (options) => {
+    const isHung = (${loopWatch.toString()})({ beatMs: ${beatMs}, hangMs: options.hangMs, ...workerData });
+    setInterval(() => isHung() && end(options), ${beatMs});
+  };
+  (${watch.toString()})({ watchLoop, main: parentPort, openSession, rssBytes, nowMs, writer, ...workerData });
 `;

@@ -1,0 +1,203 @@
+/**
+ * Calls over plain HTTP (`docs/http.md`), for where no WebSocket can be had: one exchange a call, the same sessions and numbers, so
+ * that a call may go over one and be sent again over the other.
+ *
+ * HL1  At most `exchangesMax` are under way.
+ */
+import { OnefoldError } from "../base/errors.ts";
+import type { Value } from "../base/value.ts";
+import { type FailureFacts, toServer } from "../wire/protocol.ts";
+import type { Call } from "./call.ts";
+import type { ClientPlatform, HttpReply } from "./platform.ts";
+import { RequestSession } from "./request-session.ts";
+import { readTaggedJson, writeTaggedJson } from "./tagged-json.ts";
+
+export interface HttpLinkOptions {
+  readonly platform: ClientPlatform;
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly token: () => Promise<string | undefined>;
+}
+
+export type HttpOutcome = { readonly output: Value | undefined } | { readonly facts: FailureFacts };
+
+/** Browsers open six connections to a host; more exchanges would wait for one. */
+const exchangesMax = 6;
+const sessionMs = 12 * 3_600_000;
+/** Members of a problem document that are not its details. */
+const problemMembers = new Set(["type", "title", "status", "detail", "code", "retry", "refused", "details"]);
+
+export class HttpLink {
+  readonly #options: HttpLinkOptions;
+  readonly #closing = new AbortController();
+  #exchangeCount = 0;
+  #session: Promise<RequestSession> | undefined;
+  #sessionUntilMs = 0;
+
+  constructor(options: HttpLinkOptions) {
+    this.#options = options;
+  }
+
+  get hasRoom(): boolean {
+    return this.#exchangeCount < exchangesMax;
+  }
+
+  /** Rejects where no answer came, or none that a node gives. */
+  async send(call: Call, body: readonly Value[], isNumbered: boolean): Promise<HttpOutcome> {
+    this.#exchangeCount++;
+    try {
+      const headers: Record<string, string> = { ...(await this.#headers()) };
+      if (isNumbered) await this.#number(call, headers);
+      const leftMs = call.deadlineAtMs - this.#options.platform.monotonicMs();
+      headers["onefold-deadline-ms"] = String(Math.max(1, Math.ceil(leftMs)));
+      if (call.options?.idempotencyKey !== undefined) headers["idempotency-key"] = call.options.idempotencyKey;
+      const { method, path, json } = exchangeOf(call, body);
+      if (json !== undefined) headers["content-type"] = "application/json";
+      const reply = await this.#request(method, path, headers, json);
+      return outcomeOf(call, reply);
+    } finally {
+      this.#exchangeCount--;
+    }
+  }
+
+  /** The session has ended: the next request gets a new one. */
+  forgetSession(): void {
+    this.#session = undefined;
+  }
+
+  close(): void {
+    this.#closing.abort();
+  }
+
+  async #headers(): Promise<Record<string, string>> {
+    const token = await this.#options.token();
+    return { ...this.#options.headers, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) };
+  }
+
+  /** Gives the call its session and number, if it has none. */
+  async #number(call: Call, headers: Record<string, string>): Promise<void> {
+    if (call.number === 0) {
+      const session = await this.#currentSession(headers);
+      call.session = session;
+      call.number = session.take();
+    }
+    headers["onefold-session"] = call.session!.token;
+    headers["onefold-request"] = `${call.number};lowest=${call.session!.lowest}`;
+  }
+
+  #currentSession(headers: Readonly<Record<string, string>>): Promise<RequestSession> {
+    const nowMs = this.#options.platform.monotonicMs();
+    if (this.#session === undefined || this.#sessionUntilMs < nowMs) {
+      this.#sessionUntilMs = nowMs + sessionMs;
+      const minting = this.#mint(headers);
+      this.#session = minting;
+      minting.catch(() => {
+        // Whoever awaited it has been told; the next one asks anew.
+        if (this.#session === minting) this.#session = undefined;
+      });
+    }
+    return this.#session;
+  }
+
+  async #mint(headers: Readonly<Record<string, string>>): Promise<RequestSession> {
+    const { status, text } = await this.#request("POST", "/v1/sessions", headers, undefined);
+    if (status !== 200) throw new OnefoldError("not-ready", `No session could be had: HTTP ${status}.`);
+    const { session } = readTaggedJson(text) as { readonly session: string };
+    return new RequestSession(session, this.#sessionUntilMs);
+  }
+
+  #request(
+    method: "GET" | "POST" | "DELETE",
+    path: string,
+    headers: Readonly<Record<string, string>>,
+    body: string | undefined,
+  ): Promise<HttpReply> {
+    const { platform, url } = this.#options;
+    return platform.request({ method, url: new URL(path, url).href, headers, body, signal: this.#closing.signal });
+  }
+}
+
+function exchangeOf(
+  call: Call,
+  body: readonly Value[],
+): { readonly method: "GET" | "POST" | "DELETE"; readonly path: string; readonly json: string | undefined } {
+  const read = call.options?.read === undefined ? {} : { read: call.options.read };
+  const [first, second] = body as readonly string[];
+  switch (call.shape.type) {
+    case toServer.call: {
+      const [kind, id, name, input] = body;
+      // By body, because paths can't carry every id (`/v1/call`).
+      const json = writeTaggedJson({
+        kind: kind!,
+        id: id!,
+        name: name!,
+        ...(body.length > 3 ? { input: input! } : {}),
+      });
+      return { method: "POST", path: `/v1/call${query(read)}`, json };
+    }
+    case toServer.transaction:
+      return {
+        method: "POST",
+        path: `/v1/transactions/${encodeURIComponent(first!)}`,
+        json: body.length > 1 ? writeTaggedJson(body[1]!) : undefined,
+      };
+    case toServer.delete:
+      return { method: "DELETE", path: entityPath(first!, second!), json: undefined };
+    case toServer.state:
+      return { method: "GET", path: `${entityPath(first!, second!)}${query(read)}`, json: undefined };
+    case toServer.list:
+      return {
+        method: "GET",
+        path: `/v1/entities/${encodeURIComponent(first!)}${query(pageOf(call))}`,
+        json: undefined,
+      };
+    default: {
+      const path = `/v1/history/${encodeURIComponent(first!)}/${encodeURIComponent(second!)}`;
+      return { method: "GET", path: `${path}${query(pageOf(call))}`, json: undefined };
+    }
+  }
+}
+
+function entityPath(kind: string, id: string): string {
+  return `/v1/entities/${encodeURIComponent(kind)}/${encodeURIComponent(id)}`;
+}
+
+function pageOf(call: Call): Readonly<Record<string, string>> {
+  const page = (call.page ?? {}) as Readonly<Record<string, string | number | undefined>>;
+  const given = Object.entries(page).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given.map(([name, value]) => [name, String(value)]));
+}
+
+function query(parameters: Readonly<Record<string, string>>): string {
+  const text = new URLSearchParams(parameters).toString();
+  return text === "" ? "" : `?${text}`;
+}
+
+function outcomeOf(call: Call, { status, text, header }: HttpReply): HttpOutcome {
+  if (status === 204) return { output: undefined };
+  if (status === 200) {
+    const output = readTaggedJson(text);
+    if (call.shape.type !== toServer.state) return { output };
+    // A state's generation and versions stand in its entity tag.
+    const [generation, version, schemaVersion] = (header("etag") ?? "").replaceAll('"', "").split("-").map(Number);
+    return { output: { state: output, generation: generation!, version: version!, schemaVersion: schemaVersion! } };
+  }
+  if (header("content-type")?.startsWith("application/problem+json") !== true) {
+    throw new OnefoldError("not-ready", `Something that is no node answered with HTTP ${status}.`);
+  }
+  const problem = readTaggedJson(text) as unknown as FailureFacts & Readonly<Record<string, Value | undefined>>;
+  const { code, retry, detail, refused, details } = problem;
+  const others = Object.entries(problem).filter(([name]) => !problemMembers.has(name));
+  const retryAfter = header("retry-after");
+  return {
+    facts: {
+      code,
+      retry,
+      status,
+      detail,
+      ...(refused === true ? { refused } : {}),
+      ...(details !== undefined ? { details } : others.length > 0 ? { details: Object.fromEntries(others) } : {}),
+      ...(retryAfter === undefined ? {} : { retryAfterMs: 1000 * Number(retryAfter) }),
+    },
+  };
+}
