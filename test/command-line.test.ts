@@ -93,7 +93,7 @@ describe("the program onefold", { timeout: 60_000 }, () => {
       assert.deepEqual([version.code, version.out.trim()], [0, "0.1.0"]);
       const help = await onefold("--help");
       assert.equal(help.code, 0);
-      assert.match(help.out, /Exit codes:\n {2}0 {2}done/);
+      assert.match(help.out, /Exit codes:\n {2}0 {4}done/);
     });
 
     test("says what was probably meant, and ends with 2", async () => {

@@ -10,3 +10,15 @@ export function splitEntityPath(path: string): EntityAddress {
   }
   return { kind: path.slice(0, slash), id: path.slice(slash + 1) };
 }
+
+/** KIND or KIND/ID. Throws `CommandFailure` (usage) for what is neither. */
+export function splitKindOrEntityPath(path: string): { readonly kind: string; readonly id?: string } {
+  if (path !== "" && !path.includes("/")) return { kind: path };
+  return splitEntityPath(path);
+}
+
+/** The route of an entity below `base`. Throws `CommandFailure` (usage) for what a URL can't name. */
+export function entityRoute(base: string, { kind, id }: EntityAddress): string {
+  if (id === "." || id === "..") throw new CommandFailure(exitCodes.usage, `${id} is not an id.`);
+  return `${base}/${encodeURIComponent(kind)}/${encodeURIComponent(id)}`;
+}

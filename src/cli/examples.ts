@@ -8,6 +8,7 @@
 import { z } from "zod";
 import type { SystemDefinition } from "../entity/definition.ts";
 import { splitEntityPath } from "./entity-path.ts";
+import { quoted } from "./text.ts";
 
 const title = z.string().min(1).max(200);
 const exampleSchema = z.union([
@@ -42,10 +43,10 @@ export function examplesOf(definition: SystemDefinition, exported: unknown): rea
 /** A command line for any POSIX shell that has curl, and its answer on a line of its own. */
 export function curlCommand(example: Example, url: string): string {
   const route = url + routeOf(example);
-  if ("query" in example) return `curl -sS -w '\\n' ${quote(route)}`;
-  const head = `curl -sS -w '\\n' -X POST ${quote(route)}`;
+  if ("query" in example) return `curl -sS -w '\\n' ${quoted(route)}`;
+  const head = `curl -sS -w '\\n' -X POST ${quoted(route)}`;
   if (example.input === undefined) return head;
-  return `${head} -H 'content-type: application/json' -d ${quote(JSON.stringify(example.input))}`;
+  return `${head} -H 'content-type: application/json' -d ${quoted(JSON.stringify(example.input))}`;
 }
 
 function routeOf(example: Example): string {
@@ -53,9 +54,4 @@ function routeOf(example: Example): string {
   const { kind, id } = splitEntityPath(example.entity);
   const name = "query" in example ? example.query : example.command;
   return `/v1/entities/${[kind, id, name].map(encodeURIComponent).join("/")}`;
-}
-
-/** Single quotes take everything literally in a POSIX shell, except themselves. */
-function quote(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

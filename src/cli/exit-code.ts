@@ -22,21 +22,42 @@ export const exitCodes = {
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
+/** Of `start`, where the system's code kept the process from doing anything else, so that it ended itself. Start it again. */
+export const hungExitCode = 75;
+
+/** For `--help`; `docs/cli.md` says the same. */
+export const exitCodeHelp = `
+Exit codes:
+  0    done
+  1    refused, failed for good, or damage found
+  2    wrong usage, or a SYSTEM that can't be loaded
+  3    nobody answers at the address
+  4    nothing happened; the same command may work later (port or data directory in use, overload)
+  5    it may have happened; repeat it only with the same --key
+  70   a bug in Onefold
+  75   the system's code hung, and the node has ended itself; start it again
+  130  ended by Ctrl-C`;
+
+export interface FailureFacts {
+  /** What the node said, for `--json`; absent where the failure is the command line's own. */
+  readonly problem?: unknown;
+  /** The result that was printed says it all: with `--json` nothing follows it. */
+  readonly isReported?: boolean;
+  readonly cause?: unknown;
+}
+
 /** Ends a command with a message for people and an exit code for programs. Never shown with a stack trace. */
 export class CommandFailure extends Error {
   override readonly name = "CommandFailure";
   readonly exitCode: ExitCode;
-  /** What the node said, for `--json`; absent where the failure is the command line's own. */
   readonly problem: unknown;
+  readonly isReported: boolean;
 
-  constructor(
-    exitCode: ExitCode,
-    message: string,
-    options: { readonly problem?: unknown; readonly cause?: unknown } = {},
-  ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+  constructor(exitCode: ExitCode, message: string, facts: FailureFacts = {}) {
+    super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
     this.exitCode = exitCode;
-    this.problem = options.problem;
+    this.problem = facts.problem;
+    this.isReported = facts.isReported ?? false;
   }
 }
 

@@ -1,16 +1,15 @@
-/** The commands that ask a running node: `call`, `run` and `get`. */
+/** The commands that ask a running node for one thing: `call`, `run` and `get`. */
 import { randomUUID } from "node:crypto";
-import { splitEntityPath } from "./entity-path.ts";
+import { entityRoute, splitEntityPath } from "./entity-path.ts";
 import { CommandFailure, exitCodes } from "./exit-code.ts";
-import { askNode, type NodeAnswer } from "./node-client.ts";
-import { type Output, prettyJson } from "./output.ts";
+import { askNode, type NodeAnswer, type NodeOptions } from "./node-client.ts";
+import type { Output } from "./output.ts";
+import { prettyJson } from "./text.ts";
+import { withNames } from "./unknown-name.ts";
 
-export interface RequestOptions {
-  readonly url: string;
-  readonly header: readonly string[];
+export interface RequestOptions extends NodeOptions {
   /** Makes a repeated call take hold once; a fresh one if absent. */
   readonly key?: string;
-  readonly json?: boolean;
 }
 
 /** Runs a command (or a query) of one entity and prints what it returned. */
@@ -20,7 +19,9 @@ export async function call(
   output: Output,
 ): Promise<void> {
   const { kind, id } = splitEntityPath(target.path);
-  const answer = await post("/v1/call", { kind, id, name: target.name }, target.input, options);
+  const answer = await withNames({ kind, operation: target.name }, options, () =>
+    post({ kind, id, name: target.name }, target.input, options),
+  );
   printAnswer(answer, options, output);
 }
 
@@ -30,38 +31,39 @@ export async function run(
   options: RequestOptions,
   output: Output,
 ): Promise<void> {
-  const answer = await post("/v1/call", { transaction: target.name }, target.input, options);
+  const answer = await withNames({ transaction: target.name }, options, () =>
+    post({ transaction: target.name }, target.input, options),
+  );
   printAnswer(answer, options, output);
 }
 
 /** Prints the raw state of one entity. */
-export async function get(path: string, options: RequestOptions, output: Output): Promise<void> {
-  const { kind, id } = splitEntityPath(path);
-  if (id === "." || id === "..") throw new CommandFailure(exitCodes.usage, `${id} is not an id.`);
-  const route = `/v1/entities/${encodeURIComponent(kind)}/${encodeURIComponent(id)}`;
-  const answer = await askNode({ url: options.url, method: "GET", path: route, headers: options.header });
+export async function get(path: string, options: NodeOptions, output: Output): Promise<void> {
+  const address = splitEntityPath(path);
+  const answer = await withNames({ kind: address.kind }, options, () =>
+    askNode({ node: options, method: "GET", path: entityRoute("/v1/entities", address) }),
+  );
   printAnswer(answer, options, output);
 }
 
 async function post(
-  path: string,
   target: Readonly<Record<string, string>>,
   input: string | undefined,
   options: RequestOptions,
 ): Promise<NodeAnswer> {
   const body = JSON.stringify(target);
-  const key = options.key ?? randomUUID();
   return await askNode({
-    url: options.url,
+    node: options,
     method: "POST",
-    path,
+    path: "/v1/call",
     // The user's text goes in as it stands: parsing and printing it again would change large numbers.
     body: input === undefined ? body : `${body.slice(0, -1)},"input":${checkedJson(input)}}`,
-    headers: [...options.header, `Idempotency-Key: ${key}`],
+    headers: [`Idempotency-Key: ${options.key ?? randomUUID()}`],
   });
 }
 
-function checkedJson(text: string): string {
+/** The same text. Throws `CommandFailure` (usage) for text that is not JSON. */
+export function checkedJson(text: string): string {
   try {
     JSON.parse(text);
     return text;
@@ -75,6 +77,6 @@ function checkedJson(text: string): string {
   }
 }
 
-function printAnswer(answer: NodeAnswer, options: RequestOptions, output: Output): void {
+function printAnswer(answer: NodeAnswer, options: NodeOptions, output: Output): void {
   output.result(output.isTerminal && options.json !== true ? prettyJson(answer.body) : answer.body);
 }

@@ -1,10 +1,14 @@
 /** `onefold start`: serves a system from one process, for production. */
 import { resolve } from "node:path";
 import type { OnefoldError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import { endProcessThatHangs } from "../host/node/guard.ts";
+import { limitHeapGrowth } from "../host/node/heap.ts";
 import type { OpeningProgress } from "../runtime/embedded.ts";
 import { serve } from "../runtime/serve.ts";
 import { banner } from "./banner.ts";
 import { curlCommand, examplesOf } from "./examples.ts";
+import { hungExitCode } from "./exit-code.ts";
 import type { Output } from "./output.ts";
 import { listenForStop } from "./stop-signals.ts";
 import { enableTypeScript, isTypeScript, loadSystem } from "./system-module.ts";
@@ -22,6 +26,7 @@ export interface StartOptions {
  * `serve` does, and the node's own error if it stops by itself.
  */
 export async function start(systemPath: string, options: StartOptions, output: Output): Promise<void> {
+  limitHeapGrowth();
   const path = await findSystemModule(systemPath, process.cwd());
   if (isTypeScript(path)) enableTypeScript();
   const { system, examples } = await loadSystem(path);
@@ -44,6 +49,7 @@ export async function start(systemPath: string, options: StartOptions, output: O
     },
   });
   output.progress("");
+  endProcessThatHangs({ hangMs: limits.hangMs, exitCode: hungExitCode });
 
   const facts = { system: system.definition.name, url: served.url, dataDirectory };
   if (options.json === true) output.result(JSON.stringify({ kind: "serving", ...facts }));

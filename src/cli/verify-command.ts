@@ -33,6 +33,7 @@ export async function verify(options: VerifyOptions, output: Output): Promise<vo
   throw new CommandFailure(
     exitCodes.refused,
     `Damaged: ${join(options.data, first.file)} at byte ${first.offset}. Nothing was changed. Restore this directory from a backup.`,
+    { isReported: true },
   );
 }
 

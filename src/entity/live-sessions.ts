@@ -114,14 +114,20 @@ export class LiveSessions {
   readonly #store: StoreReader;
   readonly #sessions = new Map<BinaryString, LiveSession>();
   #keptCount = 0;
+  /** The one that was asked for last: one request asks for its session several times. */
+  #last: { readonly slot: number; readonly id: BinaryString; readonly session: LiveSession } | undefined;
 
   constructor(store: StoreReader) {
     this.#store = store;
   }
 
   get(slot: number, id: BinaryString): LiveSession | undefined {
+    const last = this.#last;
+    if (last !== undefined && last.slot === slot && last.id === id) return last.session;
     const at = keys.session(slot, id);
-    return this.#sessions.get(at) ?? this.#load(at, slot, id);
+    const session = this.#sessions.get(at) ?? this.#load(at, slot, id);
+    if (session !== undefined) this.#last = { slot, id, session };
+    return session;
   }
 
   #load(at: BinaryString, slot: number, id: BinaryString): LiveSession | undefined {
@@ -193,11 +199,13 @@ export class LiveSessions {
     const session = this.#sessions.get(at);
     if (session === undefined) return;
     this.#sessions.delete(at);
+    this.#last = undefined;
     this.#keptCount -= session.keptCount;
   }
 
   clear(): void {
     this.#sessions.clear();
+    this.#last = undefined;
     this.#keptCount = 0;
   }
 }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { concatBytes } from "../base/bytes.ts";
+import { Place } from "./embedded.fixture.ts";
 import type { EmbeddedNode } from "./embedded.ts";
 import { chunksOf, type Machine, principal, readAll, simulated, smallBackup } from "./backup.fixture.ts";
 import { verifyBackup } from "./restore.ts";
@@ -208,6 +209,24 @@ describe("a backup", () => {
       assert.equal(await source.client(node).account("a").deposit({ cents: 1 }), 2);
       source.node.disk.capacityBytes = 2 ** 40;
       assert.ok((await readAll(await node.openBackup())).length > 0);
+      await node.close();
+    }));
+});
+
+describe("a backup on a full disk", () => {
+  test("is not an older state than what was acknowledged: where no newer snapshot can be taken there is none", () =>
+    Place.run("stale", async (place) => {
+      let roomBytes = 0;
+      const node = await place.open({ storeEngine: place.storeThatNeeds(() => roomBytes) });
+      await place.client(node).note("n").write({ line: "before" });
+      await node.snapshot();
+      roomBytes = 2 ** 50;
+      await place.client(node).note("n").write({ line: "behind the snapshot" });
+      await place.until("the store is full", () => node.shard.applier.isFull);
+      await assert.rejects(node.openBackup(), { code: "disk-full", retry: "safe", message: /all that was written/ });
+      roomBytes = 0;
+      await place.until("the store has room", () => !node.shard.applier.isFull);
+      await readAll(await node.openBackup());
       await node.close();
     }));
 });

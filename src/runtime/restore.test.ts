@@ -276,6 +276,51 @@ describe("a restore during which the machine crashes", () => {
       }));
   }
 
+  test("can crash again while it clears what the first has left, and again leaves nothing that looks like data", () =>
+    simulated("crash-twice", async (machine) => {
+      const backup = await smallBackup(machine("source"));
+      let found = 0;
+      // From the end backwards: the states between the two renames come late.
+      for (const first of await lastOperations(machine("counted"), backup, 16)) {
+        for (let round = 0; round < 48; round++) {
+          const target = machine(`${first}-${round}`);
+          assert.equal(await crashing(target, backup, first, "before"), "crashed");
+          if ((await look(target)) === "whole") break;
+          // Only between the renames there is anything but the mark to clear away.
+          if (!(await target.host.disk.list("")).includes("snapshots")) continue;
+          await crashing(target, backup, 12 + (round % 16), round % 3 === 0 ? "before" : "after");
+          assert.notEqual(await look(target), "whole");
+          await target.restore(backup);
+          assert.deepEqual((await verifyDataDirectory({ host: target.host })).damages, []);
+          found++;
+        }
+      }
+      assert.ok(found > 40, `${found} double crashes`);
+    }));
+
+  /** Numbers of the last `count` operations of a restore. */
+  async function lastOperations(target: Machine, backup: Uint8Array, count: number): Promise<readonly number[]> {
+    await target.restore(backup);
+    const end = target.node.disk.operationCount;
+    return Array.from({ length: count }, (_, index) => end - count + 1 + index);
+  }
+
+  /** Restores, crashes on the way, and begins the next life. */
+  async function crashing(
+    target: Machine,
+    backup: Uint8Array,
+    operation: number,
+    moment: CrashMoment,
+  ): Promise<"crashed" | "restored"> {
+    const crashed = new Promise<"crashed">((resolve) => {
+      target.node.crashAt(operation, { moment, onCrash: () => resolve("crashed") });
+    });
+    const restored = target.restore(backup).then(() => "restored" as const);
+    const outcome = await Promise.race([crashed, restored]);
+    if (outcome === "crashed") target.restart();
+    return outcome;
+  }
+
   /** What the next process finds; then the restore is done again where there is need, and must go well. */
   async function crashAt(
     target: Machine,
@@ -283,12 +328,7 @@ describe("a restore during which the machine crashes", () => {
     operation: number,
     moment: CrashMoment,
   ): Promise<"nothing" | "refused" | "whole" | "over"> {
-    const crashed = new Promise<"crashed">((resolve) => {
-      target.node.crashAt(operation, { moment, onCrash: () => resolve("crashed") });
-    });
-    const restored = target.restore(backup).then(() => "restored" as const);
-    if ((await Promise.race([crashed, restored])) === "restored") return "over";
-    target.restart();
+    if ((await crashing(target, backup, operation, moment)) === "restored") return "over";
     const outcome = await look(target);
     if (outcome !== "whole") await target.restore(backup);
     assert.deepEqual((await verifyDataDirectory({ host: target.host })).damages, []);

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, connect } from "node:net";
+import { once } from "node:events";
 import { after, describe, test } from "node:test";
+import { WebSocket, WebSocketServer } from "ws";
 import { Gate, type GateLimits } from "./gate.ts";
 
 type Handler = (request: IncomingMessage, response: ServerResponse, body: string) => void;
@@ -80,6 +82,65 @@ describe("the gate", () => {
     finish();
     assert.equal(await gate.idle(5000), 0);
     assert.equal(await (await answer).text(), "done");
+  });
+
+  test("does not count those who only wait for something to happen, and sends them on to the next worker", async () => {
+    const { gate, url } = await newGate();
+    let arrived: (() => void) | undefined;
+    const waiting = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    const old = await newBackend(() => arrived?.());
+    gate.open(old.port);
+    const answer = fetch(`${url}/v1/changes?after=7&waitMs=20000`);
+    await waiting;
+    gate.hold();
+    assert.equal(await gate.idle(0), 0);
+    old.server.closeAllConnections();
+    const next = await newBackend((request, response) => response.end(request.url));
+    gate.open(next.port);
+    assert.equal(await (await answer).text(), "/v1/changes?after=7&waitMs=20000");
+  });
+
+  test("has a WebSocket wait for a worker, carries it both ways, and ends it with its worker", async () => {
+    const { gate, url } = await newGate();
+    const socket = new WebSocket(`${url.replace("http", "ws")}/v1/socket?a=1`, "echo.v1", {
+      headers: { "x-one": "1" },
+    });
+    const { port, server } = await newBackend((_request, response) => response.end());
+    const sockets = new WebSocketServer({ server });
+    let seen: unknown;
+    sockets.on("connection", (accepted, request) => {
+      seen = [request.url, request.headers["x-one"], accepted.protocol];
+      accepted.on("message", (data) => accepted.send(data));
+    });
+    gate.open(port);
+    await once(socket, "open");
+    assert.deepEqual(seen, ["/v1/socket?a=1", "1", "echo.v1"]);
+    const large = Buffer.alloc(300_000, 7);
+    socket.send(large);
+    const [echoed] = (await once(socket, "message")) as [Buffer];
+    assert.ok(echoed.equals(large));
+    for (const accepted of sockets.clients) accepted.close(1001, "leaving");
+    const [code, reason] = (await once(socket, "close")) as [number, Buffer];
+    assert.deepEqual([code, reason.toString()], [1001, "leaving"]);
+  });
+
+  test("turns WebSockets away that no worker came for, and ends those that are open when it closes", async () => {
+    const { gate, url } = await newGate({ heldMs: 20 });
+    const held = new WebSocket(url.replace("http", "ws"));
+    const [, refusal] = (await once(held, "unexpected-response")) as [unknown, IncomingMessage];
+    assert.deepEqual([refusal.statusCode, refusal.headers["retry-after"]], [503, "1"]);
+    held.on("error", () => held.terminate()).terminate();
+    const { port, server } = await newBackend((_request, response) => response.end());
+    const sockets = new WebSocketServer({ server });
+    gate.open(port);
+    const socket = new WebSocket(url.replace("http", "ws"));
+    await once(socket, "open");
+    const closed = once(socket, "close");
+    await gate.close(1000);
+    assert.equal((await closed)[0], 1006);
+    sockets.close();
   });
 
   test("sends a request to the next worker where the last one certainly did not see it", async () => {

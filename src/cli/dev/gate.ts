@@ -5,7 +5,9 @@
  * D2  A request is sent to a worker once. It is sent again only if it certainly had no effect there: the worker refused the
  *     connection, or the request is a read, or it carries an idempotency key.
  * D3  Requests that wait are bounded in number, bytes and time; past a bound they get 503 with `Retry-After`.
- * D4  A request's body is read in full before it is sent on, so that a slow sender holds up nobody's reload.
+ * D4  A request's body is read in full before it is sent on, so that a slow sender holds up nobody's reload. Nor does one that
+ *     only waits for something to happen.
+ * D5  A WebSocket waits for a worker as a request does, and ends with it: its client connects again and resumes.
  */
 import {
   createServer,
@@ -14,6 +16,8 @@ import {
   type Server,
   type ServerResponse,
 } from "node:http";
+import { connect } from "node:net";
+import type { Duplex } from "node:stream";
 import { type ErrorCode, errorTable } from "../../base/errors.ts";
 import { limits } from "../../base/limits.ts";
 
@@ -41,6 +45,7 @@ export class Gate {
   #openCount = 0;
   #heldBytes = 0;
   #inFlight = 0;
+  readonly #sockets = new Set<Duplex>();
   readonly #waiting = new Set<() => void>();
   readonly #idle = new Set<() => void>();
 
@@ -51,6 +56,9 @@ export class Gate {
         if (response.headersSent) response.destroy();
         else answer(response, "internal", `The development proxy failed: ${String(error)}`);
       });
+    });
+    this.#server.on("upgrade", (request, socket, head) => {
+      this.#upgrade(request, socket, head).catch((error: unknown) => socket.destroy(error as Error));
     });
   }
 
@@ -88,6 +96,7 @@ export class Gate {
     this.#server.closeIdleConnections();
     await this.idle(graceMs);
     this.#server.closeAllConnections();
+    for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 
@@ -137,9 +146,10 @@ export class Gate {
         if (response.destroyed) return; // The client has gone.
       }
       const port = this.#port;
-      this.#inFlight++;
+      const weight = isWait(request) ? 0 : 1;
+      this.#inFlight += weight;
       const outcome = await send(request, response, body, port);
-      this.#inFlight--;
+      this.#inFlight -= weight;
       if (this.#inFlight === 0) for (const wake of [...this.#idle]) wake();
       if (outcome === "settled") return;
       if (outcome === "unknown" && !isRepeatable(request)) {
@@ -151,6 +161,42 @@ export class Gate {
     }
     answer(response, "not-ready", "The system keeps ending before it answers.");
   }
+
+  /** D5. */
+  async #upgrade(request: IncomingMessage, socket: Duplex, head: Uint8Array): Promise<void> {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    // What goes wrong on it ends it; a client that leaves is nothing to report.
+    socket.on("error", () => socket.destroy());
+    if (this.#sockets.size > limits.connectionsMax) {
+      socket.end(rawRefusal);
+      return;
+    }
+    if (this.#port === undefined) await wakeOrTimeout(this.#waiting, this.#limits.heldMs, socket);
+    if (this.#port === undefined) socket.end(rawRefusal);
+    if (this.#port === undefined || socket.destroyed) return;
+    const worker = connect(this.#port, "127.0.0.1");
+    worker.on("error", () => socket.destroy());
+    socket.once("close", () => worker.destroy());
+    worker.write(`${headText(request)}\r\n\r\n`, "latin1");
+    worker.write(head);
+    worker.pipe(socket).pipe(worker);
+  }
+}
+
+const rawRefusal =
+  "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/** The request's head as it came. */
+function headText({ method, url, rawHeaders }: IncomingMessage): string {
+  const lines = [`${method} ${url} HTTP/1.1`];
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) lines.push(`${rawHeaders[i]}: ${rawHeaders[i + 1]}`);
+  return lines.join("\r\n");
+}
+
+/** A read that is answered when something happens, and may be sent again: a worker that is to be replaced need not be asked twice. */
+function isWait({ method, url = "" }: IncomingMessage): boolean {
+  return method === "GET" && url.startsWith("/v1/changes?");
 }
 
 /** One try at one worker. Never rejects. */
@@ -216,7 +262,11 @@ function answer(response: ServerResponse, code: ErrorCode, detail: string): void
 }
 
 /** Resolves when the set's members are called, after `timeoutMs`, or when whoever waits for `response` is gone. */
-function wakeOrTimeout(sleepers: Set<() => void>, timeoutMs: number, response?: ServerResponse): Promise<void> {
+function wakeOrTimeout(
+  sleepers: Set<() => void>,
+  timeoutMs: number,
+  response?: ServerResponse | Duplex,
+): Promise<void> {
   return new Promise((resolve) => {
     const wake = (): void => {
       clearTimeout(timer);

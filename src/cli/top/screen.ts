@@ -1,0 +1,87 @@
+/** How `onefold top` shows a load: as a screen that is drawn again in its place, or as a line. */
+import type { Output } from "../output.ts";
+import { bytesText, countText, millisecondsText, rateText, shortened, table } from "../text.ts";
+import { type Load, operationName } from "./load.ts";
+
+/** One line, for where nothing can be drawn again. */
+export function loadLine(load: Load, time: string): string {
+  return [
+    time,
+    load.isReady ? "ready" : "NOT READY",
+    `${rateText(load.operationsPerSecond)} operations/s`,
+    `p50 ${millisecondsText(load.p50Ms)} ms`,
+    `p99 ${millisecondsText(load.p99Ms)} ms`,
+    `queue ${countText(load.queuedCalls)}`,
+    `${rateText(load.appendsPerSecond)} appends/s`,
+    `lag ${countText(load.storeLagBatches)}`,
+    ...(load.residentBytes === undefined ? [] : [`memory ${bytesText(load.residentBytes)}`]),
+    `processor ${Math.round(load.processorShare * 100)} %`,
+    ...(load.problems === 0 ? [] : [`PROBLEMS ${load.problems}`]),
+  ].join("  ");
+}
+
+/** The lines of a screen of this size. `problems` are those that `/readyz` names. */
+export function loadScreen(
+  load: Load,
+  facts: { readonly url: string; readonly time: string; readonly problems: readonly string[] },
+  size: { readonly columns: number; readonly rows: number },
+  output: Output,
+): readonly string[] {
+  const state = load.isReady ? output.styled("good", "ready") : output.styled("bad", "not ready");
+  const up = load.upSeconds === undefined ? "" : `, up ${durationText(load.upSeconds)}`;
+  const head = [
+    `${output.styled("strong", load.system ?? "Onefold")} at ${facts.url}: ${state}${up}, sequence ${countText(load.sequence ?? 0)}, ${facts.time}`,
+    ...facts.problems.map((problem) => output.styled("bad", shortened(problem, size.columns))),
+    "",
+    ...named(size.columns, [
+      [
+        "Operations",
+        `${rateText(load.operationsPerSecond)}/s, p50 ${millisecondsText(load.p50Ms)} ms, p99 ${millisecondsText(load.p99Ms)} ms`,
+      ],
+      [
+        "Waiting",
+        `${countText(load.queuedCalls)} queued, ${countText(load.openCalls)} open calls, ${countText(load.openTransactions)} open transactions, ${countText(load.outboxMessages)} messages`,
+      ],
+      [
+        "Log",
+        `${rateText(load.appendsPerSecond)} appends/s, p50 ${millisecondsText(load.appendP50Ms)} ms, p99 ${millisecondsText(load.appendP99Ms)} ms, batches of ${load.batchBytes === undefined ? "–" : bytesText(load.batchBytes)}, grows ${bytesText(load.logBytesPerSecond)}/s`,
+      ],
+      [
+        "Lag",
+        `store ${countText(load.storeLagBatches)} batches, snapshot ${bytesText(load.snapshotLagBytes)}, ${countText(load.deadLetters)} dead letters`,
+      ],
+      [
+        "Memory",
+        `${load.residentBytes === undefined ? "–" : bytesText(load.residentBytes)}, cache ${countText(load.cacheEntities)} entities in ${bytesText(load.cacheBytes)}, ${countText(load.connections)} connections, processor ${Math.round(load.processorShare * 100)} %`,
+      ],
+    ]),
+    "",
+  ];
+  const rows = load.operations.map((operation) => [
+    rateText(operation.perSecond),
+    millisecondsText(operation.p50Ms),
+    millisecondsText(operation.p99Ms),
+    rateText(operation.refusedPerSecond),
+    rateText(operation.failedPerSecond),
+    operationName(operation),
+  ]);
+  const columns = [
+    ...["PER SECOND", "P50 MS", "P99 MS", "REFUSED/S", "FAILED/S"].map((title) => ({ title, align: "right" as const })),
+    { title: "OPERATION" },
+  ];
+  const operations = rows.length === 0 ? ["No calls yet."] : table(columns, rows, output).split("\n");
+  const room = Math.max(3, size.rows - head.length - 1);
+  const more = operations.length - room;
+  const shown = more > 0 ? [...operations.slice(0, room - 1), `and ${more + 1} more`] : operations;
+  return [...head, ...shown];
+}
+
+function named(columns: number, lines: readonly (readonly [name: string, text: string])[]): readonly string[] {
+  return lines.map(([name, text]) => shortened(`${name.padEnd(12)}${text}`, columns));
+}
+
+function durationText(seconds: number): string {
+  if (seconds < 120) return `${Math.floor(seconds)} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`;
+}
