@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { limitHeapGrowth } from "../src/host/node/heap.ts";
 import { inProcessClient } from "../src/runtime/in-process-client.ts";
 import { openNode } from "../src/runtime/node.ts";
 import { benchSystem } from "./system.ts";
@@ -16,8 +17,10 @@ const developer = { tenant: "default", subject: "developer", scopes: ["*"] } as 
 const text = "x".repeat(90);
 const id = (index: number) => `record-${index}`;
 
+/** Now, and the most that it has ever been (`peakMb`). */
 async function resident(): Promise<{
   readonly totalMb: number;
+  readonly peakMb: number;
   readonly anonymousMb: number;
   readonly fileMb: number;
 }> {
@@ -25,6 +28,7 @@ async function resident(): Promise<{
   const field = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1] ?? 0) / 1024;
   return {
     totalMb: Math.round(field("VmRSS")),
+    peakMb: Math.round(field("VmHWM")),
     anonymousMb: Math.round(field("RssAnon")),
     fileMb: Math.round(field("RssFile")),
   };
@@ -48,6 +52,8 @@ function report(json: boolean, facts: Readonly<Record<string, unknown>>): void {
 
 export async function measureMemory(directory: string, { json }: { readonly json: boolean }): Promise<void> {
   const quiet = () => undefined;
+  // As the program `onefold` does.
+  limitHeapGrowth();
   // No snapshots, so that nothing is trimmed and the log gets as long as it should.
   const node = await openNode({
     system: benchSystem,
@@ -98,6 +104,7 @@ async function inProcess(directory: string, json: boolean, how: string): Promise
 
 async function restart(directory: string, json: boolean, how: string): Promise<void> {
   const began = performance.now();
+  limitHeapGrowth();
   const node = await openNode({ system: benchSystem, dataDirectory: directory, trace: () => undefined });
   const readySeconds = Math.round(performance.now() - began) / 1000;
   report(json, { step: "ready", after: how, seconds: readySeconds, ...(await resident()) });

@@ -1,13 +1,15 @@
 /**
- * The limit that a workload is held against: a bare loop that encodes the same states, packs and chains the same batches, and
- * appends the same bytes with the same syncs, and does nothing else. For reads: the same closed loop over a plain map.
+ * The limit that a workload in process is held against: a bare loop that encodes the same states, packs and chains the same batches,
+ * and appends the same bytes with the same syncs, and does nothing else: no calls, no promises, no checks, no memory of anything.
+ * For reads: the same closed loop over a plain map.
  */
-import { decodeValue, encodeValue, type Value } from "../src/base/value.ts";
-import { decodeBatch, encodeBatch, type Entry } from "../src/entity/batch.ts";
-import type { Disk } from "../src/host/host.ts";
-import type { Log } from "../src/log/log.ts";
-import { encodeRecord } from "../src/log/record.ts";
-import { closedLoop } from "./harness.ts";
+import assert from "node:assert/strict";
+import { decodeValue, encodeValue, type Value } from "../../src/base/value.ts";
+import { decodeBatch, encodeBatch, type Entry } from "../../src/entity/batch.ts";
+import type { Disk } from "../../src/host/host.ts";
+import type { Log } from "../../src/log/log.ts";
+import { encodeRecord } from "../../src/log/record.ts";
+import { closedLoop } from "../load/closed-loop.ts";
 
 /** One batch, decoded beforehand so that the loop has it all to encode. */
 interface Sample {
@@ -16,28 +18,33 @@ interface Sample {
   readonly bytes: number;
 }
 
-/** At most so many batches are repeated: enough for a stable rate, little enough to keep in memory. */
+/** At most so many batches and bytes are repeated: enough for a stable rate, little enough to keep in memory. */
 const batchesMax = 4000;
+const sampleBytesMax = 16 * 1024 * 1024;
 
 async function sample(log: Log, fromSequence: number): Promise<Sample[]> {
   const samples: Sample[] = [];
-  for await (const record of log.scan(fromSequence)) {
-    if (samples.length >= batchesMax) break;
+  let total = 0;
+  // The last ones: a snapshot may have trimmed the first.
+  const from = Math.max(fromSequence, log.end!.sequence - batchesMax + 1);
+  for await (const record of log.scan(from)) {
+    if (total >= sampleBytesMax) break;
     const entries = decodeBatch(record.payload);
     const states = entries.flatMap(({ effects }) =>
       effects.flatMap(({ state }) => (state instanceof Uint8Array ? [decodeValue(state)] : [])),
     );
     samples.push({ entries, states, bytes: record.bytes.length });
+    total += record.bytes.length;
   }
   return samples;
 }
 
 const sectorBytes = 512;
+const zeros = new Uint8Array(1024 * 1024);
 
 /** Preallocates a file as the log does, and gives a durable append to it. */
 async function bareFile(disk: Disk, sizeBytes: number) {
   const file = await disk.open("bare", { create: "always" });
-  const zeros = new Uint8Array(1024 * 1024);
   for (let at = 0; at < sizeBytes; at += zeros.length) await file.write(at, zeros);
   await file.sync();
   let position = 0;
@@ -57,7 +64,7 @@ async function bareFile(disk: Disk, sizeBytes: number) {
   };
 }
 
-const fileBytes = 64 * 1024 * 1024;
+const fileBytes = 16 * 1024 * 1024;
 const header = {
   kind: "batch",
   readerVersion: 1,
@@ -66,13 +73,30 @@ const header = {
   timeMs: 0,
 } as const;
 
-/** Entries per second of the bare loop over what the log got since `fromSequence`. */
-export async function bareAppendRate(log: Log, fromSequence: number, disk: Disk): Promise<number> {
-  const samples = await sample(log, fromSequence);
-  const file = await bareFile(disk, fileBytes);
+export interface BareAppends {
+  /** Commands' and transactions' entries per second. */
+  readonly entriesPerSecond: number;
+  /** Of one record, on average. */
+  readonly recordBytes: number;
+}
+
+/**
+ * The bare loop over what the log got since `fromSequence`, for `seconds` or once over it all, whichever is shorter.
+ * It must have got something.
+ */
+export async function measureBareAppends(options: {
+  readonly log: Log;
+  readonly fromSequence: number;
+  readonly disk: Disk;
+  readonly seconds: number;
+}): Promise<BareAppends> {
+  const samples = await sample(options.log, options.fromSequence);
+  assert.ok(samples.length > 0, "nothing was appended");
+  const file = await bareFile(options.disk, fileBytes);
   let previousHash: Uint8Array = new Uint8Array(32);
   let entryCount = 0;
-  const began = performance.now();
+  const beganMs = performance.now();
+  const untilMs = beganMs + options.seconds * 1000;
   let sequence = 2;
   for (const { entries, states } of samples) {
     for (const state of states) encodeValue(state);
@@ -81,10 +105,12 @@ export async function bareAppendRate(log: Log, fromSequence: number, disk: Disk)
     previousHash = hash;
     sequence++;
     entryCount += entries.length;
+    if (performance.now() >= untilMs) break;
   }
-  const seconds = (performance.now() - began) / 1000;
+  const seconds = (performance.now() - beganMs) / 1000;
   await file.close();
-  return entryCount / seconds;
+  const recordBytes = samples.reduce((sum, { bytes }) => sum + bytes, 0) / samples.length;
+  return { entriesPerSecond: entryCount / seconds, recordBytes: Math.round(recordBytes) };
 }
 
 /** Median latency of one bare synced append of `bytes`, ms. */
@@ -96,7 +122,7 @@ export async function bareAppendP50Ms(disk: Disk, bytes: number, seconds: number
   return p50Ms;
 }
 
-/** Operations per second of the same loop over a plain map of decoded states. */
+/** Reads per second of the same loop over a plain map of decoded states. */
 export async function bareReadRate(concurrency: number, seconds: number): Promise<number> {
   const states = new Map<string, { readonly balanceCents: number }>();
   for (let i = 0; i < 1000; i++) states.set(`read-${i}`, { balanceCents: i + 1 });
