@@ -2,7 +2,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { SeededRandom } from "../base/random.ts";
-import { LiveSession } from "./live-sessions.ts";
+import type { StoreReader } from "../store/store.ts";
+import { foldEntry, WriteSet } from "./fold.ts";
+import { entry } from "./entry.fixture.ts";
+import { binary, binaryOfBytes } from "./keys.ts";
+import { LiveSession, LiveSessions } from "./live-sessions.ts";
 
 interface Row {
   readonly number: number;

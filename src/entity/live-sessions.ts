@@ -8,7 +8,7 @@
  * D1  What a session knows follows from its entries alone: memory takes in what stands in them, whoever chose the places.
  * D2  The highest lowest number that was ever told stands in a row that is still there: what is written over a row tells none
  *     that is lower.
- * D3  Sessions that the store knows in full may be forgotten, and are, beyond a bound.
+ * D3  Sessions that the store knows in full may be forgotten, and are, beyond a bound: also where they are only asked for.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { StoreReader } from "../store/store.ts";
@@ -29,6 +29,7 @@ interface KeptResult {
 /** Beyond so many sessions, or kept outcomes, those go that the store could give again. */
 const sessionsMax = 16_384;
 const keptMax = 65_536;
+const looksPerLoad = 8;
 
 /** A session as one slot sees it. */
 export class LiveSession {
@@ -114,6 +115,8 @@ export class LiveSessions {
   readonly #store: StoreReader;
   readonly #sessions = new Map<BinaryString, LiveSession>();
   #keptCount = 0;
+  #appliedSequence = 0;
+  #sweep: Iterator<readonly [BinaryString, LiveSession]> | undefined = undefined;
   /** The one that was asked for last: one request asks for its session several times. */
   #last: { readonly slot: number; readonly id: BinaryString; readonly session: LiveSession } | undefined;
 
@@ -138,8 +141,23 @@ export class LiveSessions {
     }));
     if (rows.length === 0) return undefined;
     const session = LiveSession.stored(rows);
+    this.#makeRoom();
     this.#add(at, session);
     return session;
+  }
+
+  /** Requests that are only repeated must not fill the memory either: each load makes room for a little more than itself. */
+  #makeRoom(): void {
+    for (let looks = 0; looks < looksPerLoad && this.#isFull; looks++) {
+      this.#sweep ??= this.#sessions.entries();
+      const next = this.#sweep.next();
+      if (next.done === true) this.#sweep = undefined;
+      else if (next.value[1].lastSequence <= this.#appliedSequence) this.remove(next.value[0]);
+    }
+  }
+
+  get #isFull(): boolean {
+    return this.#sessions.size > sessionsMax || this.#keptCount > keptMax;
   }
 
   #add(at: BinaryString, session: LiveSession): void {
@@ -186,7 +204,8 @@ export class LiveSessions {
 
   /** D3. The store has everything up to `appliedSequence`. */
   evict(appliedSequence: number): void {
-    if (this.#sessions.size <= sessionsMax && this.#keptCount <= keptMax) return;
+    this.#appliedSequence = appliedSequence;
+    if (!this.#isFull) return;
     for (const [at, { lastSequence }] of this.#sessions) {
       if (lastSequence <= appliedSequence) this.remove(at);
       // Not down to the bound, so that it is not reached again at once.

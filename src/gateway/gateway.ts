@@ -152,10 +152,14 @@ class HttpGateway implements Gateway {
     sockets.leave();
     const isEmpty = await connections.whenEmpty(graceMs);
     if (!isEmpty) {
-      this.#options.host.trace("warn", "The grace was over before every request was answered; connections were cut. Give it longer, or find what hangs.", {
-        connectionCount: connections.count,
-        graceMs,
-      });
+      this.#options.host.trace(
+        "warn",
+        "The grace was over before every request was answered; connections were cut. Give it longer, or find what hangs.",
+        {
+          connectionCount: connections.count,
+          graceMs,
+        },
+      );
       connections.closeAll();
     }
     await closed;

@@ -90,7 +90,7 @@ export interface CallSubject {
 export interface CallNotesListener {
   /** A call that had been noted has ended by itself: the process did not die of it. Soon after its end. */
   endedWell(subject: CallSubject): void;
-  /** Calls can't be noted. `reason` is the platform's code. At most once. */
+  /** Calls can't be noted, from now on. `reason` is the platform's code. */
   failed(reason: string): void;
 }
 

@@ -5,6 +5,8 @@
  * R2  The hash covers incarnation, epoch and sequence, so a record can't be moved to another place or another life.
  * R3  `readerVersion` is the least version of the format that understands the payload; an older reader stops (G11).
  * R4  The header's layout and its CRC are the same in every version, so that "newer" is never mistaken for "damaged".
+ * R5  A genesis has sequence 1, or it continues another log: then it has the sequence and hash of that one's last record for
+ *     its predecessor's, an incarnation of its own, and `continuingVersion` for its reader version.
  */
 import { assert } from "../base/assert.ts";
 import { crc32, sha256, sha256Bytes } from "../base/digest.ts";
@@ -12,8 +14,11 @@ import { OnefoldError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { LogPosition } from "./log.ts";
 
-/** The newest version of payloads and records that this program writes and understands. */
+/** The version of payloads and records that this program writes, but for a genesis that continues another log. */
 export const formatVersion = 1;
+/** A genesis above sequence 1, which continues another log's numbers (R5). Readers of version 1 know no such thing. */
+export const continuingVersion = 2;
+const readableVersionMax = continuingVersion;
 
 /** The kinds of record. A kind is a promise about the payload; new kinds raise `readerVersion`. */
 export const recordKinds = { genesis: 1, batch: 2, claim: 3, release: 4, seal: 5 } as const;
@@ -32,7 +37,7 @@ export interface RecordHeader {
   readonly sequence: number;
   /** Log time in milliseconds since the Unix epoch: never less than the record's before it. */
   readonly timeMs: number;
-  /** 32 zero bytes for a genesis. */
+  /** 32 zero bytes for a genesis with sequence 1. */
   readonly previousHash: Uint8Array;
 }
 
@@ -50,7 +55,7 @@ export interface EncodedRecord {
   readonly hash: Uint8Array;
 }
 
-/** `previousHash` of a genesis. */
+/** `previousHash` of a genesis with sequence 1. */
 export const noHash: Uint8Array = new Uint8Array(sha256Bytes);
 
 const magic = 0x444c4631; // "1FLD", little-endian
@@ -86,12 +91,16 @@ export function encodeRecord(header: RecordHeader, payload: Uint8Array): Encoded
   }
   assert(header.incarnation.length === incarnationBytes, "an incarnation has 16 bytes");
   assert(header.previousHash.length === sha256Bytes, "a hash has 32 bytes");
-  assert(header.readerVersion >= 1 && header.readerVersion <= formatVersion, "a record must be readable by its writer");
-  assert((header.kind === "genesis") === (header.sequence === 1), "a genesis, and nothing else, has sequence 1");
+  const continues = header.kind === "genesis" && header.sequence > 1;
+  assert(
+    header.readerVersion === (continues ? continuingVersion : formatVersion),
+    "a record needs no reader but its own",
+  );
+  assert(continues || (header.kind === "genesis") === (header.sequence === 1), "nothing but a genesis has sequence 1");
   const bytes = new Uint8Array(recordHeaderBytes + payload.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(at.magic, magic, true);
-  view.setUint16(at.formatVersion, formatVersion, true);
+  view.setUint16(at.formatVersion, header.readerVersion, true);
   view.setUint16(at.readerVersion, header.readerVersion, true);
   view.setUint8(at.kind, recordKinds[header.kind]);
   view.setUint32(at.payloadBytes, payload.length, true);
@@ -121,12 +130,12 @@ export function decodeRecordHeader(bytes: Uint8Array): RecordHeader {
   }
   // The checksum holds (R4): from here on a version that is too new is what its writer meant.
   const readerVersion = view.getUint16(at.readerVersion, true);
-  if (readerVersion > formatVersion) {
+  if (readerVersion > readableVersionMax) {
     throw new OnefoldError(
       "unsupported-version",
       `The record needs a reader of format ${readerVersion}. Upgrade Onefold.`,
       {
-        details: { neededVersion: readerVersion, supportedVersion: formatVersion },
+        details: { neededVersion: readerVersion, supportedVersion: readableVersionMax },
       },
     );
   }
@@ -138,7 +147,10 @@ export function decodeRecordHeader(bytes: Uint8Array): RecordHeader {
   }
   const sequence = getWhole(view, at.sequence);
   if (sequence < 1) throw damaged("the record's sequence is 0", at.sequence);
-  if ((kind === "genesis") !== (sequence === 1)) throw damaged("a genesis must have sequence 1, others not", at.kind);
+  const continues = kind === "genesis" && sequence > 1 && readerVersion >= continuingVersion;
+  if (!continues && (kind === "genesis") !== (sequence === 1)) {
+    throw damaged("a genesis must have sequence 1 or continue another log, others neither", at.kind);
+  }
   return {
     kind,
     readerVersion,

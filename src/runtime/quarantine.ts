@@ -125,24 +125,24 @@ async function countLastDeath({ host, limits }: { readonly host: Host; readonly 
   const { disk, trace } = host;
   // One look for both: most data directories have neither.
   const names = await disk.list("");
-  let suspects: Suspects = new Map();
-  if (names.includes(dataLayout.suspects)) suspects = await readSuspects({ disk, trace }, limits);
+  const suspects: Suspects = names.includes(dataLayout.suspects)
+    ? await readSuspects({ disk, trace }, limits)
+    : new Map();
   if (!names.includes(dataLayout.suspect)) return suspects;
   const note = parseCallNote(await readFile(disk, dataLayout.suspect));
-  if (note !== undefined) {
-    const counted = withDeath(suspects, note, limits);
-    if (counted !== suspects) {
-      const { tenant, kind, id, what, deaths } = counted.get(note.entity)!;
-      const { elapsedMs, grownBytes } = note;
-      const message =
-        "The process before this one died while this entity ran, perhaps of it. Look at its code; after some such deaths it is put in quarantine.";
-      trace("warn", message, { tenant, kind, id, what, deaths, elapsedMs, grownBytes });
-      suspects = counted;
-      await unlessRefused(host, undefined, () => writeSuspects(disk, counted));
-    }
+  const counted = note === undefined ? suspects : withDeath(suspects, note, limits);
+  if (note !== undefined && counted !== suspects) {
+    const { tenant, kind, id, what, deaths } = counted.get(note.entity)!;
+    const { elapsedMs, grownBytes } = note;
+    const message =
+      "The process before this one died while this entity ran, perhaps of it. Look at its code; after some such deaths it is put in quarantine.";
+    trace("warn", message, { tenant, kind, id, what, deaths, elapsedMs, grownBytes });
   }
-  await unlessRefused(host, undefined, () => removeNote(disk));
-  return suspects;
+  await unlessRefused(host, undefined, async () => {
+    if (counted !== suspects) await writeSuspects(disk, counted);
+    await removeNote(disk);
+  });
+  return counted;
 }
 
 async function removeNote(disk: Disk): Promise<void> {

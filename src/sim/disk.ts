@@ -174,6 +174,16 @@ export class SimulatedDisk {
     this.counts.add("lost-file");
   }
 
+  /** Puts a file there, durably, in place of any that is: what somebody else than the node's code has written. */
+  leaveFile(path: string, bytes: Uint8Array): void {
+    assert(this.#life?.alive !== true, "the node is down");
+    const inode = this.#tree.file(path) ?? this.#tree.create(path);
+    inode.cut(0);
+    inode.write(0, bytes, this.random);
+    // Of a tree that is copied, all is durable.
+    this.#tree = this.#tree.clone();
+  }
+
   /** What programs see now, unsynced changes included. */
   snapshotImage(): DiskImage {
     return { tree: this.#tree.clone() };

@@ -27,6 +27,7 @@ export const faultKinds = [
   "migration",
   "code-rollback",
   "pause",
+  "client-crash",
   "lost-message",
   "delayed-message",
   "reordered-message",

@@ -3,13 +3,15 @@
  * its clocks. Each `start` gives the host of a new life; code of an earlier life has no effect on the world any more.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
+import { encodeUtf8 } from "../base/bytes.ts";
 import type { SeededRandom } from "../base/random.ts";
 import type { Disk, Host, LogLevel, Scope, Trace } from "../host/host.ts";
 import type { Network } from "../host/network.ts";
+import type { LeftFile } from "./call-notes.ts";
 import { SimulatedClock, SimulatedTimers } from "./clock.ts";
 import { type CrashOptions, SimulatedDisk } from "./disk.ts";
 import { FaultCounts } from "./faults.ts";
-import { SimulatedGuard } from "./guard.ts";
+import { type RealLimit, SimulatedGuard } from "./guard.ts";
 import { NodeLife } from "./life.ts";
 import { SimulatedNetwork } from "./network.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -25,6 +27,8 @@ export interface SimulatedNodeOptions {
   readonly network?: SimulatedNetwork;
   readonly driftPpm?: number;
   readonly counts?: FaultCounts;
+  /** What ends user code that takes long in real time; by default nothing does. */
+  readonly realLimit?: RealLimit;
   /** Receives what the node's code traces, besides the scheduler's trace. */
   readonly onTrace?: (line: TraceLine) => void;
 }
@@ -68,7 +72,17 @@ export class SimulatedHost implements Host {
     this.clock = clock;
     this.random = random.fork("host");
     this.timers = new SimulatedTimers({ scheduler, clock, life, random: random.fork("timers") });
-    this.guard = new SimulatedGuard({ scheduler, timers: this.timers, counts: node.counts });
+    const die = (left: LeftFile | undefined): void => {
+      life.end();
+      if (left !== undefined) node.disk.leaveFile(left.path, encodeUtf8(left.text));
+    };
+    this.guard = new SimulatedGuard({
+      scheduler,
+      die,
+      timers: this.timers,
+      counts: node.counts,
+      ...(node.realLimit === undefined ? {} : { realLimit: node.realLimit }),
+    });
     this.disk = node.disk.attach(life);
     this.network = node.network.attach(node.name, life);
     this.trace = (level, message, fields = {}) => {
@@ -91,6 +105,7 @@ export class SimulatedNode {
   readonly network: SimulatedNetwork;
   readonly clock: SimulatedClock;
   readonly counts: FaultCounts;
+  readonly realLimit: RealLimit | undefined;
   readonly #random: SeededRandom;
   readonly #onTrace: ((line: TraceLine) => void) | undefined;
   #lifeCount = 0;
@@ -103,6 +118,7 @@ export class SimulatedNode {
     this.counts = options.counts ?? options.disk?.counts ?? new FaultCounts();
     this.#random = random;
     this.#onTrace = options.onTrace;
+    this.realLimit = options.realLimit;
     this.disk = options.disk ?? new SimulatedDisk({ scheduler, random: random.fork("disk"), counts: this.counts });
     this.network =
       options.network ?? new SimulatedNetwork({ scheduler, random: random.fork("network"), counts: this.counts });

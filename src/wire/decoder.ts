@@ -9,11 +9,16 @@
 import { OnefoldError } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
 import { extensions } from "./extensions.ts";
+import { valueDepthMax } from "./nesting.ts";
 
 const textDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const depthMax = 64;
 /** The last Date that ECMAScript has, in seconds. */
 const secondsMax = 8_640_000_000_000n;
+
+/** What an array, an object, a Date or a bigint takes beside its contents; what each element takes; what a typed array does. Measured. */
+const containerBytes = 48;
+const slotBytes = 8;
+const bufferBytes = 200;
 
 /**
  * Short texts (keys, names, ids) come again and again: found here, they need not be made anew, and their hashes are known. One
@@ -27,17 +32,27 @@ export class Decoder {
   #bytes: Uint8Array = new Uint8Array(0);
   #view: DataView = new DataView(this.#bytes.buffer);
   #at = 0;
+  #weight = 0;
 
   /** Begins with `bytes`, which must not change until all of it has been read. */
   open(bytes: Uint8Array): void {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#at = 0;
+    this.#weight = 0;
   }
 
   /** How many bytes have been read. */
   get position(): number {
     return this.#at;
+  }
+
+  /**
+   * About how many bytes of memory the values take that were read since `open`: many times those that they came in, where they are
+   * small and many. A bound on memory counts these.
+   */
+  get weight(): number {
+    return this.#weight;
   }
 
   get isAtEnd(): boolean {
@@ -53,8 +68,8 @@ export class Decoder {
     throw this.#malformed("an array is expected");
   }
 
-  /** One value, at most 64 levels deep. Throws `malformed` (retry never) with `details: { position }`. */
-  value(depthLeft = depthMax): Value {
+  /** One value, at most `depthLeft` levels deep. Throws `malformed` (retry never) with `details: { position }`. */
+  value(depthLeft = valueDepthMax): Value {
     const type = this.#byte();
     if (type < 0x80) return type;
     if (type >= 0xe0) return type - 0x100;
@@ -130,16 +145,18 @@ export class Decoder {
   }
 
   #array(length: number, depthLeft: number): Value[] {
-    if (depthLeft === 0) throw this.#malformed(`a value is nested deeper than ${depthMax} levels`);
+    if (depthLeft === 0) throw this.#malformed(`a value is nested deeper than ${valueDepthMax} levels`);
     this.#count(length, 1);
+    this.#weight += containerBytes + slotBytes * length;
     const items: Value[] = [];
     for (let i = 0; i < length; i++) items.push(this.value(depthLeft - 1));
     return items;
   }
 
   #map(length: number, depthLeft: number): Value {
-    if (depthLeft === 0) throw this.#malformed(`a value is nested deeper than ${depthMax} levels`);
+    if (depthLeft === 0) throw this.#malformed(`a value is nested deeper than ${valueDepthMax} levels`);
     this.#count(length, 2);
+    this.#weight += containerBytes + slotBytes * length;
     const object: Record<string, Value> = {};
     for (let i = 0; i < length; i++) {
       const key = this.#key();
@@ -162,6 +179,7 @@ export class Decoder {
 
   #text(length: number): string {
     const start = this.#skip(length);
+    this.#weight += length;
     const bytes = this.#bytes;
     if (length <= keptTextBytesMax) {
       let hash = length;
@@ -196,6 +214,7 @@ export class Decoder {
 
   #binary(length: number): Uint8Array {
     const start = this.#skip(length);
+    this.#weight += bufferBytes + length;
     // Not `slice`, which would give a Buffer for a Buffer, in memory that it shares with others.
     return new Uint8Array(this.#bytes.subarray(start, start + length));
   }
@@ -213,6 +232,7 @@ export class Decoder {
   #extension(length: number): Value {
     const type = this.#view.getInt8(this.#skip(1));
     const start = this.#skip(length);
+    this.#weight += containerBytes + length;
     if (type === extensions.timestamp) return this.#timestamp(start, length);
     if (type === extensions.bigint) return this.#bigint(start, length);
     throw this.#malformed(`extension type ${type} is not known`);

@@ -7,9 +7,9 @@
  */
 import { OnefoldError } from "../base/errors.ts";
 import { extensions } from "./extensions.ts";
+import { valueDepthMax } from "./nesting.ts";
 
 const textEncoder = new TextEncoder();
-const depthMax = 64;
 /** Characters up to which a loop beats the platform's encoder. */
 const shortTextMax = 40;
 /** A buffer that has grown beyond this is not kept for the next frame. */
@@ -131,7 +131,7 @@ export class Encoder {
   /**
    * Any value; `undefined` as nil. Throws `invalid-value` (retry never), EN2; the caller truncates to where its message began.
    */
-  value(value: unknown, depthLeft = depthMax): void {
+  value(value: unknown, depthLeft = valueDepthMax): void {
     switch (typeof value) {
       case "string":
         return this.text(value);
@@ -166,7 +166,7 @@ export class Encoder {
   }
 
   #object(value: object, depthLeft: number): void {
-    if (depthLeft === 0) throw invalid(`it is nested deeper than ${depthMax} levels, or holds itself`);
+    if (depthLeft === 0) throw invalid(`it is nested deeper than ${valueDepthMax} levels, or holds itself`);
     if (Array.isArray(value)) {
       this.array(value.length);
       for (let i = 0; i < value.length; i++) {

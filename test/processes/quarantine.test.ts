@@ -8,13 +8,13 @@ import { BankClient, installBank, Program } from "./bank-process.fixture.ts";
 import { codeOf } from "./notes.fixture.ts";
 
 /** A heap this small is exhausted before the process has grown by what the watchdog stops a call for. */
-const smallHeap = { shell: "export NODE_OPTIONS=--max-old-space-size=192" };
+const smallHeap = { shell: "export NODE_OPTIONS=--max-old-space-size=96" };
 
 const guestsSource = `
   import { entity, system } from "onefold";
   import { z } from "zod";
   // One native function from here to the end: nothing stops it in between.
-  const eat = () => JSON.parse("[" + "[[],[],[],[]],".repeat(4e6) + "0]");
+  const eat = () => JSON.parse("[" + "[[],[],[],[]],".repeat(1.5e6) + "0]");
   const guest = entity("guest")
     .state(z.object({ count: z.number() }), () => ({ count: 0 }))
     .command("greet", (state) => ++state.count)
@@ -22,6 +22,7 @@ const guestsSource = `
       state.count = eat().length;
     })
     .command("invite", z.string(), (state, id, context) => context.send(guest, id, "greet"))
+    .command("feed", z.string(), (state, id, context) => context.send(guest, id, "eat"))
     .query("count", (state) => state.count);
   export const guests = system("guests", { guest });
 `;
@@ -30,8 +31,8 @@ describe("a process whose heap a command exhausts", { timeout: 120_000 }, () => 
   let folder = "";
   const programs: Program[] = [];
 
-  const start = async (): Promise<{ program: Program; client: BankClient }> => {
-    const program = new Program(folder, ["start", "guests", "--port", "0", "--json", "--data", "data"], smallHeap);
+  const start = async (data = "data"): Promise<{ program: Program; client: BankClient }> => {
+    const program = new Program(folder, ["start", "guests", "--port", "0", "--json", "--data", data], smallHeap);
     programs.push(program);
     const url = await program.url;
     if (url === undefined) assert.fail(`it does not start: ${(await program.ended).stderr}`);
@@ -104,6 +105,39 @@ describe("a process whose heap a command exhausts", { timeout: 120_000 }, () => 
     lifted.client.close();
     assert.equal((await lifted.program.kill("SIGTERM")).code, 0);
     assert.equal((await onefold("verify", "--data", "data")).code, 0);
+  });
+
+  test("dies of a message at each start, until it serves without the one that the message is for", async () => {
+    const first = await start("fed");
+    // Its answer is durable, and the message with it; whether it still arrives is chance.
+    await first.client.post(of("host", "feed"), "ogre");
+    await first.program.ended;
+    first.client.close();
+    let deaths = 1;
+    for (; deaths < 6; deaths++) {
+      const program = new Program(folder, ["start", "guests", "--port", "0", "--json", "--data", "fed"], smallHeap);
+      programs.push(program);
+      const url = await program.url;
+      if (url === undefined) continue;
+      const client = new BankClient(url);
+      // It may just have come so far before it died.
+      const answer = await client.post(of("host", "greet"), undefined);
+      if (answer === undefined) {
+        client.close();
+        await program.ended;
+        continue;
+      }
+      assert.equal(answer.status, 200);
+      assert.equal(codeOf(await client.post(of("ogre", "greet"), undefined)), "quarantined");
+      const { body } = (await client.get("/v1/dead-letters"))!;
+      const [letter] = (body as { readonly items: readonly { readonly code: string; readonly waits: boolean }[] })
+        .items;
+      assert.deepEqual([letter?.code, letter?.waits], ["quarantined", true]);
+      client.close();
+      assert.equal((await program.kill("SIGTERM")).code, 0);
+      break;
+    }
+    assert.equal(deaths, 3);
   });
 
   test("has no data to lift a quarantine of where there is none", async () => {

@@ -158,6 +158,27 @@ describe("the real watchdog", () => {
     assert(turns > 1);
   });
 
+  test("lets I/O in between turns that are asked for as soon as the one before is answered", async () => {
+    let turns = 0;
+    let isOver = false;
+    const endless = guard.turns({
+      run: () => {
+        turns++;
+        // As a caller that waits for a promise and calls again.
+        Promise.resolve().then(() => isOver || endless.soon());
+      },
+      stopped: () => undefined,
+    });
+    endless.soon();
+    for (let round = 0; round < 50; round++) {
+      const before = turns;
+      await new Promise((resolve) => setImmediate(resolve));
+      assert(turns - before <= 20, `${turns - before} turns before the event loop came round`);
+    }
+    isOver = true;
+    assert(turns > 50);
+  });
+
   test("sleeps when there is nothing to watch, and wakes again", async () => {
     for (let round = 0; round < 2; round++) {
       assert.equal(await turn(guard, () => guard.call(5, () => spend(Number.POSITIVE_INFINITY))), "time");

@@ -44,6 +44,12 @@ import { WorkerGuard } from "./worker-guard.ts";
 /** A strike takes effect within a millisecond or so. If it doesn't, the watcher has died, and nothing can be relied on. */
 const stopWithinMs = 10_000;
 
+/**
+ * So many turns may follow each other without the event loop looking elsewhere. A port's messages are taken a thousand at a time, and
+ * whoever asks again as soon as he is answered (in a microtask) would keep I/O and timers waiting for as many turns.
+ */
+const turnsInRowMax = 8;
+
 /** A call that makes the process grow by so much is worth a note, or by this part of the heap's limit if that is less. */
 const notedGrowthBytesMax = 128 * 1024 * 1024;
 const notedGrowthOfHeap = 1 / 8;
@@ -121,14 +127,17 @@ class MainThreadGuard {
   #entity = "";
   #what = "";
   #notesCount = 0;
-  readonly #notes = new Map<number, { readonly path: string; readonly listener: CallNotesListener }>();
-  /** Made at the first call: who runs no user code needs no thread. */
+  /** By the notes' number. */
+  readonly #listeners = new Map<number, CallNotesListener>();
+  /** Made at the first call, or when notes are to be made: who runs no user code needs no thread. */
   #watcher: Worker | undefined;
   #number = 0;
   readonly #sender: MessagePort;
   readonly #receiver: MessagePort;
   #due: Turn[] = [];
   #running: Turn | undefined;
+  /** Posted since the event loop has come round for certain. */
+  #postedInRow = 0;
 
   constructor() {
     const { port1, port2 } = new MessageChannel();
@@ -150,11 +159,14 @@ class MainThreadGuard {
     // Until it has ended it keeps the process alive: somebody waits for what it does.
     if (this.#due.push(turn) === 1) this.#receiver.ref();
     // A port may be emptied without the event loop looking elsewhere: turns that follow turns let I/O in between.
-    if (this.#running === undefined) this.#sender.postMessage(null);
+    if (this.#running === undefined && this.#postedInRow++ < turnsInRowMax) this.#sender.postMessage(null);
     else setImmediate(this.#post);
   }
 
-  readonly #post = (): void => this.#sender.postMessage(null);
+  readonly #post = (): void => {
+    this.#postedInRow = 0;
+    this.#sender.postMessage(null);
+  };
 
   readonly #nextTurn = (): void => {
     this.#endStopped();
@@ -211,12 +223,12 @@ class MainThreadGuard {
   beginNotes(file: string, listener: CallNotesListener): { readonly number: number; end(): boolean } {
     const number = ++this.#notesCount;
     const filesBefore = Atomics.load(this.#fields, watchFields.noteFiles);
-    this.#notes.set(number, { path: file, listener });
+    this.#listeners.set(number, listener);
     this.#order({ type: "note", notes: number, path: file });
     return {
       number,
       end: () => {
-        if (this.#notes.delete(number)) this.#order({ type: "end-notes", notes: number });
+        if (this.#listeners.delete(number)) this.#order({ type: "end-notes", notes: number });
         return Atomics.load(this.#fields, watchFields.noteFiles) !== filesBefore;
       },
     };
@@ -229,18 +241,18 @@ class MainThreadGuard {
     };
     beat();
     setInterval(beat, beatMs).unref();
-    this.#watcher ??= this.#startWatcher();
     this.#order({ type: "watch-loop", options });
   }
 
-  /** A watcher that does not run yet gets its orders when it starts. */
+  /** Starts the watcher if need be: the very first call may be the one that ends the process. */
   #order(order: WatchOrder): void {
-    this.#watcher?.postMessage(order);
+    this.#watcher ??= this.#startWatcher();
+    this.#watcher.postMessage(order);
   }
 
   readonly #heard = (report: WatchReport): void => {
     if (report === null) return this.#endStopped();
-    const listener = this.#notes.get(report.notes)?.listener;
+    const listener = this.#listeners.get(report.notes);
     if (report.type === "failed") listener?.failed(report.reason);
     else listener?.endedWell({ entity: report.entity, what: report.what });
   };
@@ -281,7 +293,7 @@ class MainThreadGuard {
     } finally {
       Atomics.store(fields, watchFields.word, inUserCode);
       // The watcher has waited for this: its strike follows.
-      if (fields[watchFields.overdue] === this.#number) this.#awaitStop();
+      if (Atomics.load(fields, watchFields.overdue) === this.#number) this.#awaitStop();
     }
   }
 
@@ -307,8 +319,6 @@ class MainThreadGuard {
     const watcher = new Worker(watchProgram, { eval: true, execArgv: [], workerData, name: "watchdog" });
     watcher.on("message", this.#heard);
     watcher.unref();
-    for (const [notes, { path }] of this.#notes)
-      watcher.postMessage({ type: "note", notes, path } satisfies WatchOrder);
     return watcher;
   }
 }

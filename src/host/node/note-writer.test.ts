@@ -10,7 +10,7 @@ function rig() {
   const subject = new Uint8Array(100);
   const reports: WatchReport[] = [];
   const contents: string[] = [];
-  const state = { refusal: undefined as unknown, closed: 0, onRead: () => undefined as void };
+  const state = { refusal: undefined as unknown, closed: 0, onRead: (): undefined => undefined };
   const proxy = new Proxy(subject, {
     get(target, key) {
       if (key === "0") state.onRead();

@@ -7,9 +7,11 @@
  * N2  A node that stops by itself, or does not start, is started again, a bounded number of times in a row.
  */
 import { OnefoldError } from "../../base/errors.ts";
+import type { Limits } from "../../base/limits.ts";
 import type { SeededRandom } from "../../base/random.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
 import type { Service } from "../../entity/service.ts";
+import { TimeLimit } from "../../host/node/time-limit.ts";
 import { EmbeddedNode } from "../../runtime/embedded.ts";
 import { type MemoryStoreEngine, memoryStore } from "../../store/engine/memory.ts";
 import { SimulatedDisk } from "../disk.ts";
@@ -22,6 +24,8 @@ const startsMax = 100;
 /** Small, as a system under test is: a simulated disk's preallocation costs real memory and time. */
 const segmentBytes = 1024 * 1024;
 const reserveBytes = 1024 * 1024;
+/** Of real time: a command that takes so long never ends. Long, so that a busy machine changes no run's course. */
+const commandRealMs = 1000;
 
 export interface LoneNodeOptions {
   readonly system: SystemHandle;
@@ -29,6 +33,7 @@ export interface LoneNodeOptions {
   readonly random: SeededRandom;
   readonly counts: FaultCounts;
   readonly driftPpm?: number;
+  readonly limits?: Partial<Limits>;
   readonly onTrace?: (line: TraceLine) => void;
   /** Called at the beginning of each life, before anything of it runs; the first is 1. */
   readonly onStart?: (life: number, host: SimulatedHost) => void;
@@ -56,12 +61,14 @@ export class LoneNode {
 
   constructor(options: LoneNodeOptions) {
     const { scheduler, random, counts } = options;
+    const timeLimit = new TimeLimit();
     this.#options = options;
     this.node = new SimulatedNode({
       scheduler,
       random: random.fork("node"),
       counts,
       disk: new SimulatedDisk({ scheduler, random: random.fork("disk"), counts }),
+      realLimit: (code) => timeLimit.call(commandRealMs, code),
       ...(options.driftPpm === undefined ? {} : { driftPpm: options.driftPpm }),
       ...(options.onTrace === undefined ? {} : { onTrace: options.onTrace }),
     });
@@ -173,6 +180,7 @@ export class LoneNode {
       storeEngine: this.store,
       segmentBytes,
       reserveBytes,
+      ...(this.#options.limits === undefined ? {} : { limits: this.#options.limits }),
       onStopped: () => this.#options.scheduler.at(0, () => host === this.#host && this.node.crash()),
     });
   }

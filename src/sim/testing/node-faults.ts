@@ -30,6 +30,14 @@ export const systemFaults = [
 
 export type SystemFault = (typeof systemFaults)[number];
 
+const clientMoments = ["before", "during"] as const;
+
+/** `call` is counted from 1; it is not sent any more (`before`), or sent and its answer never seen (`during`). */
+export interface ClientDeath {
+  readonly call: number;
+  readonly moment: (typeof clientMoments)[number];
+}
+
 const boundless = 2 ** 40;
 
 export interface NodeFaultsOptions {
@@ -60,8 +68,8 @@ export class NodeFaults {
       node.store.lose();
     }
     if (!kinds.has("crash")) return;
-    // Some lives end while they start, most in the middle of their work.
-    const operation = random.between(1, random.chance(0.2) ? 60 : 1500);
+    // Some lives end while they start, most in the middle of their work, be that little or much.
+    const operation = random.between(1, random.pick([60, 400, 1500]));
     host.life.crashAt(operation, random.pick(crashMoments));
   }
 
@@ -75,6 +83,8 @@ export class NodeFaults {
       await this.#strike();
       if (node.lifeCount === checkedLife) continue;
       checkedLife = node.lifeCount;
+      // A node may have no room to start with, and what is waited for now would not come before there is some.
+      node.node.disk.capacityBytes = boundless;
       await afterCrash();
     }
   }
@@ -107,10 +117,13 @@ export class NodeFaults {
     }
   }
 
-  /** After how much virtual time the client of a workload dies; undefined if it doesn't. */
-  clientLifeMs(): number | undefined {
+  /** At which of its calls a workload's client dies; gives undefined if it doesn't, and once no faults are to be (F2). */
+  clientDeath(): () => ClientDeath | undefined {
     const { random, kinds } = this.#options;
-    return kinds.has("client-crash") && random.chance(0.5) ? random.next() * 1000 : undefined;
+    if (!kinds.has("client-crash") || !random.chance(0.5)) return () => undefined;
+    // Short workloads must be hit in their middle, and long ones not always at their beginning.
+    const death = { call: random.between(1, random.pick([8, 40, 200])), moment: random.pick(clientMoments) };
+    return () => (this.#isOver ? undefined : death);
   }
 
   /** F2. */

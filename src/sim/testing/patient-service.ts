@@ -4,6 +4,7 @@
  */
 import { OnefoldError } from "../../base/errors.ts";
 import type { CallOptions, Principal, ReadOptions, Service } from "../../entity/service.ts";
+import type { ClientDeath } from "./node-faults.ts";
 import { type LoneNode, type ServingLife, unanswered } from "./lone-node.ts";
 
 const retryMsFirst = 10;
@@ -16,8 +17,10 @@ export interface PatientServiceOptions {
   /** Virtual milliseconds after which an unanswered call fails with `deadline-passed`. */
   readonly patienceMs: number;
   readonly nowMs: () => number;
-  /** Once true, its caller has died: no call goes on, none is answered. */
-  readonly isDead: () => boolean;
+  /** At which of its calls its caller dies, if that may happen just now: nothing goes on then, and nothing is answered. */
+  readonly death?: () => ClientDeath | undefined;
+  /** Told when it has died. */
+  readonly onDeath?: () => void;
   /** Told what is asked and answered, for a transcript. */
   readonly note: (text: string) => void;
 }
@@ -29,6 +32,8 @@ export class PatientService implements CallParts {
   #token: string | undefined;
   #lastNumber = 0;
   readonly #unanswered = new Set<number>();
+  #callCount = 0;
+  #isDead = false;
 
   constructor(options: PatientServiceOptions) {
     this.#options = options;
@@ -71,22 +76,32 @@ export class PatientService implements CallParts {
   }
 
   async #insist<T>(run: (life: ServingLife) => Promise<T>): Promise<T> {
-    const { node, sleep, nowMs, patienceMs, isDead } = this.#options;
+    const { node, sleep, nowMs, patienceMs } = this.#options;
+    const death = this.#options.death?.();
+    const isLast = ++this.#callCount === death?.call;
+    if (isLast && death?.moment === "before") this.#die();
     const endMs = nowMs() + patienceMs;
     let retryMs = retryMsFirst;
     for (;;) {
       const life = await node.serving();
-      if (isDead()) return forEver();
+      if (this.#isDead) return forEver();
       try {
-        const reply = await Promise.race([run(life), life.end.then(unanswered)]);
-        return isDead() ? forEver() : reply;
+        const reply = Promise.race([run(life), life.end.then(unanswered)]);
+        if (isLast) this.#die();
+        const answered = await reply;
+        return this.#isDead ? forEver() : answered;
       } catch (error) {
-        if (isDead()) return forEver();
+        if (this.#isDead) return forEver();
         if (!(error instanceof OnefoldError) || error.retry === "never" || nowMs() > endMs) throw error;
       }
       await sleep(retryMs);
       retryMs = Math.min(retryMsMax, 2 * retryMs);
     }
+  }
+
+  #die(): void {
+    this.#isDead = true;
+    this.#options.onDeath?.();
   }
 }
 

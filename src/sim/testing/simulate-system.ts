@@ -13,12 +13,13 @@ import type { Client } from "../../entity/client-types.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
 import type { Principal } from "../../entity/service.ts";
 import { inProcessClient } from "../../runtime/in-process-client.ts";
+import { deferred } from "../deferred.ts";
 import { FaultCounts } from "../faults.ts";
 import type { TraceLine } from "../host.ts";
 import { Scheduler } from "../scheduler.ts";
 import { LoneNode } from "./lone-node.ts";
 import { NodeFaults, type SystemFault, systemFaults } from "./node-faults.ts";
-import { PatientService } from "./patient-service.ts";
+import { PatientService, type PatientServiceOptions } from "./patient-service.ts";
 
 export interface Workload<S extends SystemHandle> {
   /** One client for this workload alone. */
@@ -82,7 +83,7 @@ export interface SystemSimulationReport {
 export class SimulationFailure extends Error {
   override readonly name = "SimulationFailure";
   readonly seed: string;
-  /** What happened last before it, oldest first. */
+  /** What happened before it, oldest first: the last thousand lines. The message has the end of it. */
   readonly transcript: readonly string[];
 
   constructor(
@@ -90,7 +91,7 @@ export class SimulationFailure extends Error {
     facts: { readonly seed: string; readonly transcript: readonly string[]; cause: unknown },
   ) {
     super(
-      `${message}\n\nseed ${JSON.stringify(facts.seed)} gives this run again. Its last lines:\n${facts.transcript.join("\n")}`,
+      `${message}\n\nseed ${JSON.stringify(facts.seed)} gives this run again. Its faults, and its last lines:\n${shown(facts.transcript)}`,
       {
         cause: facts.cause,
       },
@@ -104,13 +105,22 @@ const developer: Principal = { tenant: "default", subject: "simulation", scopes:
 const settleMsDefault = 10_000;
 /** Virtual time in which everything must be answered once nothing is disturbed any more. */
 const answersWithinMs = 120_000;
-const linesKept = 60;
+/** Of the transcript; its end, and older lines that tell of faults, are shown. */
+const linesKept = 1000;
+const linesShown = 60;
+const workloadsDefault = 3;
 
-/** Runs `system` once under faults. Throws `SimulationFailure`, with the seed and a transcript, where something is wrong. */
+type Checked = Pick<SystemSimulationOptions<SystemHandle>, "nodes" | "faults" | "workloads">;
+
+/**
+ * Runs `system` once under faults. Throws `SimulationFailure`, with the seed and a transcript, where something is wrong, and
+ * `invalid-configuration` (retry `never`) for options that make no sense.
+ */
 export async function simulate<S extends SystemHandle>(
   system: S,
   options: SystemSimulationOptions<S>,
 ): Promise<SystemSimulationReport> {
+  assertOptions(options);
   const simulation = new SystemSimulation(system, options);
   return simulation.run();
 }
@@ -155,8 +165,7 @@ class SystemSimulation<S extends SystemHandle> {
     try {
       await this.#scheduler.complete(Promise.race([this.#drive(), this.#node.run().then(neverEnds)]));
     } catch (cause) {
-      const message = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
-      throw new SimulationFailure(message, { seed: this.#seed, transcript: this.#scheduler.notes, cause });
+      throw new SimulationFailure(messageOf(cause), { seed: this.#seed, transcript: this.#scheduler.notes, cause });
     }
     return {
       seed: this.#seed,
@@ -171,7 +180,7 @@ class SystemSimulation<S extends SystemHandle> {
   async #drive(): Promise<void> {
     const faults = this.#faults.disturb(() => this.#check());
     const workloads = Promise.all(
-      Array.from({ length: this.#options.workloads ?? 3 }, (_, index) => this.#workload(index)),
+      Array.from({ length: this.#options.workloads ?? workloadsDefault }, (_, index) => this.#workload(index)),
     );
     // Calm at last, when the work is done or when there has been enough of it.
     await Promise.race([workloads, faults, this.#sleep(this.#random.fork("calm").between(500, 10_000))]);
@@ -188,51 +197,45 @@ class SystemSimulation<S extends SystemHandle> {
 
   async #workload(index: number): Promise<void> {
     const note = (text: string): void => this.#scheduler.note(`workload ${index}: ${text}`);
-    let isDead = false;
+    const { promise: died, resolve: die } = deferred();
+    const onDeath = (): void => {
+      this.#counts.add("client-crash");
+      note("fault: its client died");
+      die();
+    };
     const work = this.#options.workload({
-      client: this.#client(note, () => isDead),
+      client: this.#client({ note, death: this.#faults.clientDeath(), onDeath }),
       index,
       random: this.#random.fork(`workload ${index}`),
       sleep: (durationMs) => this.#sleep(durationMs),
       note,
     });
-    const lifeMs = this.#faults.clientLifeMs();
-    if (lifeMs === undefined) return work;
-    const died = this.#sleep(lifeMs).then(() => {
-      isDead = true;
-    });
     await Promise.race([work, died]);
-    if (isDead) note("fault: its client died");
   }
 
   async #check(): Promise<void> {
-    const client = this.#client(
-      () => undefined,
-      () => false,
-    );
+    const client = this.#client({ note: () => undefined });
     for (const [name, invariant] of Object.entries(this.#options.invariants ?? {})) {
       this.#checks++;
       let isRight: unknown;
       try {
         isRight = await invariant(client);
       } catch (cause) {
-        throw new Error(`The invariant '${name}' does not hold: ${cause instanceof Error ? cause.message : cause}`, {
-          cause,
-        });
+        const what = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+        throw new BrokenInvariant(`The invariant '${name}' does not hold. ${what}`, { cause });
       }
-      if (isRight === false) throw new Error(`The invariant '${name}' does not hold.`);
+      if (isRight === false) throw new BrokenInvariant(`The invariant '${name}' does not hold.`);
     }
   }
 
-  #client(note: (text: string) => void, isDead: () => boolean): Client<S> {
+  #client(how: Pick<PatientServiceOptions, "note" | "death" | "onDeath">): Client<S> {
     const service = new PatientService({
       node: this.#node,
       principal: developer,
       sleep: (durationMs) => this.#sleep(durationMs),
       patienceMs: answersWithinMs,
       nowMs: () => this.#scheduler.nowMs,
-      isDead,
-      note,
+      ...how,
     });
     return inProcessClient(this.#system, service, developer);
   }
@@ -245,9 +248,42 @@ class SystemSimulation<S extends SystemHandle> {
     const late = Symbol("late");
     const result = await Promise.race([promise, this.#sleep(limitMs).then((): typeof late => late)]);
     if (result === late)
-      throw new OnefoldError("deadline-passed", `${what} did not come within ${limitMs} ms of virtual time`);
+      throw new OnefoldError(
+        "deadline-passed",
+        `${what} did not come within ${limitMs} ms of virtual time. (Workloads wait by their own sleep, in virtual time: what is ` +
+          "waited for in real time may never come.)",
+      );
     return result as T;
   }
+}
+
+/** Its message is all that its reader needs: where it was noticed is of no interest. */
+class BrokenInvariant extends Error {
+  override readonly name = "BrokenInvariant";
+}
+
+function messageOf(cause: unknown): string {
+  if (cause instanceof BrokenInvariant) return cause.message;
+  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+}
+
+function assertOptions({ nodes = 1, faults = [], workloads = workloadsDefault }: Checked): void {
+  const unknown = faults.find((name) => !systemFaults.includes(name));
+  if (unknown !== undefined) {
+    throw new OnefoldError(
+      "invalid-configuration",
+      `There is no fault '${unknown}'; there is ${systemFaults.join(", ")}.`,
+    );
+  }
+  if (nodes !== 1) throw new OnefoldError("invalid-configuration", "One node can be simulated, not more.");
+  if (!Number.isInteger(workloads) || workloads < 1) {
+    throw new OnefoldError("invalid-configuration", "The number of workloads is a whole number from 1.");
+  }
+}
+
+function shown(transcript: readonly string[]): string {
+  const faults = transcript.slice(0, -linesShown).filter((line) => line.includes("fault: ") || line.endsWith(" crash"));
+  return [...faults, ...(faults.length === 0 ? [] : ["…"]), ...transcript.slice(-linesShown)].join("\n");
 }
 
 function neverEnds(): never {

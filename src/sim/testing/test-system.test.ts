@@ -22,6 +22,14 @@ const reminder = entity("reminder")
   })
   .command("token", (_state, _input, { random }) => random())
   .command("caller", (_state, _input, { caller }) => caller.subject)
+  .command("every", z.object({ everyMs: z.number() }), (state, { everyMs }, { after, now }) => {
+    state.at.push(now);
+    after(everyMs, "every", { everyMs });
+  })
+  .command("loop", (state) => {
+    state.sent.push("never");
+    for (;;);
+  })
   .query("sent", (state) => state.sent)
   .query("at", (state) => state.at);
 
@@ -74,6 +82,34 @@ describe("a test system", () => {
     assert.notDeepEqual(other, first);
   });
 
+  test("lets a year pass in no time, with every timer at its own moment (T1)", async () => {
+    await using sut = await testSystem(reminders);
+    const { client } = sut;
+    const everyMs = 7 * 24 * hourMs;
+    await client.reminder("a").every({ everyMs });
+    await sut.advance(53 * everyMs);
+    const at = await client.reminder("a").at();
+    assert.equal(at.length, 53);
+    for (const [index, moment] of at.slice(1).entries()) {
+      const lateMs = moment - at[index]! - everyMs;
+      assert(lateMs >= 0 && lateMs < 1000, `${lateMs} ms late`);
+    }
+  });
+
+  test("stops a command that never ends, which changes nothing", async () => {
+    await using sut = await testSystem(reminders);
+    await assert.rejects(sut.client.reminder("a").loop(), { code: "command-too-slow" });
+    assert.deepEqual(await sut.client.reminder("a").sent(), []);
+  });
+
+  test("refuses times that are none", async () => {
+    await assert.rejects(testSystem(reminders, { startAt: new Date("never") }), { code: "invalid-value" });
+    await using sut = await testSystem(reminders);
+    for (const durationMs of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      await assert.rejects(sut.advance(durationMs), { code: "invalid-value" });
+    }
+  });
+
   test("calls as whom the test says", async () => {
     await using sut = await testSystem(reminders);
     const carol = sut.clientAs({ tenant: "default", subject: "carol", scopes: [] });
@@ -90,5 +126,8 @@ describe("a test system", () => {
     await sut.close();
     await sut.close();
     await assert.rejects(sut.client.reminder("a").sent(), { code: "stopped" });
+    await assert.rejects(sut.crash(), { code: "stopped" });
+    await assert.rejects(sut.restart(), { code: "stopped" });
+    await assert.rejects(sut.advance(1), { code: "stopped" });
   });
 });

@@ -7,6 +7,7 @@
  * T3  The same calls with the same seed give the same answers, random numbers and ids included.
  */
 import { OnefoldError } from "../../base/errors.ts";
+import type { Limits } from "../../base/limits.ts";
 import { SeededRandom } from "../../base/random.ts";
 import type { Client } from "../../entity/client-types.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
@@ -38,7 +39,7 @@ export interface TestSystem<S extends SystemHandle> {
   readonly service: Service;
   /** The node's time. */
   readonly now: Date;
-  /** Lets time pass: timers that fall due fire, and what they set going comes to rest. */
+  /** Lets time pass: timers that fall due fire, each at its time. Throws `invalid-value` and, once closed, `stopped`. */
   advance(durationMs: number): Promise<void>;
   /** Cuts the power and starts again from what is on the disk. Calls under way fail with `outcome-unknown`. */
   crash(): Promise<void>;
@@ -49,12 +50,15 @@ export interface TestSystem<S extends SystemHandle> {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** What a node does once a second it does every ten minutes here, so that a test may let a year pass. */
+const limits: Partial<Limits> = { anchorIntervalMs: 600_000, housekeepingIntervalMs: 600_000 };
+
 /** So much time may pass at once for a call; after that no faster than real time, lest deadlines pass while user code waits. */
 const freeMs = 1000;
 
 const developer: Principal = { tenant: "default", subject: "test", scopes: ["*"] };
 
-/** Starts `system`; at return it serves. Throws `invalid-definition` (retry `never`). */
+/** Starts `system`; at return it serves. Throws `invalid-definition` and `invalid-value` (retry `never`). */
 export async function testSystem<S extends SystemHandle>(
   system: S,
   options: TestSystemOptions = {},
@@ -84,10 +88,14 @@ class RunningTestSystem<S extends SystemHandle> implements TestSystem<S> {
       scheduler: this.#scheduler,
       random: new SeededRandom(seed),
       counts: new FaultCounts(),
+      limits,
       onTrace: (line) => {
         if (line.level === "warn" || line.level === "error") onTrace?.(line);
       },
     });
+    if (startAt !== undefined && Number.isNaN(startAt.getTime())) {
+      throw new OnefoldError("invalid-value", "A test system's clock begins with a valid Date.");
+    }
     if (startAt !== undefined) this.#node.node.jumpWall(startAt.getTime() - this.#node.node.clock.wallMs());
     this.service = drivenService(
       (run) => this.#call(run),
@@ -109,13 +117,15 @@ class RunningTestSystem<S extends SystemHandle> implements TestSystem<S> {
   }
 
   async advance(durationMs: number): Promise<void> {
-    if (!(durationMs >= 0)) {
+    if (!(durationMs >= 0 && durationMs < Number.POSITIVE_INFINITY)) {
       throw new OnefoldError("invalid-value", "Time is advanced by a number of milliseconds, 0 or more.");
     }
+    this.#assertOpen();
     await this.#drive(() => this.#scheduler.sleep(durationMs), durationMs);
   }
 
   async crash(): Promise<void> {
+    this.#assertOpen();
     await this.#drive(async () => {
       const { end } = await this.#node.serving();
       this.#node.crash();
@@ -125,6 +135,7 @@ class RunningTestSystem<S extends SystemHandle> implements TestSystem<S> {
   }
 
   async restart(): Promise<void> {
+    this.#assertOpen();
     await this.#drive(async () => {
       await this.#node.restart();
       await this.#node.serving();
@@ -141,11 +152,15 @@ class RunningTestSystem<S extends SystemHandle> implements TestSystem<S> {
   }
 
   async #call<T>(run: (service: Service) => Promise<T>): Promise<T> {
-    if (this.#closed !== undefined) throw new OnefoldError("stopped", "The test system has been closed.");
+    this.#assertOpen();
     return this.#drive(async () => {
       const { service, end } = await this.#node.serving();
       return Promise.race([run(service), end.then(unanswered)]);
     });
+  }
+
+  #assertOpen(): void {
+    if (this.#closed !== undefined) throw new OnefoldError("stopped", "The test system has been closed.");
   }
 
   get #present(): Service {

@@ -15,7 +15,10 @@ export const stateName = "state";
 
 type Bytes = Database<Uint8Array, Uint8Array>;
 
-/** One read transaction, shared by whoever retains it; holds back the reuse of pages until the last has released it. */
+/**
+ * One read transaction, shared by whoever retains it; holds back the reuse of pages until the last has released it. Reads throw
+ * `damaged` and nothing else.
+ */
 export interface Handles {
   /** As stored, sealed, in a buffer that the next read overwrites; only its `length` is right, views of it are not. */
   getFast(key: Uint8Array): Uint8Array | undefined;
@@ -68,9 +71,15 @@ export class LmdbEnvironment {
     const transaction = entries.useReadTransaction() as Transaction & { use(): void };
     const options = { transaction };
     return {
-      // lmdb-js takes the options, its types do not say so.
-      getFast: (key) =>
-        (entries.getBinaryFast as (key: Uint8Array, o: object) => Uint8Array | undefined).call(entries, key, options),
+      getFast: (key) => {
+        try {
+          // lmdb-js takes the options, its types do not say so.
+          const get = entries.getBinaryFast as (key: Uint8Array, o: object) => Uint8Array | undefined;
+          return get.call(entries, key, options);
+        } catch (error) {
+          throw unreadable(error);
+        }
+      },
       range: (range) => rangeOf(entries, range, transaction),
       retain: () => transaction.use(),
       release: () => transaction.done(),
@@ -121,7 +130,31 @@ function* rangeOf(entries: Bytes, options: RangeOptions, transaction: Transactio
   const bounds = reverse
     ? { start: to, end: begin, reverse, exclusiveStart: true, inclusiveEnd: true }
     : { start: begin, end: to };
-  yield* entries.getRange({ ...bounds, transaction, ...(limit === undefined ? {} : { limit }) });
+  const iterator = entries.getRange({ ...bounds, transaction, ...(limit === undefined ? {} : { limit }) })[Symbol.iterator]();
+  for (;;) {
+    const next = nextOf(iterator);
+    if (next.done === true) return;
+    let isLeft = true;
+    try {
+      yield next.value;
+      isLeft = false;
+    } finally {
+      if (isLeft) iterator.return?.();
+    }
+  }
+}
+
+function nextOf(iterator: Iterator<Entry>): IteratorResult<Entry> {
+  try {
+    return iterator.next();
+  } catch (error) {
+    throw unreadable(error);
+  }
+}
+
+/** Whatever keeps a store from being read, that store is of no use, and another can be made from the log. */
+export function unreadable(cause: unknown): OnefoldError {
+  return new OnefoldError("damaged", "The store's file could not be read. It must be rebuilt.", { cause });
 }
 
 /** What lmdb-js hides behind 'Commit failed': the error is in a promise that rejects with it. */

@@ -25,7 +25,7 @@ import { checkedValueOverheadBytes, readChecksum, sealValueInto } from "../check
 import { assertWrites } from "../key.ts";
 import { equalPositions } from "../position.ts";
 import type { Entry, RangeOptions, Store, StoreEngine, StoreView, Write } from "../store.ts";
-import { type Handles, LmdbEnvironment } from "./lmdb-environment.ts";
+import { type Handles, LmdbEnvironment, unreadable } from "./lmdb-environment.ts";
 import { LmdbFiles } from "./lmdb-files.ts";
 import { LmdbView, SnapshotReader } from "./lmdb-reader.ts";
 import { MapResidency, type ResidencyOptions } from "./lmdb-residency.ts";
@@ -116,17 +116,15 @@ function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Stands between two maps, where nobody reads; and for good where the second could not be made. */
-const unmapped: Handles = {
-  getFast: failUnmapped,
-  range: failUnmapped,
-  retain: failUnmapped,
-  release: () => undefined,
-};
-
-function failUnmapped(): never {
-  throw new DiskError("failed", "The store's file is not mapped.");
+/** Stands between two maps, where nobody reads; and for good where the second could not be made: `cause` says why. */
+function unmapped(cause: DiskError): Handles {
+  const fail = (): never => {
+    throw unreadable(cause);
+  };
+  return { getFast: fail, range: fail, retain: fail, release: () => undefined };
 }
+
+const betweenMaps = unmapped(new DiskError("failed", "The store's file is not mapped."));
 
 interface LmdbStoreParts {
   readonly environment: LmdbEnvironment;
@@ -277,7 +275,7 @@ class LmdbStore extends SnapshotReader implements Store {
     this.#isMapLarge = false;
     if (this.#openViews > 0 || this.#openRanges > 0) return false;
     this.handles.release();
-    this.handles = unmapped;
+    this.handles = betweenMaps;
     try {
       await this.#environment.close(() => {
         this.#environment = this.#mapAgain();
@@ -288,8 +286,9 @@ class LmdbStore extends SnapshotReader implements Store {
       });
       return true;
     } catch (error) {
-      this.handles = unmapped;
       this.#failed = new DiskError("failed", "The store's file could not be mapped again.", { cause: error });
+      // Reads say `damaged`: who reads has nothing to go on from, and a store that is rebuilt has a map again.
+      this.handles = unmapped(this.#failed);
       throw this.#failed;
     }
   }
