@@ -236,6 +236,27 @@ const mutants: readonly Mutant[] = [
     kind: "program",
   },
   {
+    name: "a row of a session forgets what was acknowledged before",
+    file: "src/entity/requests.ts",
+    from: "    const lowest = Math.max(request.lowest, known?.lowest ?? 0);",
+    to: "    const lowest = request.lowest;",
+    kind: "program",
+  },
+  {
+    name: "the place of an outcome that is not acknowledged is used again",
+    file: "src/entity/live-sessions.ts",
+    from: "return number < lowest ? place : this.#placeCount;",
+    to: "return number <= lowest ? place : this.#placeCount;",
+    kind: "program",
+  },
+  {
+    name: "a request whose answer was acknowledged runs again",
+    file: "src/entity/requests.ts",
+    from: "      if (request.number < session.lowest) {",
+    to: "      if (request.number < 0) {",
+    kind: "program",
+  },
+  {
     name: "an append whose outcome is unknown counts as done",
     file: "src/entity/committer.ts",
     from: '      const isKnown =\n        outcome.kind === "appended" ||',

@@ -150,11 +150,15 @@ export const limits = {
   socketCallBytesMax: 8 * MiB,
   /** Calls of all connections that are unanswered at once. */
   socketCallsOpenMax: 16_384,
+  /** About the memory that their inputs take. */
+  socketCallWeightOpenMax: 256 * MiB,
   socketSubscriptionsMax: 256,
+  /** About the memory that the inputs of a connection's subscriptions take. */
+  socketSubscriptionWeightMax: 256 * KiB,
   /** Values that a subscription may send ahead of the client's credit for them. */
   socketCreditMax: 1024,
-  /** Reads for subscriptions that are under way at once, on all connections. */
-  socketSubscriptionReadsMax: 256,
+  /** Reads for subscriptions that are under way at once, on all connections: what a call waits behind at most. */
+  socketSubscriptionReadsMax: 32,
   /** Sent and not taken by the client: above it nothing more is read from it. */
   socketBufferedBytesPause: 1 * MiB,
   /** Above it, the connection is ended. */

@@ -3,11 +3,14 @@
  * and held against what was acknowledged.
  */
 import assert from "node:assert/strict";
-import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { mkdtemp } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { backupContentType } from "../../src/backup/format.ts";
 import { SeededRandom } from "../../src/base/random.ts";
 import { type Ended, installBank, Program } from "./bank-process.fixture.ts";
 
@@ -186,6 +189,30 @@ describe("a bank that is backed up", { timeout: 120_000 }, () => {
       (await readdir(folder)).filter((name) => name.startsWith("new.backup") || name.endsWith(".partial")),
       [],
     );
+  });
+
+  test("leaves no file where it is interrupted, or its node goes away in the middle", async () => {
+    const server = createServer((_request, response) => {
+      response.writeHead(200, { "content-type": backupContentType, "content-length": "1000" });
+      response.write(Buffer.alloc(10));
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const isPartialThere = async (): Promise<boolean> =>
+      (await readdir(folder)).some((name) => name.startsWith("half.backup"));
+    for (const end of ["interrupt", "leave"] as const) {
+      const asked = once(server, "request");
+      const program = new Program(folder, ["backup", "--url", url, "-o", "half.backup"]);
+      await asked;
+      assert.ok(await isPartialThere());
+      if (end === "interrupt") program.child.kill("SIGINT");
+      else server.closeAllConnections();
+      const { code, stderr } = await program.ended;
+      assert.equal(code, end === "interrupt" ? 130 : 4, stderr);
+      assert.ok(!(await isPartialThere()));
+    }
+    server.close();
   });
 
   test("leaves no file where there is no room for it, and fails where its reader goes away", async () => {
