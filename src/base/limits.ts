@@ -132,7 +132,10 @@ export const limits = {
   requestReceiveMs: 10_000,
   /** Requests of one connection that are under way at once: the bound on pipelining. */
   requestsPerConnectionMax: 64,
-  /** Bodies that are being received, beyond the first `bodyBytesFree` of each: the bound on what slow senders occupy. */
+  /**
+   * Bodies that are being received, beyond the first `bodyBytesFree` of each: the bound on what slow senders occupy. Once more for
+   * the frames of sockets.
+   */
   receivingBytesMax: 64 * MiB,
   bodyBytesFree: 16 * KiB,
   /** A connection that takes nothing of its reply for this long is destroyed. */
@@ -165,8 +168,9 @@ export const limits = {
   socketBufferedBytesMax: 32 * MiB,
   /** The same of all connections together: above it, the one that has most is ended. */
   socketBufferedBytesTotalMax: 256 * MiB,
-  /** From the connection to the hello. */
+  /** From the connection to the hello, and how large that may be. */
   socketHelloMs: 10_000,
+  socketHelloBytesMax: 32 * KiB,
   /** A connection on which nothing was heard for this long is ended; after half of it, it is pinged. */
   socketSilenceMs: 60_000,
   listLimitDefault: 100,

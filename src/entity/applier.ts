@@ -15,13 +15,16 @@ import type { DurableBatch } from "./committer.ts";
 import { entriesWithPrefix, foldBatch, WriteSet } from "./fold.ts";
 import { afterPrefix, bytesOfBinary, keys, readUint16 } from "./keys.ts";
 
-/** Long enough to gather many batches, short enough that a restart has little to fold again. */
-const applyDelayMs = 100;
-/** Of memory; reached sooner than the delay only by more than 150,000 commands a second. */
+/** Long enough that what changes again and again is written once, short enough that a restart has little to fold again. */
+const applyDelayMs = 250;
+/** Of memory; reached sooner than the delay only by more than 60,000 commands a second. */
 const applyBytes = 12 * 1024 * 1024;
 const retryFullMs = 1000;
-/** So few that the main thread is held for some milliseconds, and that what one apply touches of the store stays small. */
-const portionWrites = 768;
+/**
+ * Distinct ones: so many that what changes again and again is folded together, so few that the main thread is held for some
+ * milliseconds, and that what one apply touches of the store stays small.
+ */
+const portionWrites = 2048;
 const resumeShare = 7 / 8;
 const sweepPortion = 512;
 /** What an entry, and an effect or message of one, take in memory besides their encoded bytes. Measured, rounded. */

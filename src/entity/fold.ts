@@ -13,15 +13,15 @@ import { afterPrefix, type BinaryString, binary, binaryOfBytes, bytesOfBinary, k
 
 const packr = new Packr({ useRecords: false, useBigIntExtension: true, mapsAsObjects: true });
 
-/** The store's writes of many batches, one for each key. Root states are encoded only once they are final. */
+/** The store's writes of many batches, one for each key. What changes often is encoded only once it is final. */
 export class WriteSet {
-  readonly #writes = new Map<BinaryString, Uint8Array | EntityEffectAt | null>();
+  readonly #writes = new Map<BinaryString, Uint8Array | Encodable | null>();
   /** Slots that were touched, for incremental snapshots. */
   readonly slots = new Set<number>();
   /** Whether an entity's life ended, so that items may have been left behind. */
   hasGarbage = false;
 
-  put(key: BinaryString, value: Uint8Array | EntityEffectAt | null): void {
+  put(key: BinaryString, value: Uint8Array | Encodable | null): void {
     this.#writes.set(key, value);
   }
 
@@ -33,7 +33,7 @@ export class WriteSet {
     for (const [key, value] of this.#writes) {
       yield {
         key: bytesOfBinary(key),
-        value: value === null || value instanceof Uint8Array ? value : encodeRoot(value.effect, value.sequence),
+        value: value === null || value instanceof Uint8Array ? value : encode(value),
       };
     }
   }
@@ -46,6 +46,14 @@ export class WriteSet {
 export interface EntityEffectAt {
   readonly effect: EntityEffect;
   readonly sequence: number;
+}
+
+type Encodable = EntityEffectAt | StoredSessionResult;
+
+function encode(value: Encodable): Uint8Array {
+  return "effect" in value
+    ? encodeRoot(value.effect, value.sequence)
+    : packr.pack([value.number, value.lowest, value.outcome]);
 }
 
 const present = new Uint8Array(0);
@@ -116,7 +124,7 @@ function foldResult(key: ResultKey, outcome: Uint8Array, writes: WriteSet): void
     return;
   }
   const { slot, session, number, lowest, place, isBirth, expiresMs } = key;
-  writes.put(keys.sessionResult(slot, session, place), packr.pack([number, lowest, outcome]));
+  writes.put(keys.sessionResult(slot, session, place), { number, lowest, outcome });
   if (isBirth) writes.put(keys.expiry(expiresMs, keys.session(slot, session)), present);
 }
 

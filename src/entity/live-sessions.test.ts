@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { SeededRandom } from "../base/random.ts";
 import type { StoreReader } from "../store/store.ts";
+import type { Entry, ResultKey } from "./batch.ts";
 import { foldEntry, WriteSet } from "./fold.ts";
-import { entry } from "./entry.fixture.ts";
-import { binary, binaryOfBytes } from "./keys.ts";
 import { LiveSession, LiveSessions } from "./live-sessions.ts";
+
+type SessionResultKey = Extract<ResultKey, { readonly type: "session" }>;
 
 interface Row {
   readonly number: number;
@@ -68,3 +69,55 @@ describe("a session at a slot", () => {
     }
   });
 });
+
+describe("all sessions", () => {
+  test("that are only asked for are forgotten again, beyond a bound, and loaded when they are asked for anew (D3)", () => {
+    let loads = 0;
+    // Every session has one outcome in this store.
+    const store: Pick<StoreReader, "range"> = {
+      *range({ from }) {
+        loads++;
+        const key = { type: "session", slot: 1, session: sessionIn(from), number: 1, lowest: 1, place: 0 } as const;
+        const writes = new WriteSet();
+        foldEntry(entryOf({ ...key, expiresMs: 9, isBirth: false }), 1, 0, writes);
+        for (const write of writes) if (write.value !== null) yield { key: write.key, value: write.value };
+      },
+    };
+    const sessions = new LiveSessions(store as StoreReader);
+    const count = 20_000;
+    const ask = () => {
+      for (let index = 0; index < count; index++) {
+        assert(sessions.get(1, String(index).padStart(16, "0"))?.has(1));
+      }
+    };
+    ask();
+    assert.equal(loads, count);
+    // What is written since stays, whatever is asked for: the store can't give it.
+    const written = { type: "session", slot: 1, session: "w".repeat(16), number: 2, lowest: 1, place: 1 } as const;
+    sessions.absorb({ ...written, expiresMs: 9, isBirth: false }, new Uint8Array(1), 7);
+    loads = 0;
+    ask();
+    ask();
+    assert(loads > count / 4, `${loads} loads: not all of them had been kept`);
+    assert.equal(sessions.get(1, written.session)?.kept(2)?.sequence, 7);
+  });
+});
+
+/** The session's id in the key of its first row: behind the table and the slot. */
+function sessionIn(key: Uint8Array): string {
+  return Buffer.from(key.subarray(3, 19)).toString("latin1");
+}
+
+function entryOf(key: SessionResultKey): Entry {
+  return {
+    origin: "call",
+    command: "write",
+    subject: "tester",
+    effects: [],
+    messages: [],
+    consumed: null,
+    deadLetter: null,
+    expired: [],
+    result: { key, outcome: new Uint8Array(1) },
+  };
+}

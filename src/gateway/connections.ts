@@ -105,6 +105,11 @@ export class Connections {
     return true;
   }
 
+  /** Ends a connection that asked for another protocol and does not get it, with the reason. */
+  refused(socket: Socket, error: OnefoldError): void {
+    this.#endWith({ socket }, error);
+  }
+
   /** Whether the reply to this request is to be its connection's last one (N1, N5). */
   endsWith(incoming: Incoming): boolean {
     const connection = this.#open.get(incoming.socket);
@@ -195,7 +200,7 @@ export class Connections {
   }
 
   /** Sends the problem and reads on for a while: a close with unread bytes would reset the connection and lose the reply. */
-  #endWith({ socket }: Connection, error: OnefoldError): void {
+  #endWith({ socket }: Pick<Connection, "socket">, error: OnefoldError): void {
     socket.end(rawProblemReply(error));
     const timer = this.#timers.after(this.#limits.lingerMs, () => socket.destroy());
     socket.once("end", () => socket.destroy());

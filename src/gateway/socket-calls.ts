@@ -1,7 +1,8 @@
 /**
  * A socket's calls over the `Service`: each message of a call becomes a promise of its answer. No sockets here.
  *
- * As in `operations.ts`: a name is looked up before anything is authorised, and authorised before the service is asked (O1).
+ * As in `operations.ts`: a name is looked up before anything is authorised, and authorised before the service is asked (O1), which
+ * gets what is left of the caller's deadline (O3).
  */
 import { OnefoldError } from "../base/errors.ts";
 import { closest } from "../base/ids.ts";
@@ -19,6 +20,7 @@ export interface SocketCallContext {
   readonly system: SystemDefinition;
   readonly timers: Timers;
   readonly limits: Limits;
+  monotonicMs(): number;
 }
 
 /** Who calls, and in which session. */
@@ -39,7 +41,10 @@ export interface SocketCall {
   readonly reply: Promise<SocketReply>;
 }
 
-/** Begins the call that `parts` is a message of. Throws what is wrong with it before it has begun. */
+/**
+ * Begins the call that `parts` is a message of, whose input takes about `bytes` of memory. Throws what is wrong with it before it has
+ * begun.
+ */
 export function beginCall(context: SocketCallContext, caller: SocketCaller, parts: Parts, bytes: number): SocketCall {
   switch (parts[0]) {
     case toServer.call:
@@ -49,16 +54,16 @@ export function beginCall(context: SocketCallContext, caller: SocketCaller, part
     case toServer.delete: {
       const address = addressOf(context.system, parts);
       const options = callOptions(caller, callFacts(parts[2], context.limits), bytes);
-      const reply = allowed(context, caller, { action: "delete", ...address }, () =>
-        context.service.delete(address, options),
+      const reply = allowed(context, options, { action: "delete", ...address }, (left) =>
+        context.service.delete(address, { ...options, ...left }),
       );
       return { isRead: false, reply };
     }
     case toServer.state: {
       const address = addressOf(context.system, parts);
       const options = readOptions(caller, callFacts(parts[2], context.limits));
-      const reply = allowed(context, caller, { action: "state", ...address }, async () => {
-        const { sequence, ...output } = await context.service.state(address, options);
+      const reply = allowed(context, options, { action: "state", ...address }, async (left) => {
+        const { sequence, ...output } = await context.service.state(address, { ...options, ...left });
         return { output, sequence };
       });
       return { isRead: true, reply };
@@ -85,8 +90,8 @@ function entityCall(context: SocketCallContext, caller: SocketCaller, parts: Par
     if (system.options.authorize === undefined) {
       return { isRead: false, reply: service.command(address, name, input, options) };
     }
-    const reply = allowed(context, caller, { action: "command", ...address, name }, () =>
-      service.command(address, name, input, options),
+    const reply = allowed(context, options, { action: "command", ...address, name }, (left) =>
+      service.command(address, name, input, { ...options, ...left }),
     );
     return { isRead: false, reply };
   }
@@ -97,8 +102,8 @@ function entityCall(context: SocketCallContext, caller: SocketCaller, parts: Par
     );
   }
   const options = readOptions(caller, facts);
-  const reply = allowed(context, caller, { action: "query", ...address, name }, () =>
-    service.query(address, name, input, options),
+  const reply = allowed(context, options, { action: "query", ...address, name }, (left) =>
+    service.query(address, name, input, { ...options, ...left }),
   );
   return { isRead: true, reply };
 }
@@ -113,7 +118,9 @@ function transaction(context: SocketCallContext, caller: SocketCaller, parts: Pa
     );
   }
   const options = callOptions(caller, callFacts(parts[2], limits), bytes);
-  return allowed(context, caller, { action: "transaction", name }, () => service.transaction(name, parts[4], options));
+  return allowed(context, options, { action: "transaction", name }, (left) =>
+    service.transaction(name, parts[4], { ...options, ...left }),
+  );
 }
 
 function list(context: SocketCallContext, caller: SocketCaller, parts: Parts): Promise<SocketReply> {
@@ -146,17 +153,38 @@ function history(context: SocketCallContext, caller: SocketCaller, parts: Parts)
   });
 }
 
-/** Runs `run` once the principal is known to be allowed: at once where nobody has to be asked. */
+/** Who asks, and until when. */
+interface Asking {
+  readonly principal: Principal;
+  readonly deadlineMs?: number;
+}
+
+/** What is left of a deadline after the system has thought about it; nothing where nobody had to be asked. */
+type Left = { readonly deadlineMs?: number };
+
+/**
+ * Runs `run` once the principal is known to be allowed: at once where nobody has to be asked. Rejects with `deadline-passed` (safe)
+ * where the answer took longer than the caller waits.
+ */
 export function allowed<T>(
   context: SocketCallContext,
-  caller: Pick<SocketCaller, "principal">,
+  { principal, deadlineMs }: Asking,
   operation: Operation,
-  run: () => Promise<T>,
+  run: (left: Left) => Promise<T>,
 ): Promise<T> {
   const { system, timers, limits } = context;
-  const decision = authorize(system.options, caller.principal, operation, timers, () => limits.deadlineMsDefault);
-  return decision === undefined ? run() : decision.then(run);
+  const waitMs = deadlineMs ?? limits.deadlineMsDefault;
+  const decision = authorize(system.options, principal, operation, timers, () => waitMs);
+  if (decision === undefined) return run(asItWas);
+  const startedMs = context.monotonicMs();
+  return decision.then(() => {
+    const leftMs = waitMs - (context.monotonicMs() - startedMs);
+    if (leftMs > 0) return run({ deadlineMs: leftMs });
+    throw new OnefoldError("deadline-passed", "The deadline passed before the request began.", { retry: "safe" });
+  });
 }
+
+const asItWas: Left = {};
 
 function callOptions(caller: SocketCaller, facts: CallFacts, inputBytes: number): CallOptions {
   const { principal, sessionToken, lowest } = caller;

@@ -5,20 +5,21 @@
  *        └───────── anything wrong ────┴──────────────┴─────────────────────────┘
  *
  * SO1  Nothing is carried out before the hello was accepted, nor in the name of anybody else than it named.
- * SO2  Each call is answered once, unless it was cancelled or the connection ended; its answer was durable before.
- * SO3  At most `socketCallsMax` calls in `socketCallBytesMax` are unanswered. While more than `socketBufferedBytesPause`
- *      bytes are not taken by the client nothing is read from it, and beyond `socketBufferedBytesMax` it is ended.
+ * SO2  No two calls or subscriptions that are open have one id: which of them an answer is to couldn't be told.
+ * SO3  While more than `socketBufferedBytesPause` bytes are not taken by the client nothing is carried out for it, and beyond
+ *      `socketBufferedBytesMax` it is ended.
  * SO4  A frame that can't be read ends the connection: what its sender meant can't be known. What it held before counts.
+ * SO5  Messages are carried out for about `sliceMs` in a turn; others have theirs before it goes on.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { RequestFacts } from "../entity/definition.ts";
-import type { Principal } from "../entity/service.ts";
-import { Decoder } from "../wire/decoder.ts";
-import { closeCodes, toServer, type Welcome } from "../wire/protocol.ts";
-import { authenticate } from "./access.ts";
-import { beginCall, type SocketCaller, type SocketReply } from "./socket-calls.ts";
+import { closeCodes, type FailureFacts, toServer } from "../wire/protocol.ts";
+import type { SocketCaller } from "./socket-calls.ts";
 import { socketFailureOf } from "./socket-failure.ts";
-import { assertNone, count, malformed, type Parts, record, text } from "./socket-message.ts";
+import { closeCodeOfRefusal, greet } from "./socket-greeting.ts";
+import { type Received, SocketIntake } from "./socket-intake.ts";
+import { count, malformed, type Parts, text } from "./socket-message.ts";
+import { OpenCalls, type OpenCallsContext } from "./socket-open-calls.ts";
 import { SocketOutbox } from "./socket-outbox.ts";
 import { type SubscriptionContext, SocketSubscriptions } from "./socket-subscriptions.ts";
 
@@ -38,22 +39,15 @@ export interface FrameSocket {
 }
 
 /** What all connections of a gateway share. */
-export interface SocketContext extends SubscriptionContext {
+export interface SocketContext extends SubscriptionContext, OpenCallsContext {
   readonly isGuarded: boolean;
-  readonly budget: SocketBudget;
-  monotonicMs(): number;
   report(error: unknown): void;
-}
-
-/** What all connections together have under way. */
-export interface SocketBudget {
-  callsOpen: number;
 }
 
 type State = "greeting" | "open" | "leaving" | "closed";
 
-/** One decoder for all: a message is read in one go, and nothing else runs meanwhile. */
-const decoder = new Decoder();
+/** So many messages are carried out between two looks at the clock. */
+const messagesPerLook = 16;
 
 export class SocketConnection {
   readonly #socket: FrameSocket;
@@ -62,18 +56,20 @@ export class SocketConnection {
   readonly #systemName: string | undefined;
   readonly #outbox: SocketOutbox;
   readonly #subscriptions: SocketSubscriptions;
-  /** Ids of calls that are unanswered, and those of them that nobody waits for any more. */
-  readonly #calls = new Set<number>();
-  readonly #cancelled = new Set<number>();
+  readonly #calls: OpenCalls;
+  readonly #intake = new SocketIntake();
   #state: State = "greeting";
-  /** Frames that came before the hello was decided, or after the socket was asked to pause. */
-  #waiting: Uint8Array[] = [];
+  /** The hello is being decided. */
   #isGreeting = false;
   #isProcessing = false;
+  /** It is another's turn (SO5). */
+  #isYielding = false;
   /** Who calls, and in which session: made with the welcome, and anew when the client tells of its session. */
   #caller: SocketCaller | undefined;
-  #callBytesOpen = 0;
+  /** The client does not take what was sent to it (SO3). */
   #isPaused = false;
+  /** Nothing is read from it. */
+  #isHeld = false;
   #heardMs: number;
   readonly #helloTimer: { cancel(): void };
   readonly #onClosed: () => void;
@@ -98,11 +94,26 @@ export class SocketConnection {
       unchanged: (id) => this.#outbox.unchanged(id),
       failed: (id, error) => this.#fail(id, error),
     });
+    this.#calls = new OpenCalls(parts.context, {
+      done: (id, sequence, output) => {
+        if (!this.#isClosed) this.#outbox.done(id, sequence, output);
+      },
+      read: (id, sequence, output) => {
+        if (!this.#isClosed) this.#outbox.read(id, sequence, output);
+      },
+      failed: (id, error) => this.#fail(id, error),
+      unheard: (error) => void this.#factsOf(error),
+      settled: () => this.#leaveIfDone(),
+    });
     this.#heardMs = parts.context.monotonicMs();
     const { timers, limits } = parts.context;
     this.#helloTimer = timers.after(limits.socketHelloMs, () => {
       this.#end(closeCodes.silent, new OnefoldError("request-timeout", "No hello came in time."));
     });
+  }
+
+  get #isClosed(): boolean {
+    return this.#state === "closed";
   }
 
   /** Bytes that the client has not taken. */
@@ -113,8 +124,8 @@ export class SocketConnection {
   /** One whole frame from the client. */
   receive(frame: Uint8Array): void {
     this.heard();
-    if (this.#state === "closed") return;
-    this.#waiting.push(frame);
+    if (this.#isClosed) return;
+    this.#intake.add(frame);
     this.#process();
   }
 
@@ -130,7 +141,7 @@ export class SocketConnection {
     // Whoever is held back can't be heard; he is bounded otherwise (SO3), and ends here if he takes nothing for long.
     if (silentMs > socketSilenceMs)
       this.#end(closeCodes.silent, new OnefoldError("request-timeout", "Nothing was heard."));
-    else if (silentMs > socketSilenceMs / 2 && this.#state !== "closed") this.#socket.ping();
+    else if (silentMs > socketSilenceMs / 2 && !this.#isClosed) this.#socket.ping();
   }
 
   /** Takes leave: answers what is under way, refuses what comes now, then ends. */
@@ -144,9 +155,24 @@ export class SocketConnection {
     }
   }
 
-  /** A text frame, a frame that is too large, or anything else that the protocol doesn't have. */
+  /** Whether its hello has come. */
+  get isGreeted(): boolean {
+    return this.#state !== "greeting" || this.#isGreeting;
+  }
+
+  /** A text frame, a first frame that is too large, or anything else that the protocol doesn't have. */
   violated(message: string): void {
     this.#end(closeCodes.malformed, malformed(message));
+  }
+
+  /** The node has no room for what this client is sending. */
+  surplus(): void {
+    this.#end(
+      closeCodes.unavailable,
+      new OnefoldError("overloaded", "Too many large frames are arriving at once. Try again soon.", {
+        retryAfterMs: 1000,
+      }),
+    );
   }
 
   /** The client takes less than it asks for: ends it. */
@@ -159,56 +185,67 @@ export class SocketConnection {
 
   /** The socket is gone. */
   closed(): void {
-    if (this.#state === "closed") return;
+    if (this.#isClosed) return;
     this.#state = "closed";
     this.#helloTimer.cancel();
-    this.#waiting = [];
+    this.#intake.clear();
     this.#subscriptions.endAll();
     this.#onClosed();
   }
 
   // ------------------------------------------------------------------------------------------------------------- frames
 
+  /** Carries out what has come, as far as it may be now. */
   #process(): void {
-    if (this.#isProcessing) return;
+    if (this.#isProcessing || this.#isYielding) return;
     this.#isProcessing = true;
     try {
-      while (this.#waiting.length > 0 && !this.#isPaused && !this.#isGreeting && this.#state !== "closed") {
-        this.#frame(this.#waiting.shift()!);
-      }
+      this.#carryOut();
+    } catch (error) {
+      // What a message asks for is answered one by one; what comes here is about the frame (SO4).
+      this.#end(error instanceof OnefoldError ? closeCodes.malformed : closeCodes.internal, error);
     } finally {
       this.#isProcessing = false;
     }
-    if (this.#waiting.length > 0) this.#socket.pause();
+    if (!this.#isClosed) this.#hold(this.#isGreeting || this.#isPaused || !this.#intake.isEmpty);
   }
 
-  #frame(frame: Uint8Array): void {
-    try {
-      decoder.open(frame);
-      const messages = decoder.array();
-      for (let i = 0; i < messages; i++) {
-        if (this.#isGreeting) throw malformed("The hello must be alone in its frame.");
-        const start = decoder.position;
-        const length = decoder.array();
-        const parts = [];
-        for (let j = 0; j < length; j++) parts.push(decoder.value());
-        this.#message(parts, decoder.position - start);
-        if (this.#state === "closed") return;
-      }
-      if (!decoder.isAtEnd) throw malformed("Something follows a frame's last message.");
-    } catch (error) {
-      // What a message asks for is answered one by one; what comes here is about the frame (SO4).
-      if (!(error instanceof OnefoldError)) this.#context.report(error);
-      this.#end(error instanceof OnefoldError ? closeCodes.malformed : closeCodes.internal, error);
+  /** Has nothing more read from the client, or again. */
+  #hold(isHeld: boolean): void {
+    if (isHeld === this.#isHeld) return;
+    this.#isHeld = isHeld;
+    if (isHeld) this.#socket.pause();
+    else this.#socket.resume();
+  }
+
+  #carryOut(): void {
+    const { timers, limits } = this.#context;
+    let untilMs: number | undefined;
+    for (let carriedOut = 1; !this.#isPaused && !this.#isGreeting && !this.#isClosed; carriedOut++) {
+      const received = this.#intake.next();
+      if (received === undefined) return;
+      this.#message(received);
+      if (carriedOut % messagesPerLook !== 0 || this.#intake.isEmpty) continue;
+      const nowMs = this.#context.monotonicMs();
+      untilMs ??= nowMs + limits.sliceMs;
+      if (nowMs < untilMs) continue;
+      this.#isYielding = true;
+      timers.soon(() => {
+        this.#isYielding = false;
+        this.#process();
+      });
+      return;
     }
   }
 
-  #message(parts: Parts, bytes: number): void {
+  #message(received: Received): void {
+    const { parts } = received;
     const type = parts[0];
     if (this.#state === "greeting") {
       if (type !== toServer.hello) throw malformed("The first message must be a hello.");
+      if (!this.#intake.isFrameOver) throw malformed("The hello must be alone in its frame.");
       this.#isGreeting = true;
-      this.#greet(parts).catch((error: unknown) => this.#refuse(error));
+      this.#greet(parts).catch((error: unknown) => this.#end(closeCodeOfRefusal(error), error));
       return;
     }
     switch (type) {
@@ -218,11 +255,11 @@ export class SocketConnection {
       case toServer.state:
       case toServer.list:
       case toServer.history:
-        return this.#call(parts, bytes);
+        return this.#call(received);
       case toServer.session:
         return this.#useSession(parts);
       case toServer.subscribe:
-        return this.#subscribe(parts);
+        return this.#subscribe(received);
       case toServer.credit:
         return this.#subscriptions.grant(count("An id", parts[1], 1), count("credit", parts[2], 1));
       case toServer.cancel:
@@ -230,137 +267,58 @@ export class SocketConnection {
       case toServer.ping:
         return this.#outbox.pong(parts[1]);
       case toServer.mint:
-        return this.#mint(count("An id", parts[1], 1));
+        return this.#mint(this.#freeId(parts));
       default:
         throw malformed("There is no message of this type here.");
     }
   }
 
-  // -------------------------------------------------------------------------------------------------------------- hello
+  /** SO2. The id that a message gives to what it asks for. */
+  #freeId(parts: Parts): number {
+    const id = count("An id", parts[1], 1);
+    if (this.#calls.has(id) || this.#subscriptions.has(id))
+      throw malformed("A call or subscription with this id is open.");
+    return id;
+  }
 
   async #greet(parts: Parts): Promise<void> {
-    const { token, ...others } = record("A hello", parts[1] ?? {});
-    assertNone(others);
-    const { system, timers, limits } = this.#context;
-    if (this.#systemName !== undefined && this.#systemName !== system.name) {
-      throw new OnefoldError("unknown-system", `This node serves the system ${system.name}.`, {
-        details: { system: system.name },
-      });
-    }
-    const headers = { ...this.#request.headers };
-    if (token !== undefined) headers.authorization = `Bearer ${text("A token", token)}`;
-    const request = { ...this.#request, headers };
-    const principal = await authenticate(system.options, request, timers, limits.socketHelloMs);
+    const { principal, welcome } = await greet(this.#context, this.#request, this.#systemName, parts);
     if (this.#state !== "greeting") return;
-    const welcome = this.#welcome(principal);
     this.#caller = { principal, sessionToken: welcome.session, lowest: 1 };
     this.#state = "open";
     this.#isGreeting = false;
     this.#helloTimer.cancel();
     this.#outbox.welcome(welcome);
-    this.#socket.resume();
     this.#process();
-  }
-
-  #welcome(principal: Principal): Welcome {
-    const { service, system, limits } = this.#context;
-    return {
-      system: system.name,
-      session: service.mintSession(principal),
-      sessionMs: limits.sessionMsDefault,
-      callsMax: limits.socketCallsMax,
-      callBytesMax: limits.socketCallBytesMax,
-      frameBytesMax: limits.socketFrameBytesMax,
-      subscriptionsMax: limits.socketSubscriptionsMax,
-      sessionRequestsMax: limits.sessionRequestsOpenMax,
-      silenceMsMax: limits.socketSilenceMs,
-    };
-  }
-
-  #refuse(error: unknown): void {
-    const code = error instanceof OnefoldError ? error.code : "internal";
-    if (code === "unauthenticated") this.#end(closeCodes.unauthenticated, error);
-    else if (code === "unknown-system") this.#end(closeCodes.unknownSystem, error);
-    else if (code === "malformed") this.#end(closeCodes.malformed, error);
-    else if (code === "not-ready" || code === "deadline-passed") this.#end(closeCodes.unavailable, error);
-    else this.#end(code === "forbidden" ? closeCodes.forbidden : closeCodes.internal, error);
   }
 
   // -------------------------------------------------------------------------------------------------------------- calls
 
-  #call(parts: Parts, bytes: number): void {
-    const id = count("An id", parts[1], 1);
-    // Which of the two an answer would be to couldn't be told.
-    if (this.#calls.has(id)) throw malformed("A call with this id is open.");
-    const { limits, budget } = this.#context;
+  #call(received: Received): void {
+    const id = this.#freeId(received.parts);
     try {
-      if (this.#state === "leaving") {
-        throw new OnefoldError("not-ready", "The node is stopping.", { retryAfterMs: 200 });
-      }
-      if (bytes > limits.bodyBytesMax) {
-        throw new OnefoldError("payload-too-large", `A call is larger than ${limits.bodyBytesMax} bytes.`, {
-          details: { bodyBytesMax: limits.bodyBytesMax },
-        });
-      }
-      if (this.#calls.size >= limits.socketCallsMax || this.#callBytesOpen + bytes > limits.socketCallBytesMax) {
-        throw new OnefoldError(
-          "overloaded",
-          "This connection has as many calls unanswered as it may. Await some first.",
-          {
-            retryAfterMs: 100,
-          },
-        );
-      }
-      if (budget.callsOpen >= limits.socketCallsOpenMax) {
-        throw new OnefoldError("overloaded", "This node has as many calls as it accepts. Try again soon.", {
-          retryAfterMs: 1000,
-        });
-      }
-      const { isRead, reply } = beginCall(this.#context, this.#caller!, parts, bytes);
-      this.#calls.add(id);
-      this.#callBytesOpen += bytes;
-      budget.callsOpen++;
-      reply.then(
-        (settled) => this.#succeeded(id, bytes, settled, isRead),
-        (error: unknown) => {
-          this.#settled(id, bytes);
-          this.#fail(id, error);
-          this.#leaveIfDone();
-        },
-      );
+      this.#assertStaying();
+      this.#calls.begin(id, received, this.#caller!);
     } catch (error) {
       this.#fail(id, error);
     }
   }
 
-  #succeeded(id: number, bytes: number, { sequence, output }: SocketReply, isRead: boolean): void {
-    this.#settled(id, bytes);
-    if (this.#state !== "closed" && !this.#isCancelled(id)) {
-      try {
-        if (isRead) this.#outbox.read(id, sequence, output);
-        else this.#outbox.done(id, sequence, output);
-      } catch (error) {
-        this.#fail(id, new OnefoldError("internal", "The output could not be encoded.", { cause: error }));
-      }
-    }
-    this.#leaveIfDone();
-  }
-
-  #settled(id: number, bytes: number): void {
-    this.#calls.delete(id);
-    this.#callBytesOpen -= bytes;
-    this.#context.budget.callsOpen--;
+  #assertStaying(): void {
+    if (this.#state !== "leaving") return;
+    throw new OnefoldError("not-ready", "The node is stopping.", { retryAfterMs: 200 });
   }
 
   #fail(id: number, error: unknown): void {
-    const { facts, report } = socketFailureOf(error, { showInside: !this.#context.isGuarded });
-    if (report !== undefined) this.#context.report(report);
-    if (this.#state === "closed" || this.#isCancelled(id)) return;
-    this.#outbox.failed(id, facts);
+    const facts = this.#factsOf(error);
+    if (!this.#isClosed) this.#outbox.failed(id, facts);
   }
 
-  #isCancelled(id: number): boolean {
-    return this.#cancelled.size > 0 && this.#cancelled.delete(id);
+  /** What the client may know of a failure; what an operator must see of it is reported. */
+  #factsOf(error: unknown): FailureFacts {
+    const { facts, report } = socketFailureOf(error, { showInside: !this.#context.isGuarded });
+    if (report !== undefined) this.#context.report(report);
+    return facts;
   }
 
   #useSession(parts: Parts): void {
@@ -372,7 +330,7 @@ export class SocketConnection {
 
   #cancel(id: number): void {
     if (this.#subscriptions.has(id)) this.#subscriptions.end(id);
-    else if (this.#calls.has(id)) this.#cancelled.add(id);
+    else this.#calls.cancel(id);
   }
 
   #mint(id: number): void {
@@ -384,13 +342,11 @@ export class SocketConnection {
     }
   }
 
-  #subscribe(parts: Parts): void {
-    const id = count("An id", parts[1], 1);
+  #subscribe(received: Received): void {
+    const id = this.#freeId(received.parts);
     try {
-      if (this.#state === "leaving") {
-        throw new OnefoldError("not-ready", "The node is stopping.", { retryAfterMs: 200 });
-      }
-      this.#subscriptions.begin(id, parts, this.#caller!.principal);
+      this.#assertStaying();
+      this.#subscriptions.begin(id, received, this.#caller!.principal);
     } catch (error) {
       this.#fail(id, error);
     }
@@ -399,38 +355,37 @@ export class SocketConnection {
   // ------------------------------------------------------------------------------------------------------------ sending
 
   #send(frame: Uint8Array): void {
-    if (this.#state === "closed") return;
+    if (this.#isClosed) return;
     this.#socket.send(frame, this.#left);
     const { socketBufferedBytesPause, socketBufferedBytesMax } = this.#context.limits;
     const buffered = this.#socket.bufferedAmount;
     if (buffered > socketBufferedBytesMax) return this.overrun();
     if (buffered > socketBufferedBytesPause && !this.#isPaused) {
       this.#isPaused = true;
-      this.#socket.pause();
+      this.#hold(true);
     }
   }
 
   /** A frame has left: reads on where it was held back, and there is room again. */
   readonly #left = (): void => {
     this.heard();
-    if (!this.#isPaused || this.#state === "closed") return;
+    if (!this.#isPaused || this.#isClosed) return;
     if (this.#socket.bufferedAmount > this.#context.limits.socketBufferedBytesPause / 2) return;
     this.#isPaused = false;
-    this.#socket.resume();
     this.#subscriptions.wake();
     this.#process();
   };
 
   #leaveIfDone(): void {
-    if (this.#state !== "leaving" || this.#calls.size > 0) return;
+    if (this.#state !== "leaving" || this.#calls.count > 0) return;
     this.#outbox.flush();
     this.#close(closeCodes.leaving, "the node is stopping");
   }
 
   /** Says why, and ends the connection. */
   #end(code: number, error: unknown): void {
-    if (this.#state === "closed") return;
-    const { facts } = socketFailureOf(error, { showInside: !this.#context.isGuarded });
+    if (this.#isClosed) return;
+    const facts = this.#factsOf(error);
     // Id 0: not about a call but about the connection.
     this.#outbox.failed(0, facts);
     this.#outbox.flush();

@@ -7,6 +7,7 @@
  */
 import type { Value } from "../base/value.ts";
 import { Encoder } from "../wire/encoder.ts";
+import { envelopeDepth, valueDepthMax } from "../wire/nesting.ts";
 import { type FailureFacts, toClient, type Welcome } from "../wire/protocol.ts";
 
 /** Larger frames delay the first answers in them and save nothing more. */
@@ -40,7 +41,7 @@ export class SocketOutbox {
   failed(id: number, facts: FailureFacts): void {
     this.#write(3, toClient.failed, (encoder) => {
       encoder.number(id);
-      encoder.value(facts);
+      encoder.value(facts, valueDepthMax + envelopeDepth);
     });
   }
 
@@ -81,7 +82,7 @@ export class SocketOutbox {
       encoder.number(type);
       encoder.number(id);
       encoder.number(sequence);
-      if (output !== undefined) encoder.value(output);
+      if (output !== undefined) encoder.value(output, valueDepthMax + envelopeDepth);
     } catch (error) {
       encoder.truncate(start);
       throw error;

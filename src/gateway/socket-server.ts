@@ -18,8 +18,8 @@ import { isHostAllowed, isOriginAllowed } from "./address.ts";
 import type { Incoming } from "./body.ts";
 import type { Connections } from "./connections.ts";
 import { parseQueryString } from "./query-string.ts";
-import { rawProblemReply } from "./raw-reply.ts";
 import { type FrameSocket, SocketConnection, type SocketContext } from "./socket-connection.ts";
+import { SocketReceiving, SocketsReceiving } from "./socket-receiving.ts";
 import { SubscriptionReader } from "./socket-subscription.ts";
 
 export interface SocketServerOptions {
@@ -43,6 +43,7 @@ export class SocketServer {
   readonly #options: SocketServerOptions;
   readonly #webSockets: WebSocketServer;
   readonly #context: SocketContext;
+  readonly #receiving: SocketsReceiving;
   readonly #open = new Set<SocketConnection>();
   #isLeaving = false;
   #sweepTimer: Timer | undefined;
@@ -59,6 +60,7 @@ export class SocketServer {
       maxPayload: limits.socketFrameBytesMax,
       handleProtocols: () => subprotocol,
     });
+    this.#receiving = new SocketsReceiving(limits);
     this.#context = {
       service,
       system,
@@ -66,7 +68,7 @@ export class SocketServer {
       limits,
       isGuarded: system.options.authenticate !== undefined,
       reader: new SubscriptionReader(limits.socketSubscriptionReadsMax),
-      budget: { callsOpen: 0 },
+      budget: { callsOpen: 0, callWeightOpen: 0 },
       monotonicMs: () => host.clock.monotonicMs(),
       report: (error) =>
         host.trace("error", "A socket's call failed inside. Report it with these fields if nothing explains it.", {
@@ -117,7 +119,7 @@ export class SocketServer {
     } catch (error) {
       const problem =
         error instanceof OnefoldError ? error : new OnefoldError("internal", "internal", { cause: error });
-      socket.end(rawProblemReply(problem));
+      this.#options.connections.refused(socket, problem);
       return;
     }
     socket.off("error", onError);
@@ -186,6 +188,7 @@ export class SocketServer {
     });
     this.#open.add(connection);
     this.#sweep();
+    this.#boundReceiving(webSocket, incoming.socket, connection);
     webSocket.on("message", (data, isBinary) => {
       if (isBinary) connection.receive(data as Buffer);
       else connection.violated("Frames must be binary.");
@@ -195,6 +198,22 @@ export class SocketServer {
     // What the library finds wrong (a frame too large, bad masking) it answers with a close frame of its own.
     webSocket.on("error", () => connection.closed());
     webSocket.on("close", () => connection.closed());
+  }
+
+  /** RV1, RV2 of `socket-receiving.ts`. */
+  #boundReceiving(webSocket: WebSocket, socket: TcpSocket, connection: SocketConnection): void {
+    const receiving = new SocketReceiving(this.#receiving);
+    webSocket.on("message", () => receiving.whole());
+    // Behind the library's own listener, which has found the frames in the bytes by then.
+    socket.on("data", (bytes) => {
+      const excess = receiving.read(bytes.length, { isKnown: connection.isGreeted });
+      if (excess === undefined) return;
+      if (excess === "hello-too-large") connection.violated("The hello is too large.");
+      else connection.surplus();
+      // What follows would be gathered until the client has taken its leave.
+      webSocket.pause();
+    });
+    socket.once("close", () => receiving.ended());
   }
 
   #frameSocket(webSocket: WebSocket): FrameSocket {

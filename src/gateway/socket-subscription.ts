@@ -13,6 +13,7 @@ import type { Value } from "../base/value.ts";
 import type { EntityAddress, Principal, Service, Watch } from "../entity/service.ts";
 import type { Timers } from "../host/host.ts";
 import { Encoder } from "../wire/encoder.ts";
+import { envelopeDepth, valueDepthMax } from "../wire/nesting.ts";
 
 /** Where a subscription's client has seen it last. */
 export interface SeenPosition {
@@ -217,7 +218,7 @@ const absentMark = new Uint8Array([0xc1]);
 
 function encode(output: Value | undefined): Uint8Array {
   try {
-    scratch.value(output);
+    scratch.value(output, valueDepthMax + envelopeDepth);
     return scratch.take();
   } catch (error) {
     scratch.truncate(0);

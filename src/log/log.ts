@@ -3,7 +3,8 @@
  * is its fold. This file is the contract; `log.suite.ts` is what every engine must pass; `engine/` has the engines.
  *
  * L1  An append is `appended` only after it is durable (G1), and only if the log ended at the expected sequence.
- * L2  Sequences are contiguous: genesis is 1 (or continues another log's), each record is its predecessor's plus one, trimmed ones are gone for good.
+ * L2  Sequences are contiguous: genesis is 1 (or continues another log's), each record is its predecessor's plus one, trimmed
+ *     ones are gone for good.
  * L3  A record once acknowledged is returned byte for byte, or reading throws `damaged`; never skipped, never shortened.
  * L4  After `failed` the engine accepts nothing more: a failed sync is never retried as if it had not failed.
  * L5  `open` verifies what it must before anything is served: the tail, and every anchor it holds (G8).

@@ -5,6 +5,7 @@ import { crc32 } from "node:zlib";
 import { OnefoldError } from "../base/errors.ts";
 import { hasCode } from "./log.suite.ts";
 import {
+  continuingVersion,
   decodeRecord,
   encodeRecord,
   noHash,
@@ -77,6 +78,19 @@ describe("a record", () => {
       assert.deepEqual(decodedHash, hash);
       assert.deepEqual(Buffer.from(hash), createHash("sha256").update(bytes).digest());
     }
+  });
+
+  test("that is a genesis above sequence 1 needs a reader that knows of logs that continue others, and nothing else does", () => {
+    const continuing = { ...header, kind: "genesis", readerVersion: continuingVersion } as const;
+    const { bytes } = encodeRecord(continuing, payload);
+    assert.equal(new DataView(bytes.buffer).getUint16(6, true), 2);
+    const { kind, sequence, previousHash } = decodeRecord(bytes);
+    assert.deepEqual([kind, sequence, previousHash], ["genesis", header.sequence, header.previousHash]);
+    assert.throws(() => encodeRecord({ ...continuing, readerVersion: 1 }, payload), /AssertionFailure/);
+    assert.throws(
+      () => decodeRecord(forge(bytes, (view) => view.setUint16(6, 1, true))),
+      reasonIs(/genesis must have sequence 1/),
+    );
   });
 
   test("can be decoded in the middle of a larger buffer", () => {

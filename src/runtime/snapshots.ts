@@ -9,8 +9,8 @@
  *     Where the newest one has the log's last record, and yet nothing could be trimmed, the log gets a short segment out of the
  *     reserve: the snapshot behind what comes into it makes more of the log superfluous.
  * J4  Nothing is begun on a full disk that has no room to be finished, and what was not finished leaves nothing behind.
- * J5  What is held for a backup is no garbage until it is released, however many snapshots are taken meanwhile.
- * J6  A store that turns out damaged while it is read is reported for a rebuild, not kept for a problem of snapshots.
+ * J5  A store that turns out damaged while it is read is reported for a rebuild, not kept for a problem of snapshots.
+ * J6  What is held for a backup is no garbage until it is released, however many snapshots are taken meanwhile.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Shard } from "../entity/shard.ts";
@@ -121,7 +121,7 @@ export class Snapshots {
   }
 
   /**
-   * Takes a snapshot, and holds the newest one (J5): the one that was taken, but for a full disk where there may be none newer.
+   * Takes a snapshot, and holds the newest one (J6): the one that was taken, but for a full disk where there may be none newer.
    * Throws as `take` does.
    */
   async hold(): Promise<HeldSnapshot> {
@@ -259,7 +259,7 @@ export class Snapshots {
     const [newer, older] = await readNewestManifests(blobs, trace);
     // What the next one takes over from the newest must not go with the older one.
     const isBase = newer !== undefined && isSame(newer, this.#newest);
-    const gainedBytes = isBase && older !== undefined ? roomOfOlderBytes(older, newer) : 0;
+    const gainedBytes = isBase && older !== undefined ? roomOfOlderBytes(older, newer, this.#held.addresses) : 0;
     if (!isBase || freeBytes + gainedBytes < neededBytes) {
       throw new DiskError(
         "full",

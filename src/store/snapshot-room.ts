@@ -62,9 +62,9 @@ export function estimatedRoomBytes(facts: {
   return bytes;
 }
 
-/** Bytes that the disk gets back when `older` is given up: of the pieces that `newer` doesn't share. */
-export function roomOfOlderBytes(older: Manifest, newer: Manifest): number {
-  const kept = new Set(piecesOf(newer).map(({ address }) => address));
+/** Bytes that the disk gets back when `older` is given up: of the pieces that `newer` doesn't share and nobody holds. */
+export function roomOfOlderBytes(older: Manifest, newer: Manifest, held: ReadonlySet<BlobAddress> = new Set()): number {
+  const kept = new Set([...held, ...piecesOf(newer).map(({ address }) => address)]);
   const given = new Map<BlobAddress, number>();
   for (const { address, sizeBytes } of piecesOf(older)) if (!kept.has(address)) given.set(address, sizeBytes);
   let bytes = 0;

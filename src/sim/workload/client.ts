@@ -3,7 +3,7 @@
  * number or key what was not answered, as the library asks of clients.
  *
  * C1  A request without number or key is sent once; if no answer comes, its outcome is unknown for ever.
- * C2  A request with one is sent until it is answered with something that will not change.
+ * C2  A request with one is sent until it is answered with something that will not change. Copies of it may arrive later still.
  */
 import { OnefoldError, Refused } from "../../base/errors.ts";
 import type { CallOptions, HistoryItem, Principal, ReadOptions, Service } from "../../entity/service.ts";
@@ -37,12 +37,16 @@ export const simulatedPrincipal: Principal = { tenant: "default", subject: "sim"
 const retryDelayMs = 50;
 const patientMs = 20_000;
 const attemptsMax = 1000;
+/** How many answered requests come before a late copy of an earlier one. */
+const lateAfter = 2;
 
 export class SimulatedClient {
   readonly #world: Reachable;
   readonly #recording: Recording;
   readonly #program: ProgramClient;
   #session: ClientSession | undefined;
+  /** Copies of answered requests that are still on their way. */
+  readonly #late: (() => Promise<void>)[] = [];
 
   constructor(world: Reachable, recording: Recording, program: ProgramClient) {
     this.#world = world;
@@ -114,6 +118,7 @@ export class SimulatedClient {
   }
 
   async #insist(recorded: RecordedRequest, action: ProgramAction, call: ProtectedCall): Promise<void> {
+    const first = call.options();
     let outcome: Outcome = { kind: "unknown" };
     let isInDoubt = false;
     for (let attempt = 0; isOpen(outcome); attempt++) {
@@ -141,6 +146,19 @@ export class SimulatedClient {
     this.#recording.answer(recorded, outcome);
     if (action.isRepeated && isKept(outcome)) await this.#repeat(recorded, action, call);
     call.answered();
+    if (action.isRepeated && isKept(outcome) && recorded.protection === "session") {
+      this.#late.push(() => this.#arriveLate(recorded, action, first));
+      if (this.#late.length > lateAfter) await this.#late.shift()?.();
+    }
+  }
+
+  /** A copy of a request, as it was sent first, that arrives long after the answer: it is forgotten, or answered the same. */
+  async #arriveLate(recorded: RecordedRequest, action: ProgramAction, options: Partial<CallOptions>): Promise<void> {
+    const service = await this.#world.serving();
+    const again = await this.#attempt(service, { ...action, deadlineMs: patientMs }, options);
+    if (isOpen(again) || isExpired(again)) return;
+    if (again.kind === "error" && again.code === "request-forgotten") return;
+    this.#assertSame(recorded, again);
   }
 
   /** Sent once more, an answered request is answered the same; nothing of it runs again. */
@@ -153,6 +171,10 @@ export class SimulatedClient {
       this.#recording.expiredCount++;
       return call.expired();
     }
+    this.#assertSame(recorded, again);
+  }
+
+  #assertSame(recorded: RecordedRequest, again: Outcome): void {
     const [first, second] = [JSON.stringify(recorded.outcome), JSON.stringify(again)];
     if (first !== second) {
       this.#world.accuse(

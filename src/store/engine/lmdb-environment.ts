@@ -130,7 +130,9 @@ function* rangeOf(entries: Bytes, options: RangeOptions, transaction: Transactio
   const bounds = reverse
     ? { start: to, end: begin, reverse, exclusiveStart: true, inclusiveEnd: true }
     : { start: begin, end: to };
-  const iterator = entries.getRange({ ...bounds, transaction, ...(limit === undefined ? {} : { limit }) })[Symbol.iterator]();
+  const iterator = entries
+    .getRange({ ...bounds, transaction, ...(limit === undefined ? {} : { limit }) })
+    [Symbol.iterator]();
   for (;;) {
     const next = nextOf(iterator);
     if (next.done === true) return;
