@@ -236,10 +236,10 @@ const mutants: readonly Mutant[] = [
     kind: "program",
   },
   {
-    name: "a row of a session forgets what was acknowledged before",
-    file: "src/entity/requests.ts",
-    from: "    const lowest = Math.max(request.lowest, known?.lowest ?? 0);",
-    to: "    const lowest = request.lowest;",
+    name: "a session that is loaded forgets what was acknowledged",
+    file: "src/entity/live-sessions.ts",
+    from: "    for (const { row } of rows) session.#lowest = Math.max(session.#lowest, row.lowest);",
+    to: "",
     kind: "program",
   },
   {

@@ -124,7 +124,7 @@ describe("a state that older code wrote", () => {
         await rig.restart();
         await rig.sleep(5000);
         assert.ok(!rig.entries().some(({ entry }) => entry.origin === "timer"));
-        assert.ok(rig.traces.some(({ message }) => message.includes("they will fire when that code is back")));
+        assert.ok(rig.traces.some(({ message }) => message.includes("they will fire when that is over")));
         await assert.rejects(run(rig, "touch"), { code: "unsupported-version" });
         await rig.restart({ system: makeVersion(2) });
         assert.deepEqual(await whole(rig), { name: "Ann Lee", visits: 7, bulk });

@@ -20,7 +20,7 @@ import {
 import type { EntityDefinition } from "./definition.ts";
 import type { EntityView } from "./entity-view.ts";
 import { entriesWithPrefix, readEntity, readIdempotency, readNumber, type StoredIdempotency } from "./fold.ts";
-import { type BinaryString, bytesOfBinary, keys, readUint64, textOfBinary } from "./keys.ts";
+import { type BinaryString, keys, textOfBinary } from "./keys.ts";
 import { LiveItems } from "./live-items.ts";
 import { LiveSessions } from "./live-sessions.ts";
 import type { EntityLock } from "./locks.ts";

@@ -1,5 +1,6 @@
 /** The real watchdog: endless loops of all sorts, its races, and a worker's guard. */
 import assert from "node:assert/strict";
+import { AsyncLocalStorage } from "node:async_hooks";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { describe, test } from "node:test";
@@ -56,6 +57,7 @@ describe("the real watchdog", () => {
         } finally {
           seen.push("generator");
         }
+        yield 0;
       })();
       numbers.next();
     },
@@ -177,6 +179,23 @@ describe("the real watchdog", () => {
     }
     isOver = true;
     assert(turns > 50);
+  });
+
+  test("leaves nothing of an asynchronous context that user code was stopped in to later turns", async () => {
+    const storage = new AsyncLocalStorage<string>();
+    const found: unknown[] = [];
+    const look = () => found.push(storage.getStore());
+    const stopped = new Promise<void>((resolve) => {
+      const turns = guard.turns({
+        run: () => guard.call(5, () => storage.run("its caller's", () => spend(Number.POSITIVE_INFINITY))),
+        stopped: () => resolve(void look()),
+      });
+      turns.soon();
+    });
+    // Due already when the stop comes, and asked for after it.
+    await Promise.all([stopped, turn(guard, look), turn(guard, look)]);
+    await turn(guard, look);
+    assert.deepEqual(found, [undefined, undefined, undefined, undefined]);
   });
 
   test("sleeps when there is nothing to watch, and wakes again", async () => {

@@ -21,6 +21,7 @@
  *
  * A call costs some 0.1 µs, measured on a 2-core cloud machine; a turn about 1 µs. See docs/decisions/2026-11-23-watchdog.md.
  */
+import { AsyncResource } from "node:async_hooks";
 import { url as debuggerUrl } from "node:inspector";
 import path from "node:path";
 import { getHeapStatistics } from "node:v8";
@@ -34,10 +35,10 @@ import { watchProgram } from "./watch-thread.ts";
 import {
   phase,
   stopReasons,
-  watchFields,
-  watchNumberMax,
   type WatchOrder,
   type WatchReport,
+  watchFields,
+  watchNumberMax,
 } from "./watched-thread.ts";
 import { WorkerGuard } from "./worker-guard.ts";
 
@@ -132,20 +133,40 @@ class MainThreadGuard {
   /** Made at the first call, or when notes are to be made: who runs no user code needs no thread. */
   #watcher: Worker | undefined;
   #number = 0;
-  readonly #sender: MessagePort;
-  readonly #receiver: MessagePort;
+  #sender: MessagePort;
+  #receiver: MessagePort;
+  /** What turns are called in: nothing that user code has entered. */
+  readonly #context = new AsyncResource("OnefoldTurns");
   #due: Turn[] = [];
   #running: Turn | undefined;
   /** Posted since the event loop has come round for certain. */
   #postedInRow = 0;
+  /** Messages that are on their way. */
+  #postedCount = 0;
 
   constructor() {
-    const { port1, port2 } = new MessageChannel();
+    const { port1, port2 } = this.#openPorts();
     this.#sender = port1;
     this.#receiver = port2;
-    port2.on("message", this.#nextTurn);
-    port1.unref();
-    port2.unref();
+  }
+
+  #openPorts(): MessageChannel {
+    const channel = this.#context.runInAsyncScope(() => new MessageChannel());
+    channel.port2.on("message", this.#nextTurn);
+    channel.port1.unref();
+    channel.port2.unref();
+    return channel;
+  }
+
+  /** An `AsyncLocalStorage` that user code was stopped in is never left: what it held stays with the port that called the turn. */
+  #exchangePorts(): void {
+    this.#receiver.off("message", this.#nextTurn);
+    this.#receiver.close();
+    const { port1, port2 } = this.#openPorts();
+    this.#sender = port1;
+    this.#receiver = port2;
+    if (this.#due.length > 0) port2.ref();
+    for (let count = 0; count < this.#postedCount; count++) port1.postMessage(null);
   }
 
   turns(handlers: TurnHandlers): Turns {
@@ -159,17 +180,24 @@ class MainThreadGuard {
     // Until it has ended it keeps the process alive: somebody waits for what it does.
     if (this.#due.push(turn) === 1) this.#receiver.ref();
     // A port may be emptied without the event loop looking elsewhere: turns that follow turns let I/O in between.
-    if (this.#running === undefined && this.#postedInRow++ < turnsInRowMax) this.#sender.postMessage(null);
-    else setImmediate(this.#post);
+    if (this.#running === undefined && this.#postedInRow++ < turnsInRowMax) this.#post();
+    else setImmediate(this.#postLater);
   }
 
-  readonly #post = (): void => {
+  readonly #postLater = (): void => {
     this.#postedInRow = 0;
-    this.#sender.postMessage(null);
+    this.#post();
   };
 
+  #post(): void {
+    this.#postedCount++;
+    this.#sender.postMessage(null);
+  }
+
   readonly #nextTurn = (): void => {
-    this.#endStopped();
+    // It comes again by another port.
+    if (this.#endStopped()) return;
+    this.#postedCount--;
     const turn = this.#due.shift();
     assert(turn !== undefined, "every message stands for a turn");
     turn.isDue = false;
@@ -187,14 +215,17 @@ class MainThreadGuard {
     if (this.#due.length === 0) this.#receiver.unref();
   }
 
-  /** If the last turn was cut short, says so to whom it belongs. */
-  readonly #endStopped = (): void => {
+  /** If the last turn was cut short, says so to whom it belongs, and has what is due come by another port. */
+  #endStopped(): boolean {
     const stopped = this.#running;
-    if (stopped === undefined) return;
+    if (stopped === undefined) return false;
     this.#ended();
+    this.#exchangePorts();
     Atomics.store(this.#fields, watchFields.word, this.#number * phase.count + phase.own);
-    stopped.handlers.stopped(stopReasons[this.#fields[watchFields.reason]!]!);
-  };
+    const reason = stopReasons[this.#fields[watchFields.reason]!]!;
+    this.#context.runInAsyncScope(() => stopped.handlers.stopped(reason));
+    return true;
+  }
 
   /** Of the call that follows. */
   setSubject(subject: CallSubject | undefined, notes: number): void {
@@ -251,7 +282,10 @@ class MainThreadGuard {
   }
 
   readonly #heard = (report: WatchReport): void => {
-    if (report === null) return this.#endStopped();
+    if (report === null) {
+      this.#endStopped();
+      return;
+    }
     const listener = this.#listeners.get(report.notes);
     if (report.type === "failed") listener?.failed(report.reason);
     else listener?.endedWell({ entity: report.entity, what: report.what });
