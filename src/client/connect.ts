@@ -10,7 +10,7 @@ import type { CallOptions, CallShape } from "./call.ts";
 import { Dispatcher, serverDeadlineMs } from "./dispatcher.ts";
 import { HttpLink } from "./http-link.ts";
 import type { ClientPlatform } from "./platform.ts";
-import { type Change, Subscriptions, type WatchOptions, type WatchTarget } from "./subscriptions.ts";
+import { type Change, Subscriptions, type WatchOptions, type WatchTarget, watchTarget } from "./subscriptions.ts";
 import type { ListOptions, PageOptions, RemoteClient, Watch } from "./types.ts";
 
 export interface ConnectOptions {
@@ -146,10 +146,10 @@ function entityFactory(kind: string, dispatcher: Dispatcher, subscriptions: Subs
       return dispatcher.call(shape, [kind, idOf(this)], undefined, rest, { limit, cursor });
     },
     $watch: function (this: Entity, query: string, input?: Value, options: WatchOptions = {}) {
-      return watch(subscriptions, { kind, id: idOf(this), query, input }, options);
+      return watch(subscriptions, watchTarget(kind, idOf(this), query, input), options);
     },
     $watchState: function (this: Entity, options: WatchOptions = {}) {
-      return watch(subscriptions, { kind, id: idOf(this), query: undefined, input: undefined }, options);
+      return watch(subscriptions, watchTarget(kind, idOf(this), undefined, undefined), options);
     },
   };
   Object.setPrototypeOf(

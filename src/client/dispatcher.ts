@@ -36,6 +36,8 @@ export interface DispatcherOptions {
 }
 
 const queuedMax = 65_536;
+/** What may stand before a call's body besides what its frame holds already: a session's token, an idempotency key. */
+const headBytesMax = 1024;
 /** What the server assumes where a call names no deadline. */
 export const serverDeadlineMs = 30_000;
 const retryMsMin = 20;
@@ -142,8 +144,10 @@ export class Dispatcher {
 
   /** What a subscription shows, asked for once. */
   async read({ kind, id, query, input }: WatchTarget): Promise<Value | undefined> {
-    if (query !== undefined)
-      return this.call({ type: toServer.call, isRead: true }, [kind, id, query], input, undefined);
+    if (query !== undefined) {
+      const [value] = input === undefined ? [] : this.#decoded(input);
+      return this.call({ type: toServer.call, isRead: true }, [kind, id, query], value, undefined);
+    }
     try {
       return await this.call({ type: toServer.state, isRead: true }, [kind, id], undefined, undefined);
     } catch (error) {
@@ -300,7 +304,7 @@ export class Dispatcher {
 
   /** A frame that is too large would end the connection, and again when it is sent again. */
   #assertSize(call: Call): void {
-    const bytesMax = this.#welcome!.frameBytesMax - frameBytesAim;
+    const bytesMax = this.#welcome!.frameBytesMax - frameBytesAim - headBytesMax;
     if (call.bodyEnd - call.bodyStart <= bytesMax) return;
     throw new OnefoldError("payload-too-large", `A call is larger than ${bytesMax} bytes.`, { details: { bytesMax } });
   }
@@ -415,8 +419,13 @@ export class Dispatcher {
   }
 
   #bodyOf(call: Call): Value[] {
+    return this.#decoded(call.body!.subarray(call.bodyStart, call.bodyEnd));
+  }
+
+  /** The values that were encoded one behind the other. */
+  #decoded(bytes: Uint8Array): Value[] {
     const parts: Value[] = [];
-    this.#decoder.open(call.body!.subarray(call.bodyStart, call.bodyEnd));
+    this.#decoder.open(bytes);
     while (!this.#decoder.isAtEnd) parts.push(this.#decoder.value());
     return parts;
   }

@@ -5,7 +5,7 @@ import type { FailureFacts } from "../wire/protocol.ts";
 /** `Refused` for a refusal by the system's code, else `OnefoldError`. A code of a newer server's becomes its retry class's. */
 export function errorOfFacts(facts: FailureFacts): OnefoldError | Refused {
   if (facts.refused === true) return new Refused(facts.code, facts.details);
-  const code = facts.code in errorTable ? (facts.code as ErrorCode) : codeOfRetry[facts.retry];
+  const code = Object.hasOwn(errorTable, facts.code) ? (facts.code as ErrorCode) : codeOfRetry[facts.retry];
   return new OnefoldError(code, facts.detail, {
     retry: facts.retry,
     ...(facts.details === undefined ? {} : { details: facts.details }),

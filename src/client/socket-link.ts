@@ -13,6 +13,7 @@ import { OnefoldError, type Refused } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
 import { Decoder } from "../wire/decoder.ts";
 import { Encoder } from "../wire/encoder.ts";
+import { envelopeDepth, valueDepthMax } from "../wire/nesting.ts";
 import {
   closeCodes,
   type FailureFacts,
@@ -170,21 +171,26 @@ export class SocketLink {
   #open(attempt: number, token: string | undefined): void {
     if (attempt !== this.#attempt) return;
     const { openSocket, headers } = this.#options;
-    this.#socket = openSocket(this.#address(), subprotocol, headers, {
-      opened: () => {
-        if (attempt !== this.#attempt) return;
-        this.#encoder.reserveArray();
-        this.#encoder.patchArray(0, 1);
-        this.#encoder.array(2);
-        this.#encoder.number(toServer.hello);
-        this.#encoder.value(token === undefined ? {} : { token });
-        this.#socket!.send(this.#encoder.take());
-      },
-      frame: (bytes) => {
-        if (attempt === this.#attempt) this.#frame(attempt, bytes);
-      },
-      closed: (code, reason) => this.#lose(attempt, code, reason),
-    });
+    let hello: Uint8Array;
+    try {
+      hello = helloOf(token);
+    } catch (cause) {
+      return this.#refused(new OnefoldError("unauthenticated", "The token can't be sent.", { cause }));
+    }
+    try {
+      this.#socket = openSocket(this.#address(), subprotocol, headers, {
+        opened: () => {
+          if (attempt === this.#attempt) this.#socket!.send(hello);
+        },
+        frame: (bytes) => {
+          if (attempt === this.#attempt) this.#frame(attempt, bytes);
+        },
+        closed: (code, reason) => this.#lose(attempt, code, reason),
+      });
+    } catch (error) {
+      // Platforms throw for what they never send: a header's character, a page's policy.
+      this.#lose(attempt, 0, `no socket could be opened: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
 
   #address(): string {
@@ -203,7 +209,7 @@ export class SocketLink {
       for (let left = decoder.array(); left > 0; left--) {
         const length = decoder.array();
         const parts: Value[] = [];
-        for (let i = 0; i < length; i++) parts.push(decoder.value());
+        for (let i = 0; i < length; i++) parts.push(decoder.value(valueDepthMax + envelopeDepth));
         this.#message(parts);
         if (attempt !== this.#attempt) return;
       }
@@ -286,4 +292,14 @@ export class SocketLink {
     this.flush();
     return socket;
   }
+}
+
+/** The first frame of a connection. Throws `invalid-value` for a token that is no text. */
+function helloOf(token: string | undefined): Uint8Array {
+  const encoder = new Encoder(256);
+  encoder.array(1);
+  encoder.array(2);
+  encoder.number(toServer.hello);
+  encoder.value(token === undefined ? {} : { token });
+  return encoder.take();
 }

@@ -8,6 +8,7 @@
 import { OnefoldError, type Refused } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
 import { Encoder } from "../wire/encoder.ts";
+import { envelopeDepth, valueDepthMax } from "../wire/nesting.ts";
 import { toServer } from "../wire/protocol.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { ClientPlatform, ClientTimer } from "./platform.ts";
@@ -35,18 +36,50 @@ export interface WatchTarget {
   readonly id: string;
   /** Absent: the raw state. */
   readonly query: string | undefined;
-  readonly input: Value | undefined;
+  /** Encoded, because it is sent again after each reconnect. */
+  readonly input: Uint8Array | undefined;
+}
+
+/**
+ * What is to be watched, with its input as it is now (CO1). Throws `invalid-value` and `payload-too-large` (retry never): sent, they
+ * would end the connection, and the next one too.
+ */
+export function watchTarget(
+  kind: string,
+  id: string,
+  query: string | undefined,
+  input: Value | undefined,
+): WatchTarget {
+  try {
+    for (const part of [kind, id, query ?? ""]) scratch.text(part);
+    const start = scratch.size;
+    if (input !== undefined) scratch.value(input);
+    const bytes = scratch.take();
+    if (bytes.length > targetBytesMax) {
+      throw new OnefoldError("payload-too-large", `What is watched takes more than ${targetBytesMax} bytes.`, {
+        details: { bytesMax: targetBytesMax },
+      });
+    }
+    return { kind, id, query, input: input === undefined ? undefined : bytes.subarray(start) };
+  } catch (error) {
+    scratch.truncate(0);
+    throw error;
+  }
 }
 
 /** So many values may be under way to a reader who has not taken the last one. */
 const creditFirst = 2;
 const pollMs = 1000;
+/** A node takes no more of one connection's subscriptions either. */
+const targetBytesMax = 256 * 1024;
+const scratch = new Encoder(256);
 
 export class Subscriptions {
   readonly #dispatcher: Dispatcher;
   readonly #platform: ClientPlatform;
   readonly #open = new Map<number, Subscription>();
   #lastId = 0;
+  #isClosed = false;
 
   constructor(dispatcher: Dispatcher, platform: ClientPlatform) {
     this.#dispatcher = dispatcher;
@@ -67,6 +100,10 @@ export class Subscriptions {
       poll: () => this.#poll(subscription),
       platform: this.#platform,
     });
+    if (this.#isClosed) {
+      subscription.fail(clientClosed());
+      return subscription;
+    }
     this.#open.set(subscription.id, subscription);
     const { link } = this.#dispatcher;
     if (link?.isOpen === true) this.#subscribe(subscription);
@@ -86,12 +123,22 @@ export class Subscriptions {
     encoder.array(5);
     encoder.number(toServer.subscribe);
     encoder.number(subscription.id);
-    encoder.value({
-      query,
-      input,
-      credit: subscription.creditOnOpening(creditFirst),
-      seen: position === undefined || position.log === "" ? undefined : [position.log, position.sequence],
-    });
+    const seen = position === undefined || position.log === "" ? undefined : [position.log, position.sequence];
+    encoder.map(1 + (query === undefined ? 0 : 1) + (input === undefined ? 0 : 1) + (seen === undefined ? 0 : 1));
+    encoder.text("credit");
+    encoder.number(subscription.creditOnOpening(creditFirst));
+    if (query !== undefined) {
+      encoder.text("query");
+      encoder.text(query);
+    }
+    if (input !== undefined) {
+      encoder.text("input");
+      encoder.raw(input);
+    }
+    if (seen !== undefined) {
+      encoder.text("seen");
+      encoder.value(seen);
+    }
     encoder.text(kind);
     encoder.text(id);
     link.end();
@@ -160,7 +207,8 @@ export class Subscriptions {
   }
 
   closed(): void {
-    this.refused(new OnefoldError("not-ready", "The client was closed.", { retry: "never" }));
+    this.#isClosed = true;
+    this.refused(clientClosed());
   }
 
   value(id: number, sequence: number, log: string, value: Value | undefined): void {
@@ -177,14 +225,16 @@ export class Subscriptions {
   }
 }
 
+function clientClosed(): OnefoldError {
+  return new OnefoldError("not-ready", "The client was closed.", { retry: "never" });
+}
+
 interface SubscriptionOwner {
   readonly platform: ClientPlatform;
   grant(id: number, credit: number): void;
   ended(id: number): void;
   poll(): void;
 }
-
-const scratch = new Encoder(256);
 
 /** One subscription and its only reader. */
 export class Subscription implements AsyncIterableIterator<Change<Value | undefined>> {
@@ -277,7 +327,7 @@ export class Subscription implements AsyncIterableIterator<Change<Value | undefi
 
   /** What asking has found: given on if it is another value than the last. It has no position. */
   polled(value: Value | undefined): void {
-    scratch.value(value === undefined ? [] : [value]);
+    scratch.value(value === undefined ? [] : [value], valueDepthMax + envelopeDepth);
     const bytes = scratch.take();
     const before = this.#polledBytes;
     this.#polledBytes = bytes;

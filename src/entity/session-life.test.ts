@@ -9,7 +9,7 @@ import { compareBytes } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { SeededRandom } from "../base/random.ts";
-import type { Entry as StoreEntry, RangeOptions, Store, StoreReader } from "../store/store.ts";
+import type { RangeOptions, Store, Entry as StoreEntry, StoreReader } from "../store/store.ts";
 import type { Entry } from "./batch.ts";
 import { foldBatch, WriteSet } from "./fold.ts";
 import { binaryOfBytes, keys } from "./keys.ts";

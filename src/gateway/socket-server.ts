@@ -67,7 +67,11 @@ export class SocketServer {
       timers: host.timers,
       limits,
       isGuarded: system.options.authenticate !== undefined,
-      reader: new SubscriptionReader(limits.socketSubscriptionReadsMax),
+      reader: new SubscriptionReader({
+        readsMax: limits.socketSubscriptionReadsMax,
+        slowMs: limits.commandMs,
+        monotonicMs: () => host.clock.monotonicMs(),
+      }),
       budget: { callsOpen: 0, callWeightOpen: 0 },
       monotonicMs: () => host.clock.monotonicMs(),
       report: (error) =>

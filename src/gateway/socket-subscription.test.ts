@@ -7,6 +7,7 @@ import { bankSystem, testHost } from "./bank.fake.ts";
 import { createGateway, type Gateway } from "./gateway.ts";
 import { FakeService } from "./service.fake.ts";
 import { SocketPeer } from "./socket-peer.fake.ts";
+import { SubscriptionReader } from "./socket-subscription.ts";
 
 const gateways: Gateway[] = [];
 const peers: SocketPeer[] = [];
@@ -219,5 +220,27 @@ describe("a subscription", () => {
       while (last !== 6) last = (await peer.message())[4];
     }
     assert.ok(service.callCount - before <= 3 + 3 * watchers.length);
+  });
+});
+
+describe("the reader of subscriptions", () => {
+  test("has fewer reads under way where they take long, never none, and more again where they don't", async () => {
+    let nowMs = 0;
+    const reader = new SubscriptionReader({ readsMax: 8, slowMs: 100, monotonicMs: () => nowMs });
+    const underWay: (() => void)[] = [];
+    const read = () => new Promise<void>((resolve) => underWay.push(resolve));
+    for (let i = 0; i < 100; i++) reader.want({ read });
+    const end = async (): Promise<void> => {
+      underWay.shift()!();
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    assert.equal(underWay.length, 8);
+    nowMs += 101;
+    for (let i = 0; i < 8; i++) await end();
+    assert.equal(underWay.length, 1);
+    for (let i = 0; i < 3; i++) await end();
+    assert.equal(underWay.length, 4);
+    for (let i = 0; i < 20; i++) await end();
+    assert.equal(underWay.length, 8);
   });
 });

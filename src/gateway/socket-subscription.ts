@@ -4,7 +4,8 @@
  * SU1  After the last change that is durable, the client gets the value that it made, unless it has credit for none.
  * SU2  A subscription keeps one flag and one digest, never a value: what a slow client has missed is read again, once.
  * SU3  What is sent was durable when it was read (G3); sequences never fall within one log.
- * SU4  At most `socketSubscriptionReadsMax` reads for all subscriptions of the node are under way, in turn.
+ * SU4  At most `socketSubscriptionReadsMax` reads for all subscriptions of the node are under way, in turn; where reads take long, fewer,
+ *      down to one: whoever calls waits behind them.
  */
 import { sha256 } from "../base/digest.ts";
 import { equalBytes } from "../base/bytes.ts";
@@ -42,36 +43,53 @@ export interface SubscriptionOwner {
   failed(id: number, error: unknown): void;
 }
 
+/** What can be read again. */
+export interface Rereadable {
+  /** Never rejects. */
+  read(): Promise<void>;
+}
+
 /** Reads for subscriptions, in turn and not too many at once (SU4). One per gateway. */
 export class SubscriptionReader {
-  readonly #readsMax: number;
+  readonly #options: { readonly readsMax: number; readonly slowMs: number; monotonicMs(): number };
   /** In the order in which they asked. */
-  readonly #waiting = new Set<Subscription>();
+  readonly #waiting = new Set<Rereadable>();
   #readCount = 0;
+  /** How many may be under way now: half as many after each slow read, one more after each other (as TCP does). */
+  #readsNow: number;
 
-  constructor(readsMax: number) {
-    this.#readsMax = readsMax;
+  /** A read that takes more than `slowMs` is a slow one. */
+  constructor(options: { readonly readsMax: number; readonly slowMs: number; monotonicMs(): number }) {
+    this.#options = options;
+    this.#readsNow = options.readsMax;
   }
 
-  want(subscription: Subscription): void {
+  want(subscription: Rereadable): void {
     this.#waiting.add(subscription);
     this.#next();
   }
 
-  forget(subscription: Subscription): void {
+  forget(subscription: Rereadable): void {
     this.#waiting.delete(subscription);
   }
 
   #next(): void {
     for (const subscription of this.#waiting) {
-      if (this.#readCount >= this.#readsMax) return;
+      if (this.#readCount >= this.#readsNow) return;
       this.#waiting.delete(subscription);
       this.#readCount++;
+      const startedMs = this.#options.monotonicMs();
       subscription.read().finally(() => {
         this.#readCount--;
+        this.#pace(this.#options.monotonicMs() - startedMs);
         this.#next();
       });
     }
+  }
+
+  #pace(tookMs: number): void {
+    const { readsMax, slowMs } = this.#options;
+    this.#readsNow = tookMs > slowMs ? Math.max(1, this.#readsNow >> 1) : Math.min(readsMax, this.#readsNow + 1);
   }
 }
 

@@ -83,10 +83,17 @@ export class SocketSubscriptions {
         { details: { subscriptionsMax: socketSubscriptionsMax } },
       );
     }
+    if (weight > socketSubscriptionWeightMax) {
+      throw new OnefoldError(
+        "payload-too-large",
+        `A subscription's input may take ${socketSubscriptionWeightMax} bytes of memory. Ask for less.`,
+        { details: { weightMax: socketSubscriptionWeightMax } },
+      );
+    }
     if (this.#weight + weight > socketSubscriptionWeightMax) {
       throw new OnefoldError(
         "over-quota",
-        `The inputs of a connection's subscriptions may take ${socketSubscriptionWeightMax} bytes of memory. Ask for less.`,
+        `The inputs of a connection's subscriptions may take ${socketSubscriptionWeightMax} bytes of memory. End one first, or open another connection.`,
         { details: { weightMax: socketSubscriptionWeightMax } },
       );
     }

@@ -7,8 +7,9 @@
  *     changing it back; one of the two is first. Who has been struck waits for it (`#awaitStop`), and goes nowhere else.
  * W2  What user code throws passes through unchanged.
  * W3  Calls don't nest, and are made in turns only.
- * W4  A turn is the outermost JavaScript on its stack, called for a message of a port: so nothing of Node's own is torn by a
- *     stop. (In a callback of `setImmediate` it would be the queue behind it, in a microtask all other microtasks.)
+ * W4  A turn is the outermost JavaScript on its stack, called for a message of a port: so nothing of Node's own below it is torn
+ *     by a stop. (In a callback of `setImmediate` it would be the queue behind it, in a microtask all other microtasks.) What of
+ *     Node's own user code was in itself may be: see the decision.
  *
  *            call           return
  *     own ─────────► user ──────────► own

@@ -50,8 +50,19 @@ export class MapResidency {
 }
 
 /** Resident bytes of all files that this process has mapped, its own program included. */
-function residentFileBytes(): number | undefined {
+export function residentFileBytes(readStatus: () => string = readOwnStatus): number | undefined {
   if (process.platform !== "linux") return undefined;
-  const field = /^RssFile:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "latin1"));
+  let status: string;
+  try {
+    status = readStatus();
+  } catch {
+    // Perhaps all file descriptors are in use. Whoever reads from the store must not fail for that; a later look will tell.
+    return undefined;
+  }
+  const field = /^RssFile:\s+(\d+) kB$/m.exec(status);
   return field === null ? undefined : Number(field[1]) * 1024;
+}
+
+function readOwnStatus(): string {
+  return readFileSync("/proc/self/status", "latin1");
 }

@@ -8,10 +8,11 @@ import { createInterface } from "node:readline";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { encodeUtf8 } from "../../base/bytes.ts";
-import { contents, positionAt, put, storeSuite } from "../store.suite.ts";
-import { lmdbStore } from "./lmdb.ts";
-import { batchWrites, summary } from "./lmdb.child.ts";
 import { memoryEngine } from "../snapshot.fixture.ts";
+import { contents, positionAt, put, storeSuite } from "../store.suite.ts";
+import { batchWrites, summary } from "./lmdb.child.ts";
+import { lmdbStore } from "./lmdb.ts";
+import { MapResidency, residentFileBytes } from "./lmdb-residency.ts";
 
 const damaged = { name: "OnefoldError", code: "damaged" };
 const damageRounds = 120;
@@ -90,6 +91,17 @@ describe("the map of a store's file (B5)", () => {
       // 256 touches of 64 KiB come before the next look, and 100 more before the next turn.
       assert.ok(bounded < unbounded / 2 + 2 * MiB, `${bounded} bytes of ${unbounded}`);
     });
+  });
+
+  test("may be of any size for as long as that can't be known, as where all file descriptors are in use", () => {
+    const residentBytes = () =>
+      residentFileBytes(() => {
+        throw Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" });
+      });
+    const residency = new MapResidency({ bytesMax: 0, touchesPerLook: 1, residentBytes });
+    assert.equal(residency.touch(), false);
+    residency.restart();
+    assert.equal(residency.touch(), false);
   });
 
   test("is not exchanged under a view or a range that is open, and is as soon as they are not", () =>
