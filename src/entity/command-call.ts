@@ -1,4 +1,5 @@
 /** A command, and a deletion, that a caller asked for. */
+import type { Settle } from "./accepted-work.ts";
 import { OnefoldError, type Refused } from "../base/errors.ts";
 import type { Core, EntryDraft, KeptResult } from "./core.ts";
 import type { CommandDefinition } from "./definition.ts";
@@ -10,11 +11,6 @@ import type { CommandResult } from "./run-command.ts";
 import type { CallReply } from "./service.ts";
 import type { LiveEntity } from "./working-set.ts";
 
-export interface Settle {
-  readonly resolve: (reply: CallReply) => void;
-  readonly reject: (error: Error) => void;
-}
-
 /** The command by which a caller with the `admin` scope ends an entity. It exists in no definition. */
 export const deleteCommand: CommandDefinition = {
   name: "delete",
@@ -25,14 +21,14 @@ export const deleteCommand: CommandDefinition = {
 type Settled = { readonly reply: CallReply } | { readonly error: Error };
 
 export class CommandCall extends EntityCommand {
-  readonly #settle: Settle;
+  readonly #settle: Settle<CallReply>;
   readonly #request: RequestIdentity | undefined;
   #outcome: Settled | undefined = undefined;
 
   constructor(
     parts: ConstructorParameters<typeof EntityCommand>[0] & {
       readonly request: RequestIdentity | undefined;
-      readonly settle: Settle;
+      readonly settle: Settle<CallReply>;
     },
   ) {
     super(parts);

@@ -1,5 +1,6 @@
 /** Reads of one entity: queries, and its raw state. They take no locks: a transaction's changes show all at once. */
 import type { OnefoldError, Refused } from "../base/errors.ts";
+import type { Settle } from "./accepted-work.ts";
 import type { Core } from "./core.ts";
 import type { EntityDefinition } from "./definition.ts";
 import type { StopReason } from "../host/host.ts";
@@ -19,8 +20,7 @@ export class ReadCall<T> implements Work {
   readonly #id: string;
   readonly #what: string;
   readonly #read: (entity: LiveEntity) => T;
-  readonly #resolve: (found: T) => void;
-  readonly #reject: (error: Error) => void;
+  readonly #settle: Settle<T>;
   readonly deadlineMs: number;
   readonly sizeBytes: number;
   isSettled = false;
@@ -38,8 +38,7 @@ export class ReadCall<T> implements Work {
     readonly deadlineMs: number;
     readonly sizeBytes: number;
     readonly read: (entity: LiveEntity) => T;
-    readonly resolve: (found: T) => void;
-    readonly reject: (error: Error) => void;
+    readonly settle: Settle<T>;
   }) {
     this.#core = parts.core;
     this.#definition = parts.definition;
@@ -47,8 +46,7 @@ export class ReadCall<T> implements Work {
     this.#id = parts.id;
     this.#what = parts.what;
     this.#read = parts.read;
-    this.#resolve = parts.resolve;
-    this.#reject = parts.reject;
+    this.#settle = parts.settle;
     this.deadlineMs = parts.deadlineMs;
     this.sizeBytes = parts.sizeBytes;
   }
@@ -73,14 +71,14 @@ export class ReadCall<T> implements Work {
   release(): void {
     if (this.isSettled) return;
     this.isSettled = true;
-    if (this.#found !== undefined) this.#resolve(this.#found.value);
-    else this.#reject(this.#error!);
+    if (this.#found !== undefined) this.#settle.resolve(this.#found.value);
+    else this.#settle.reject(this.#error!);
   }
 
   fail(error: OnefoldError): void {
     if (this.isSettled) return;
     this.isSettled = true;
-    this.#reject(error);
+    this.#settle.reject(error);
   }
 
   /** Once may have been a pause of this thread alone, or another's memory. */

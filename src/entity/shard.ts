@@ -13,9 +13,10 @@ import type { Host } from "../host/host.ts";
 import type { Log } from "../log/log.ts";
 import type { Store } from "../store/store.ts";
 import { AlarmClock } from "./alarm-clock.ts";
+import { AcceptedWork, type Settle } from "./accepted-work.ts";
 import { Applier } from "./applier.ts";
 import { Changes } from "./changes.ts";
-import { CommandCall, deleteCommand, type Settle } from "./command-call.ts";
+import { CommandCall, deleteCommand } from "./command-call.ts";
 import { Committer, type DurableBatch } from "./committer.ts";
 import { Core, didYouMean } from "./core.ts";
 import type { DeadLetterCounts } from "./dead-letters.ts";
@@ -60,7 +61,7 @@ export interface TransactionRequest {
   readonly deadlineMs: number;
   readonly request: RequestIdentity | undefined;
   readonly sizeBytes: number;
-  readonly settle: Settle;
+  readonly settle: Settle<CallReply>;
 }
 
 /** What runs transactions on a shard; `src/transaction` has it. */
@@ -117,8 +118,7 @@ export class Shard implements Service {
   #isLogFull = false;
   #appendedBytes = 0;
   /** Calls that have not been answered. */
-  #acceptedCount = 0;
-  readonly #onDrained: (() => void)[] = [];
+  readonly #accepted = new AcceptedWork();
   readonly #problems = new Map<string, string>();
 
   constructor(options: ShardOptions) {
@@ -288,28 +288,6 @@ export class Shard implements Service {
     throw new OnefoldError("not-ready", "The node is starting or stopping.", { retryAfterMs: 200 });
   }
 
-  /** A promise that counts as accepted work until it is settled. `submit` may throw instead of accepting. */
-  #accept<T>(submit: (settle: { resolve(reply: T): void; reject(error: Error): void }) => void): Promise<T> {
-    return new Promise((resolve, reject) => {
-      submit({
-        resolve: (reply) => {
-          this.#answered();
-          resolve(reply);
-        },
-        reject: (error) => {
-          this.#answered();
-          reject(error);
-        },
-      });
-      this.#acceptedCount++;
-    });
-  }
-
-  #answered(): void {
-    this.#acceptedCount--;
-    if (this.#acceptedCount === 0) for (const done of this.#onDrained.splice(0)) done();
-  }
-
   #deadline(deadlineMs: number | undefined): number {
     const { deadlineMsDefault, deadlineMsMax } = this.#limits;
     return this.#host.clock.monotonicMs() + Math.min(deadlineMs ?? deadlineMsDefault, deadlineMsMax);
@@ -322,10 +300,16 @@ export class Shard implements Service {
   }
 
   command(address: EntityAddress, name: string, input: unknown, options: CallOptions): Promise<CallReply> {
-    return this.#accept((settle) => this.#submitCommand(address, name, input, options, settle));
+    return this.#accepted.promise((settle) => this.#submitCommand(address, name, input, options, settle));
   }
 
-  #submitCommand(address: EntityAddress, name: string, input: unknown, options: CallOptions, settle: Settle): void {
+  #submitCommand(
+    address: EntityAddress,
+    name: string,
+    input: unknown,
+    options: CallOptions,
+    settle: Settle<CallReply>,
+  ): void {
     const definition = this.#core.definition(address.kind);
     const command = definition.commands.get(name);
     if (command === undefined) {
@@ -338,7 +322,7 @@ export class Shard implements Service {
   }
 
   delete(address: EntityAddress, options: CallOptions): Promise<CallReply> {
-    return this.#accept((settle) =>
+    return this.#accepted.promise((settle) =>
       this.#call(this.#core.definition(address.kind), deleteCommand, address.id, undefined, options, settle),
     );
   }
@@ -349,7 +333,7 @@ export class Shard implements Service {
     id: string,
     input: unknown,
     options: CallOptions,
-    settle: Settle,
+    settle: Settle<CallReply>,
   ): void {
     this.#assertServing(options.principal);
     const { principal } = options;
@@ -370,10 +354,10 @@ export class Shard implements Service {
   }
 
   transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply> {
-    return this.#accept((settle) => this.#submitTransaction(name, input, options, settle));
+    return this.#accepted.promise((settle) => this.#submitTransaction(name, input, options, settle));
   }
 
-  #submitTransaction(name: string, input: unknown, options: CallOptions, settle: Settle): void {
+  #submitTransaction(name: string, input: unknown, options: CallOptions, settle: Settle<CallReply>): void {
     this.#assertServing(options.principal);
     const definition = this.#core.system.transactions.get(name);
     if (definition === undefined) {
@@ -407,17 +391,21 @@ export class Shard implements Service {
       // Its positions are reached: one log, and a read at its end sees all that any session has written or read.
       this.#core.requests.verify(options.sessionToken, options.principal, this.#committer.timeMs);
     }
-    const parts = {
-      core: this.#core,
-      definition,
-      tenant: options.principal.tenant,
-      id: parseId(id),
-      what,
-      deadlineMs: this.#deadline(options.deadlineMs),
-      sizeBytes: callOverheadBytes,
-      read,
-    };
-    return this.#accept((settle) => this.#executor.submit(new ReadCall<T>({ ...parts, ...settle })));
+    return this.#accepted.promise((settle) =>
+      this.#executor.submit(
+        new ReadCall<T>({
+          core: this.#core,
+          definition,
+          tenant: options.principal.tenant,
+          id: parseId(id),
+          what,
+          deadlineMs: this.#deadline(options.deadlineMs),
+          sizeBytes: callOverheadBytes,
+          read,
+          settle,
+        }),
+      ),
+    );
   }
 
   async query(address: EntityAddress, name: string, input: unknown, options: ReadOptions): Promise<QueryReply> {
@@ -559,7 +547,7 @@ export class Shard implements Service {
   /** What is under way, for metrics. */
   get load(): { readonly calls: number; readonly transactions: number; readonly messages: number } {
     const { openCount: transactions } = this.#transactions;
-    return { calls: this.#acceptedCount, transactions, messages: this.#mailroom.count };
+    return { calls: this.#accepted.count, transactions, messages: this.#mailroom.count };
   }
 
   /** Memory of the entity cache, for metrics and benchmarks. */
@@ -575,7 +563,7 @@ export class Shard implements Service {
     if (this.#state === "ready") this.#state = "draining";
     this.#alarms.stop();
     this.#changes.end();
-    if (this.#acceptedCount > 0) await new Promise<void>((resolve) => this.#onDrained.push(resolve));
+    await this.#accepted.whenSettled();
     const closing = new OnefoldError("not-ready", "The node is stopping.", { retryAfterMs: 1000 });
     this.#executor.stop(this.#stopped ?? closing);
     this.#transactions.stop(this.#stopped ?? closing);
