@@ -132,10 +132,7 @@ export const limits = {
   requestReceiveMs: 10_000,
   /** Requests of one connection that are under way at once: the bound on pipelining. */
   requestsPerConnectionMax: 64,
-  /**
-   * Bodies that are being received, beyond the first `bodyBytesFree` of each: the bound on what slow senders occupy. Once more for
-   * the frames of sockets.
-   */
+  /** Bodies that are being received, beyond the first `bodyBytesFree` of each; and again for the frames of sockets. */
   receivingBytesMax: 64 * MiB,
   bodyBytesFree: 16 * KiB,
   /** A connection that takes nothing of its reply for this long is destroyed. */
@@ -154,10 +151,10 @@ export const limits = {
   /** Calls of all connections that are unanswered at once. */
   socketCallsOpenMax: 16_384,
   /** About the memory that their inputs take. */
-  socketCallWeightOpenMax: 256 * MiB,
+  socketCallsMemoryBytesMax: 256 * MiB,
   socketSubscriptionsMax: 256,
   /** About the memory that the inputs of a connection's subscriptions take. */
-  socketSubscriptionWeightMax: 256 * KiB,
+  socketSubscriptionsMemoryBytesMax: 256 * KiB,
   /** Values that a subscription may send ahead of the client's credit for them. */
   socketCreditMax: 1024,
   /** Reads for subscriptions that are under way at once, on all connections: what a call waits behind at most. */
@@ -168,8 +165,9 @@ export const limits = {
   socketBufferedBytesMax: 32 * MiB,
   /** The same of all connections together: above it, the one that has most is ended. */
   socketBufferedBytesTotalMax: 256 * MiB,
-  /** From the connection to the hello, and how large that may be. */
+  /** From the connection to the hello. */
   socketHelloMs: 10_000,
+  /** The hello; before it nobody knows whose bytes these are. */
   socketHelloBytesMax: 32 * KiB,
   /** A connection on which nothing was heard for this long is ended; after half of it, it is pinged. */
   socketSilenceMs: 60_000,

@@ -7,10 +7,13 @@ import { OnefoldError } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
 import { toServer } from "../wire/protocol.ts";
 import type { CallOptions, CallShape } from "./call.ts";
-import { Dispatcher, serverDeadlineMs } from "./dispatcher.ts";
+import { serverDeadlineMs } from "./call-writer.ts";
+import { Dispatcher } from "./dispatcher.ts";
 import { HttpLink } from "./http-link.ts";
 import type { ClientPlatform } from "./platform.ts";
-import { type Change, Subscriptions, type WatchOptions, type WatchTarget, watchTarget } from "./subscriptions.ts";
+import type { Change, WatchOptions } from "./subscription.ts";
+import { Subscriptions } from "./subscriptions.ts";
+import { type WatchTarget, watchTarget } from "./watch-target.ts";
 import type { ListOptions, PageOptions, RemoteClient, Watch } from "./types.ts";
 
 export interface ConnectOptions {

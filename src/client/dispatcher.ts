@@ -13,16 +13,17 @@
  */
 import { OnefoldError, type Refused } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
-import { Decoder } from "../wire/decoder.ts";
-import { Encoder } from "../wire/encoder.ts";
+import type { Encoder } from "../wire/encoder.ts";
 import { type FailureFacts, toClient, toServer, type Welcome } from "../wire/protocol.ts";
 import type { Call, CallOptions, CallShape } from "./call.ts";
+import { CallWriter, decodedBody, decodedParts, encodedBody } from "./call-writer.ts";
 import { errorOfFacts } from "./failure.ts";
-import type { HttpLink } from "./http-link.ts";
+import type { HttpLink, HttpOutcome } from "./http-link.ts";
 import type { ClientPlatform, ClientTimer } from "./platform.ts";
 import { Sessions } from "./sessions.ts";
-import { frameBytesAim, SocketLink, type SocketLinkOptions } from "./socket-link.ts";
-import type { Subscriptions, WatchTarget } from "./subscriptions.ts";
+import { SocketLink, type SocketLinkOptions } from "./socket-link.ts";
+import type { Subscriptions } from "./subscriptions.ts";
+import type { WatchTarget } from "./watch-target.ts";
 
 export interface DispatcherOptions {
   readonly platform: ClientPlatform;
@@ -36,10 +37,6 @@ export interface DispatcherOptions {
 }
 
 const queuedMax = 65_536;
-/** What may stand before a call's body besides what its frame holds already: a session's token, an idempotency key. */
-const headBytesMax = 1024;
-/** What the server assumes where a call names no deadline. */
-export const serverDeadlineMs = 30_000;
 const retryMsMin = 20;
 const retryMsMax = 2000;
 /** So many failed attempts in a row to open a socket, and calls go over HTTP until one succeeds. */
@@ -49,13 +46,12 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #platform: ClientPlatform;
   readonly link: SocketLink | undefined;
+  readonly #writer: CallWriter | undefined;
   subscriptions: Subscriptions | undefined;
   readonly #open = new Map<number, Call>();
   /** Calls to be sent, in order, from `#queueHead` on. */
   #queue: Call[] = [];
   #queueHead = 0;
-  /** Written in the frame that is being gathered. */
-  #unflushed: Call[] = [];
   #awaitedCount = 0;
   #awaitedBytes = 0;
   #lastId = -1;
@@ -66,14 +62,20 @@ export class Dispatcher {
   /** Ends the calls with the usual deadline, which are in the order of their ends. */
   #sweepTimer: ClientTimer | undefined;
   #lastError: Error | undefined;
-  readonly #scratch = new Encoder(512);
-  readonly #decoder = new Decoder();
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.#platform = options.platform;
     this.#sessions = new Sessions(options.platform, () => this.#nextId());
-    this.link = options.socket === undefined ? undefined : new SocketLink(options.socket, this);
+    if (options.socket === undefined) return;
+    this.link = new SocketLink(options.socket, this);
+    this.#writer = new CallWriter({
+      link: this.link,
+      sessions: this.#sessions,
+      platform: options.platform,
+      deadlineMs: options.deadlineMs,
+      isNumbered: (call) => this.#isNumbered(call),
+    });
   }
 
   // -------------------------------------------------------------------------------------------------------------- calls
@@ -118,10 +120,11 @@ export class Dispatcher {
         reject,
       };
       if (this.#queue.length === this.#queueHead && this.#canSend(call, 256)) {
-        this.#writeNew(call, body, input);
+        this.#writer!.writeNew(call, body, input, this.#welcome!.frameBytesMax);
+        this.#sent(call);
         this.#accept(call);
       } else {
-        call.body = this.#encode(body, input);
+        call.body = encodedBody(body, input);
         call.bodyEnd = call.body.length;
         this.#accept(call);
         this.#queue.push(call);
@@ -145,24 +148,13 @@ export class Dispatcher {
   /** What a subscription shows, asked for once. */
   async read({ kind, id, query, input }: WatchTarget): Promise<Value | undefined> {
     if (query !== undefined) {
-      const [value] = input === undefined ? [] : this.#decoded(input);
+      const [value] = input === undefined ? [] : decodedParts(input);
       return this.call({ type: toServer.call, isRead: true }, [kind, id, query], value, undefined);
     }
     try {
       return await this.call({ type: toServer.state, isRead: true }, [kind, id], undefined, undefined);
     } catch (error) {
       if (error instanceof OnefoldError && error.code === "not-found") return undefined;
-      throw error;
-    }
-  }
-
-  #encode(body: readonly string[], input: Value | undefined): Uint8Array {
-    try {
-      for (const part of body) this.#scratch.text(part);
-      if (input !== undefined) this.#scratch.value(input);
-      return this.#scratch.take();
-    } catch (error) {
-      this.#scratch.truncate(0);
       throw error;
     }
   }
@@ -270,81 +262,16 @@ export class Dispatcher {
     return this.#sessions.hasRoom(link, welcome.sessionRequestsMax);
   }
 
-  #isNumbered({ shape, options }: Call): boolean {
-    return this.#options.isExactlyOnce && !shape.isRead && options?.idempotencyKey === undefined;
-  }
-
-  /** The fast way: straight from the caller's values into the frame. */
-  #writeNew(call: Call, body: readonly string[], input: Value | undefined): void {
-    const encoder = this.#beginMessage(call);
-    const start = encoder.size;
-    try {
-      this.#writeHead(call, encoder);
-      call.bodyStart = encoder.size;
-      for (const part of body) encoder.text(part);
-      if (input !== undefined) encoder.value(input);
-      call.bodyEnd = encoder.size;
-      this.#assertSize(call);
-    } catch (error) {
-      encoder.truncate(start);
-      if (call.number > 0) call.session!.done(call.number);
-      throw error;
-    }
-    this.#unflushed.push(call);
-    this.#written(call);
-  }
-
-  /** Sends the call again, or for the first time after it had to wait. */
-  #writeKept(call: Call): void {
-    const encoder = this.#beginMessage(call);
-    this.#writeHead(call, encoder);
-    encoder.raw(call.body!.subarray(call.bodyStart, call.bodyEnd));
-    this.#written(call);
-  }
-
-  /** A frame that is too large would end the connection, and again when it is sent again. */
-  #assertSize(call: Call): void {
-    const bytesMax = this.#welcome!.frameBytesMax - frameBytesAim - headBytesMax;
-    if (call.bodyEnd - call.bodyStart <= bytesMax) return;
-    throw new OnefoldError("payload-too-large", `A call is larger than ${bytesMax} bytes.`, { details: { bytesMax } });
-  }
-
-  #written(call: Call): void {
+  /** The call is on its way. */
+  #sent(call: Call): void {
     call.sentCount++;
     call.isAwaited = true;
     this.#awaitedCount++;
     this.#awaitedBytes += call.bodyEnd - call.bodyStart;
-    this.link!.end();
   }
 
-  /** Everything that stands before the call's own message, which itself may be taken back. */
-  #beginMessage(call: Call): Encoder {
-    const encoder = this.link!.begin();
-    if (this.#isNumbered(call)) this.#sessions.number(call);
-    this.link!.count(this.#sessions.tell(encoder, call));
-    return encoder;
-  }
-
-  #writeHead(call: Call, encoder: Encoder): void {
-    encoder.array(3 + call.bodyParts);
-    encoder.number(call.shape.type);
-    encoder.number(call.id);
-    const { options, page } = call;
-    if (page !== undefined) encoder.value(page);
-    else if (
-      this.#options.deadlineMs === serverDeadlineMs &&
-      (options === undefined || (options.deadlineMs ?? options.idempotencyKey ?? options.read) === undefined)
-    ) {
-      if (call.number > 0) encoder.number(call.number);
-      else encoder.nil();
-    } else {
-      encoder.value({
-        number: call.number > 0 ? call.number : undefined,
-        deadlineMs: Math.max(1, call.deadlineAtMs - this.#platform.monotonicMs()),
-        key: options?.idempotencyKey,
-        read: options?.read,
-      });
-    }
+  #isNumbered({ shape, options }: Call): boolean {
+    return this.#options.isExactlyOnce && !shape.isRead && options?.idempotencyKey === undefined;
   }
 
   /** Sends what waits, as far as it may be sent. */
@@ -358,8 +285,8 @@ export class Dispatcher {
       if (this.#open.has(call.id) && !call.isAwaited) {
         if (!this.#canSend(call, call.bodyEnd - call.bodyStart)) break;
         try {
-          this.#assertSize(call);
-          this.#writeKept(call);
+          this.#writer!.writeKept(call, this.#welcome!.frameBytesMax);
+          this.#sent(call);
         } catch (error) {
           this.#finish(call);
           call.reject(error);
@@ -385,49 +312,40 @@ export class Dispatcher {
     while (this.#queueHead < this.#queue.length && http.hasRoom) {
       const call = this.#queue[this.#queueHead++]!;
       if (!this.#open.has(call.id) || call.isAwaited) continue;
-      http.send(call, this.#bodyOf(call), this.#isNumbered(call)).then(
-        (reply) => {
-          if (!this.#open.has(call.id)) return;
-          this.#notAwaited(call);
-          if ("facts" in reply) this.#failed(call, errorOfFacts(reply.facts));
-          else this.#answered(call, reply.output);
-          this.#pump();
-        },
-        (error: unknown) => {
-          if (!this.#open.has(call.id)) return;
-          this.#notAwaited(call);
-          this.#unanswered(call, error);
-        },
+      http.send(call, decodedBody(call), this.#isNumbered(call)).then(
+        (outcome) => this.#exchanged(call, outcome),
+        (error: unknown) => this.#unanswered(call, error),
       );
-      call.isAwaited = true;
-      call.sentCount++;
-      this.#awaitedCount++;
-      this.#awaitedBytes += call.bodyEnd - call.bodyStart;
+      this.#sent(call);
     }
     this.#trimQueue();
+  }
+
+  #exchanged(call: Call, outcome: HttpOutcome): void {
+    if (this.#open.has(call.id)) {
+      this.#notAwaited(call);
+      if ("facts" in outcome) this.#failed(call, errorOfFacts(outcome.facts));
+      else this.#answered(call, outcome.output);
+    }
+    // There is room for another, whether or not anybody still waited for this one.
+    this.#pump();
   }
 
   /** An exchange over HTTP ended without an answer. */
   #unanswered(call: Call, cause: unknown): void {
     const error = new OnefoldError("outcome-unknown", "No answer came over HTTP.", { cause });
-    this.#lastError = error;
-    call.lastError = error;
-    // Without its number a call that is to have one was never sent.
-    if (this.#isRepeatable(call) || this.#isNumbered(call)) return this.#again(call, undefined);
-    this.#finish(call);
-    call.reject(error);
-  }
-
-  #bodyOf(call: Call): Value[] {
-    return this.#decoded(call.body!.subarray(call.bodyStart, call.bodyEnd));
-  }
-
-  /** The values that were encoded one behind the other. */
-  #decoded(bytes: Uint8Array): Value[] {
-    const parts: Value[] = [];
-    this.#decoder.open(bytes);
-    while (!this.#decoder.isAtEnd) parts.push(this.#decoder.value());
-    return parts;
+    if (this.#open.has(call.id)) {
+      this.#notAwaited(call);
+      this.#lastError = error;
+      call.lastError = error;
+      // Without its number a call that is to have one was never sent.
+      if (this.#isRepeatable(call) || this.#isNumbered(call)) this.#again(call, undefined);
+      else {
+        this.#finish(call);
+        call.reject(error);
+      }
+    }
+    this.#pump();
   }
 
   // ------------------------------------------------------------------------------------------------------------ answers
@@ -498,8 +416,7 @@ export class Dispatcher {
   }
 
   flushed(frame: Uint8Array): void {
-    for (const call of this.#unflushed) call.body = frame;
-    this.#unflushed = [];
+    this.#writer!.flushed(frame);
   }
 
   message(parts: readonly Value[]): void {
@@ -541,7 +458,7 @@ export class Dispatcher {
     this.#lastError = error;
     // What was asked for was more than could be taken: less of it at once.
     if (isNotReading) this.#callsMax = Math.max(1, this.#callsMax >> 1);
-    this.#unflushed = [];
+    this.#writer!.lost();
     const again: Call[] = [];
     for (const call of [...this.#open.values()]) {
       if (!call.isAwaited) continue;

@@ -3,7 +3,7 @@ export { type ErrorCode, OnefoldError, Refused, type Retry } from "../base/error
 export type { Value } from "../base/value.ts";
 export type { CallOptions } from "./call.ts";
 export type { ConnectOptions } from "./connect.ts";
-export type { Change, Position, WatchOptions } from "./subscriptions.ts";
+export type { Change, Position, WatchOptions } from "./subscription.ts";
 export type {
   EntityState,
   HistoryEntry,

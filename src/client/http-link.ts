@@ -2,13 +2,13 @@
  * Calls over plain HTTP (`docs/http.md`), for where no WebSocket can be had: one exchange a call, the same sessions and numbers, so
  * that a call may go over one and be sent again over the other.
  *
- * HL1  At most `exchangesMax` are under way.
+ * HL1  At most `exchangesMax` are under way, none of them for longer than its call: a node that never answers blocks no later call.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
 import { type FailureFacts, toServer } from "../wire/protocol.ts";
 import type { Call } from "./call.ts";
-import type { ClientPlatform, HttpReply } from "./platform.ts";
+import type { ClientPlatform, HttpReply, HttpRequest } from "./platform.ts";
 import { RequestSession } from "./request-session.ts";
 import { readTaggedJson, writeTaggedJson } from "./tagged-json.ts";
 
@@ -29,7 +29,8 @@ const problemMembers = new Set(["type", "title", "status", "detail", "code", "re
 
 export class HttpLink {
   readonly #options: HttpLinkOptions;
-  readonly #closing = new AbortController();
+  /** Each has its own: what listens to one for all would gather. */
+  readonly #underWay = new Set<AbortController>();
   #exchangeCount = 0;
   #session: Promise<RequestSession> | undefined;
   #sessionUntilMs = 0;
@@ -48,12 +49,12 @@ export class HttpLink {
     try {
       const headers: Record<string, string> = { ...(await this.#headers()) };
       if (isNumbered) await this.#number(call, headers);
-      const leftMs = call.deadlineAtMs - this.#options.platform.monotonicMs();
+      const leftMs = this.#leftMs(call);
       headers["onefold-deadline-ms"] = String(Math.max(1, Math.ceil(leftMs)));
       if (call.options?.idempotencyKey !== undefined) headers["idempotency-key"] = call.options.idempotencyKey;
       const { method, path, json } = exchangeOf(call, body);
       if (json !== undefined) headers["content-type"] = "application/json";
-      const reply = await this.#request(method, path, headers, json);
+      const reply = await this.#request({ method, path, headers, body: json }, leftMs);
       return outcomeOf(call, reply);
     } finally {
       this.#exchangeCount--;
@@ -66,7 +67,11 @@ export class HttpLink {
   }
 
   close(): void {
-    this.#closing.abort();
+    for (const controller of this.#underWay) controller.abort();
+  }
+
+  #leftMs(call: Call): number {
+    return call.deadlineAtMs - this.#options.platform.monotonicMs();
   }
 
   async #headers(): Promise<Record<string, string>> {
@@ -77,7 +82,7 @@ export class HttpLink {
   /** Gives the call its session and number, if it has none. */
   async #number(call: Call, headers: Record<string, string>): Promise<void> {
     if (call.number === 0) {
-      const session = await this.#currentSession(headers);
+      const session = await this.#currentSession(headers, this.#leftMs(call));
       call.session = session;
       call.number = session.take();
     }
@@ -85,11 +90,11 @@ export class HttpLink {
     headers["onefold-request"] = `${call.number};lowest=${call.session!.lowest}`;
   }
 
-  #currentSession(headers: Readonly<Record<string, string>>): Promise<RequestSession> {
+  #currentSession(headers: Readonly<Record<string, string>>, leftMs: number): Promise<RequestSession> {
     const nowMs = this.#options.platform.monotonicMs();
     if (this.#session === undefined || this.#sessionUntilMs < nowMs) {
       this.#sessionUntilMs = nowMs + sessionMs;
-      const minting = this.#mint(headers);
+      const minting = this.#mint(headers, leftMs);
       this.#session = minting;
       minting.catch(() => {
         // Whoever awaited it has been told; the next one asks anew.
@@ -99,21 +104,28 @@ export class HttpLink {
     return this.#session;
   }
 
-  async #mint(headers: Readonly<Record<string, string>>): Promise<RequestSession> {
-    const { status, text } = await this.#request("POST", "/v1/sessions", headers, undefined);
+  async #mint(headers: Readonly<Record<string, string>>, leftMs: number): Promise<RequestSession> {
+    const exchange = { method: "POST", path: "/v1/sessions", headers, body: undefined } as const;
+    const { status, text } = await this.#request(exchange, leftMs);
     if (status !== 200) throw new OnefoldError("not-ready", `No session could be had: HTTP ${status}.`);
     const { session } = readTaggedJson(text) as { readonly session: string };
     return new RequestSession(session, this.#sessionUntilMs);
   }
 
-  #request(
-    method: "GET" | "POST" | "DELETE",
-    path: string,
-    headers: Readonly<Record<string, string>>,
-    body: string | undefined,
+  async #request(
+    { path, ...exchange }: Omit<HttpRequest, "url" | "signal"> & { readonly path: string },
+    leftMs: number,
   ): Promise<HttpReply> {
     const { platform, url } = this.#options;
-    return platform.request({ method, url: new URL(path, url).href, headers, body, signal: this.#closing.signal });
+    const controller = new AbortController();
+    this.#underWay.add(controller);
+    const timer = platform.after(Math.max(0, leftMs), () => controller.abort());
+    try {
+      return await platform.request({ ...exchange, url: new URL(path, url).href, signal: controller.signal });
+    } finally {
+      timer.cancel();
+      this.#underWay.delete(controller);
+    }
   }
 }
 

@@ -5,7 +5,7 @@
 import type { System } from "../entity/define-system.ts";
 import type { Call, EntityTypes, InputArguments, TransactionTypes, TypesOf } from "../entity/definition-types.ts";
 import type { CallOptions } from "./call.ts";
-import type { Change, WatchOptions } from "./subscriptions.ts";
+import type { Change, WatchOptions } from "./subscription.ts";
 
 /** The parameters of a call: its input, which need not be given where it may be undefined, then its options. */
 export type CallArguments<Input> = [...input: InputArguments<Input>, options?: CallOptions];

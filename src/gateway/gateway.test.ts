@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { OnefoldError } from "../base/errors.ts";
+import type { CallOptions } from "../entity/service.ts";
 import { bankSystem, testHost } from "./bank.fake.ts";
 import type { Gateway } from "./gateway.ts";
 import { createGateway } from "./gateway.ts";
@@ -278,6 +279,13 @@ describe("the routes of a system", () => {
     assert.ok(deadlineMs! > 0 && deadlineMs! <= 1234, String(deadlineMs));
     await call("POST", "/v1/entities/account/late/touch");
     assert.ok(service.lastOptions!.deadlineMs! > 20_000 && service.lastOptions!.deadlineMs! <= 30_000);
+  });
+
+  test("what an input took on the wire is passed on, so that queues are bounded by it", async () => {
+    await call("POST", "/v1/entities/account/sized/deposit", { cents: 5 });
+    assert.equal((service.lastOptions as CallOptions).inputBytes, '{"cents":5}'.length);
+    await call("POST", "/v1/entities/account/sized/touch");
+    assert.equal((service.lastOptions as CallOptions).inputBytes, 0);
   });
 
   const badHeaders: readonly Readonly<Record<string, string>>[] = [

@@ -266,6 +266,7 @@ function callOptions(call: Call): CallOptions {
   return {
     principal: call.principal,
     deadlineMs: leftMs(call),
+    inputBytes: call.body?.length ?? 0,
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
     ...(session === undefined ? {} : { session }),
   };

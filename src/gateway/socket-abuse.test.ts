@@ -160,7 +160,7 @@ describe("an id that is open", () => {
 
 describe("subscriptions", () => {
   test("with inputs that take much memory are bounded by that, and give it back", async () => {
-    const { open } = await start({}, { socketSubscriptionWeightMax: 100_000 });
+    const { open } = await start({}, { socketSubscriptionsMemoryBytesMax: 100_000 });
     const peer = await open();
     // 3,000 bytes of the wire that take more than fifty times as much.
     const heavy = (id: number) => [

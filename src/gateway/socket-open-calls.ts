@@ -3,7 +3,7 @@
  *
  * OC1  Each call is answered once, unless it was cancelled or the connection ended; its answer was durable before.
  * OC2  At most `socketCallsMax` in `socketCallBytesMax` of one connection; of all together at most `socketCallsOpenMax`, in about
- *      `socketCallWeightOpenMax` bytes of memory.
+ *      `socketCallsMemoryBytesMax` bytes of memory.
  * OC3  A cancelled call counts until it has ended: who cancels gets no room for more than who waits.
  */
 import { OnefoldError } from "../base/errors.ts";
@@ -100,7 +100,7 @@ export class OpenCalls {
         { retryAfterMs: 100 },
       );
     }
-    const isTooHeavy = budget.callsOpen > 0 && budget.callWeightOpen + weight > limits.socketCallWeightOpenMax;
+    const isTooHeavy = budget.callsOpen > 0 && budget.callWeightOpen + weight > limits.socketCallsMemoryBytesMax;
     if (budget.callsOpen >= limits.socketCallsOpenMax || isTooHeavy) {
       throw new OnefoldError("overloaded", "This node has as many calls as it accepts. Try again soon.", {
         retryAfterMs: 1000,

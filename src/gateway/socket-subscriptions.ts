@@ -1,7 +1,7 @@
 /**
  * The subscriptions of one connection: begun, granted, ended.
  *
- * SS1  At most `socketSubscriptionsMax`, whose messages take at most `socketSubscriptionWeightMax` bytes of memory; a place is taken
+ * SS1  At most `socketSubscriptionsMax`, whose messages take at most `socketSubscriptionsMemoryBytesMax` bytes of memory; a place is taken
  *      before anybody is asked whether it is allowed, and not given back before the answer.
  * SS2  Nothing of one is left behind once it has ended, for whatever reason.
  */
@@ -75,7 +75,7 @@ export class SocketSubscriptions {
 
   /** SS1. */
   #assertRoom(weight: number): void {
-    const { socketSubscriptionsMax, socketSubscriptionWeightMax } = this.#context.limits;
+    const { socketSubscriptionsMax, socketSubscriptionsMemoryBytesMax } = this.#context.limits;
     if (this.#places.size + this.#abandoned.size >= socketSubscriptionsMax) {
       throw new OnefoldError(
         "over-quota",
@@ -83,18 +83,18 @@ export class SocketSubscriptions {
         { details: { subscriptionsMax: socketSubscriptionsMax } },
       );
     }
-    if (weight > socketSubscriptionWeightMax) {
+    if (weight > socketSubscriptionsMemoryBytesMax) {
       throw new OnefoldError(
         "payload-too-large",
-        `A subscription's input may take ${socketSubscriptionWeightMax} bytes of memory. Ask for less.`,
-        { details: { weightMax: socketSubscriptionWeightMax } },
+        `A subscription's input may take ${socketSubscriptionsMemoryBytesMax} bytes of memory. Ask for less.`,
+        { details: { weightMax: socketSubscriptionsMemoryBytesMax } },
       );
     }
-    if (this.#weight + weight > socketSubscriptionWeightMax) {
+    if (this.#weight + weight > socketSubscriptionsMemoryBytesMax) {
       throw new OnefoldError(
         "over-quota",
-        `The inputs of a connection's subscriptions may take ${socketSubscriptionWeightMax} bytes of memory. End one first, or open another connection.`,
-        { details: { weightMax: socketSubscriptionWeightMax } },
+        `The inputs of a connection's subscriptions may take ${socketSubscriptionsMemoryBytesMax} bytes of memory. End one first, or open another connection.`,
+        { details: { weightMax: socketSubscriptionsMemoryBytesMax } },
       );
     }
   }

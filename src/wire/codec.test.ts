@@ -213,6 +213,25 @@ describe("the socket's codec", () => {
     );
   });
 
+  test("tells about how much memory its values take, however few bytes they came in", () => {
+    const decoder = new Decoder();
+    const count = 10_000;
+    for (const [element, atLeast] of [
+      [0x80, 50],
+      [0x90, 24],
+      [0xc0, 8],
+    ] as const) {
+      const bytes = new Uint8Array(5 + count).fill(element);
+      bytes.set([0xdd, 0, 0, count >> 8, count & 0xff]);
+      decoder.open(bytes);
+      decoder.value();
+      assert.ok(decoder.weight >= atLeast * count, `${decoder.weight} for ${count} of ${element}`);
+      assert.ok(decoder.weight <= 100 * count);
+    }
+    decoder.open(new Uint8Array([1]));
+    assert.equal(decoder.weight, 0);
+  });
+
   test("shares no memory with what it reads", () => {
     const frame = Buffer.from(encode(new Uint8Array([1, 2, 3])));
     const bytes = decode(frame) as Uint8Array;

@@ -1,0 +1,133 @@
+/** The client between its two ways, socket and HTTP: what each does when the other comes or goes. */
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import type { bank } from "./bank.fixture.ts";
+import { connectOn } from "./connect.ts";
+import { type TestNode, testNode } from "./gateway.fixture.ts";
+import { OnefoldError, type RemoteClient } from "./index.ts";
+import type { ClientPlatform, HttpReply } from "./platform.ts";
+import { nodePlatform } from "./platform/node.ts";
+
+let server: TestNode;
+const clients: { $close(): void }[] = [];
+
+function open(platform: ClientPlatform, options: Parameters<typeof connectOn>[2] = {}): RemoteClient<typeof bank> {
+  const client = connectOn<typeof bank>(platform, server.url, options);
+  clients.push(client);
+  return client;
+}
+
+before(async () => {
+  server = await testNode();
+});
+afterEach(() => {
+  for (const client of clients.splice(0)) client.$close();
+});
+after(() => server.close());
+
+async function until(holds: () => boolean): Promise<void> {
+  const endMs = performance.now() + 5000;
+  while (!holds()) {
+    assert.ok(performance.now() < endMs, `not in time: ${holds}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** A platform on which no socket can be had for the first `refusals` attempts. */
+function withoutSockets(refusals: number): ClientPlatform {
+  const real = nodePlatform();
+  let attempts = 0;
+  return {
+    ...real,
+    openSocket: (...parameters) => {
+      if (attempts++ < refusals) throw new Error("no socket yet");
+      return real.openSocket!(...parameters);
+    },
+  };
+}
+
+describe("a subscription that goes from HTTP to a socket", { timeout: 20_000 }, () => {
+  test("gives no older value after a newer one, however late an answer comes over HTTP", async () => {
+    const platform = withoutSockets(2);
+    const held: (() => void)[] = [];
+    const client = open({
+      ...platform,
+      request: async (request): Promise<HttpReply> => {
+        const reply = await platform.request(request);
+        await new Promise<void>((resolve) => held.push(resolve));
+        return reply;
+      },
+    });
+    const writer = open(nodePlatform());
+    await writer.account("overtaken").touch();
+    const seen: number[] = [];
+    const watching = (async () => {
+      for await (const balance of client.account("overtaken").$watch("balance")) {
+        seen.push(balance);
+        if (balance === 3) return;
+      }
+    })();
+    await until(() => held.length === 1 && seen.length === 1);
+    await writer.account("overtaken").deposit({ cents: 1 });
+    await until(() => seen.length === 2);
+    for (const release of held) release();
+    await writer.account("overtaken").deposit({ cents: 1 });
+    await until(() => seen.length === 3);
+    await writer.account("overtaken").deposit({ cents: 1 });
+    await watching;
+    assert.deepEqual(seen, [0, 1, 2, 3]);
+  });
+
+  test("gives nothing twice for it", async () => {
+    const client = open(withoutSockets(4));
+    const writer = open(nodePlatform());
+    const seen: { readonly value: number; readonly log: string }[] = [];
+    const watching = (async () => {
+      for await (const { value, log } of client.account("twice").$watch("balance").changes) {
+        seen.push({ value, log });
+        if (value === 1) return;
+      }
+    })();
+    await until(() => seen.length === 1);
+    assert.equal(seen[0]!.log, "", "it was not asked over HTTP");
+    // The client is on a socket again as soon as it has no reason to ask: its position says so.
+    await client.account("elsewhere").touch();
+    await until(() => server.gateway.connectionCount > 0);
+    await writer.account("twice").deposit({ cents: 1 });
+    await watching;
+    assert.deepEqual(
+      seen.map(({ value }) => value),
+      [0, 1],
+    );
+  });
+});
+
+describe("exchanges over HTTP that nobody answers", { timeout: 20_000 }, () => {
+  test("end with their calls, and block no later one", async () => {
+    const real = nodePlatform();
+    let isMute = true;
+    let aborted = 0;
+    const client = open(
+      {
+        ...real,
+        request: (request) =>
+          isMute
+            ? new Promise((_resolve, reject) => {
+                request.signal.addEventListener("abort", () => {
+                  aborted++;
+                  reject(new Error("aborted"));
+                });
+              })
+            : real.request(request),
+      },
+      { transport: "http" },
+    );
+    const calls = Array.from({ length: 12 }, () => client.account("mute").deposit({ cents: 1 }, { deadlineMs: 100 }));
+    for (const call of calls) {
+      await assert.rejects(call, (error) => error instanceof OnefoldError && error.code === "deadline-passed");
+    }
+    isMute = false;
+    await until(() => aborted > 0);
+    assert.equal(await client.account("mute").deposit({ cents: 1 }, { deadlineMs: 5000 }), 1);
+  });
+});
