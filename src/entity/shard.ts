@@ -238,7 +238,10 @@ export class Shard implements Service {
   #forgetSpeculation(): void {
     const { working, entityOf } = this.#core;
     working.clear();
+    // What the store has already is read from there.
+    const appliedSequence = this.#core.store.position?.sequence ?? 0;
     for (const { entries, position } of this.#applier.pending) {
+      if (position.sequence <= appliedSequence) continue;
       for (const entry of entries) working.absorb(entry, position.sequence, entityOf);
     }
     this.#mailroom.dropped();

@@ -13,6 +13,7 @@
  * J6  What is held for a backup is no garbage until it is released, however many snapshots are taken meanwhile.
  */
 import { OnefoldError } from "../base/errors.ts";
+import { version } from "../base/version.ts";
 import type { Shard } from "../entity/shard.ts";
 import { type Disk, DiskError, type Trace } from "../host/host.ts";
 import type { SegmentLog } from "../log/engine/segment/engine.ts";
@@ -29,8 +30,6 @@ import {
 import type { Store } from "../store/store.ts";
 import { HeldBlobs } from "./held-blobs.ts";
 import { StoreDamage, watchedView } from "./store-damage.ts";
-
-const codeVersion = "0.1.0";
 
 export interface SnapshotsParts {
   readonly disk: Disk;
@@ -174,7 +173,7 @@ export class Snapshots {
     const options: WriteSnapshotOptions = {
       view,
       blobs,
-      codeVersion,
+      codeVersion: version,
       yield: this.#parts.yield,
       ...(previous === undefined ? {} : { previous, dirtySlots: this.#knowsDirtySlots ? dirtySlots : "all" }),
     };
