@@ -1,7 +1,7 @@
 /** A log that measures its appends; everything else passes through to the one below. */
 import type { Clock } from "../host/host.ts";
-import type { AppendOutcome, Log, LogPosition } from "../log/log.ts";
-import type { LogRecord } from "../log/record.ts";
+import { ForwardingLog } from "../log/forwarding-log.ts";
+import type { AppendOutcome, Log } from "../log/log.ts";
 import { bytesBounds, Histogram, secondsBounds } from "../metrics/histogram.ts";
 import { type Metric, single } from "../metrics/metric.ts";
 
@@ -46,50 +46,21 @@ export class LogMeter {
 }
 
 /** `log`, with each append noted on `meter`. */
-export class MeteredLog implements Log {
-  readonly #log: Log;
+export class MeteredLog extends ForwardingLog {
   readonly #meter: LogMeter;
   readonly #clock: Clock;
 
   constructor(log: Log, meter: LogMeter, clock: Clock) {
-    this.#log = log;
+    super(log);
     this.#meter = meter;
     this.#clock = clock;
   }
 
-  get end(): LogPosition | null {
-    return this.#log.end;
-  }
-
-  get firstSequence(): number {
-    return this.#log.firstSequence;
-  }
-
-  async append(bytes: Uint8Array, hash?: Uint8Array): Promise<AppendOutcome> {
+  override async append(bytes: Uint8Array, hash?: Uint8Array): Promise<AppendOutcome> {
     const beganMs = this.#clock.monotonicMs();
-    const outcome = await this.#log.append(bytes, hash);
+    const outcome = await this.log.append(bytes, hash);
     this.#meter.note(outcome.kind, bytes.length, this.#clock.monotonicMs() - beganMs);
     return outcome;
-  }
-
-  read(sequence: number): Promise<LogRecord | undefined> {
-    return this.#log.read(sequence);
-  }
-
-  scan(fromSequence: number): AsyncIterable<LogRecord> {
-    return this.#log.scan(fromSequence);
-  }
-
-  anchor(): Promise<void> {
-    return this.#log.anchor();
-  }
-
-  trim(sequence: number): Promise<void> {
-    return this.#log.trim(sequence);
-  }
-
-  close(): Promise<void> {
-    return this.#log.close();
   }
 }
 

@@ -7,7 +7,8 @@
  * A2  A `conflict` is answered where the append has not taken hold, or where its own record stands there already.
  */
 import type { SeededRandom } from "../../base/random.ts";
-import type { AppendOutcome, Log, LogPosition } from "../../log/log.ts";
+import { ForwardingLog } from "../../log/forwarding-log.ts";
+import type { AppendOutcome, Log } from "../../log/log.ts";
 import type { LogRecord } from "../../log/record.ts";
 
 export interface AmbiguityOptions {
@@ -25,26 +26,17 @@ interface LateAppend {
   readonly hash: Uint8Array | undefined;
 }
 
-export class AmbiguousLog implements Log {
-  readonly #log: Log;
+export class AmbiguousLog extends ForwardingLog {
   readonly #options: AmbiguityOptions;
   /** On its way, as far as anybody can tell. */
   #late: LateAppend | undefined;
 
   constructor(log: Log, options: AmbiguityOptions) {
-    this.#log = log;
+    super(log);
     this.#options = options;
   }
 
-  get end(): LogPosition | null {
-    return this.#log.end;
-  }
-
-  get firstSequence(): number {
-    return this.#log.firstSequence;
-  }
-
-  async append(bytes: Uint8Array, hash?: Uint8Array): Promise<AppendOutcome> {
+  override async append(bytes: Uint8Array, hash?: Uint8Array): Promise<AppendOutcome> {
     this.#options.onAppend(bytes);
     if (this.#late !== undefined) {
       // The owner sends the same bytes again, and they stand there already, unless the log could not take them.
@@ -52,11 +44,11 @@ export class AmbiguousLog implements Log {
       return outcome.kind === "appended" ? { kind: "conflict" } : outcome;
     }
     const { random, rate, onAmbiguous } = this.#options;
-    if (!random.chance(rate())) return this.#log.append(bytes, hash);
+    if (!random.chance(rate())) return this.log.append(bytes, hash);
     onAmbiguous();
     switch (random.pick(["committed", "lost", "late", "conflict"] as const)) {
       case "committed": {
-        const outcome = await this.#log.append(bytes, hash);
+        const outcome = await this.log.append(bytes, hash);
         return outcome.kind === "appended" ? unknown() : outcome;
       }
       case "late":
@@ -72,28 +64,12 @@ export class AmbiguousLog implements Log {
   async #settle(): Promise<AppendOutcome> {
     const { bytes, hash } = this.#late!;
     this.#late = undefined;
-    return this.#log.append(bytes, hash);
+    return this.log.append(bytes, hash);
   }
 
-  async read(sequence: number): Promise<LogRecord | undefined> {
+  override async read(sequence: number): Promise<LogRecord | undefined> {
     if (this.#late !== undefined && this.#options.random.chance(0.5)) await this.#settle();
-    return this.#log.read(sequence);
-  }
-
-  scan(fromSequence: number): AsyncIterable<LogRecord> {
-    return this.#log.scan(fromSequence);
-  }
-
-  anchor(): Promise<void> {
-    return this.#log.anchor();
-  }
-
-  trim(sequence: number): Promise<void> {
-    return this.#log.trim(sequence);
-  }
-
-  close(): Promise<void> {
-    return this.#log.close();
+    return this.log.read(sequence);
   }
 }
 
