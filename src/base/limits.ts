@@ -34,7 +34,7 @@ export const limits = {
 
   // ---- one command
   commandMs: 250,
-  /** A slice of commands runs under one watchdog; it yields to the event loop after this long. */
+  /** A slice of commands yields to the event loop after this long. */
   sliceMs: 4,
   sliceCommandsMax: 256,
   /** Deaths of the whole process with one entity as the suspect; after so many it is quarantined. */

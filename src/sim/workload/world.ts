@@ -10,20 +10,20 @@ import type { SeededRandom } from "../../base/random.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
 import type { Service } from "../../entity/service.ts";
 import { DiskError } from "../../host/host.ts";
+import type { Log } from "../../log/log.ts";
 import { EmbeddedNode } from "../../runtime/embedded.ts";
-import { memoryStore, type MemoryStoreEngine } from "../../store/engine/memory.ts";
+import { type MemoryStoreEngine, memoryStore } from "../../store/engine/memory.ts";
 import { deferred } from "../deferred.ts";
 import { SimulatedDisk } from "../disk.ts";
-import type { Log } from "../../log/log.ts";
 import type { FaultCounts } from "../faults.ts";
-import { SimulatedNode, type SimulatedHost } from "../host.ts";
+import { type SimulatedHost, SimulatedNode } from "../host.ts";
 import type { Scheduler } from "../scheduler.ts";
 import { AmbiguousLog } from "./ambiguous-log.ts";
 import type { PresentLife, Reachable } from "./client.ts";
 import type { Disturbance, FaultsPlan, LifePlan } from "./faults-plan.ts";
 import { LogWitness } from "./log-witness.ts";
 import { type CodeVersion, codeVersions, newestVersion } from "./migrations.ts";
-import { struckHost, struckStoreEngine } from "./struck.ts";
+import { struckStoreEngine } from "./struck.ts";
 import { makeSystemUnderTest } from "./system-under-test.ts";
 
 const startsMax = 200;
@@ -224,7 +224,7 @@ export class World implements Reachable {
       return await EmbeddedNode.open({
         system,
         measureLog: (log) => this.#ambiguous(log),
-        host: struckHost(host),
+        host,
         storeEngine: struckStoreEngine(this.store, host.guard),
         limits,
         cacheBytes,
