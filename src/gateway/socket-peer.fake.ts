@@ -1,4 +1,5 @@
 /** A client for tests that speaks the socket's protocol by an independent MessagePack library and has no opinions of its own. */
+import assert from "node:assert/strict";
 import { Packr } from "msgpackr";
 import { WebSocket } from "ws";
 import { subprotocol } from "../wire/protocol.ts";
@@ -144,5 +145,14 @@ export class SocketPeer {
         };
       });
     }
+  }
+}
+
+/** Waits until `holds`, turn by turn, for five seconds at most. */
+export async function until(holds: () => boolean): Promise<void> {
+  const endMs = performance.now() + 5000;
+  while (!holds()) {
+    assert.ok(performance.now() < endMs, `not in time: ${holds}`);
+    await new Promise((resolve) => setImmediate(resolve));
   }
 }

@@ -6,7 +6,7 @@ import type { SystemOptions } from "../entity/definition.ts";
 import { bankSystem, testHost } from "./bank.fake.ts";
 import { createGateway, type Gateway } from "./gateway.ts";
 import { FakeService } from "./service.fake.ts";
-import { SocketPeer } from "./socket-peer.fake.ts";
+import { SocketPeer, until } from "./socket-peer.fake.ts";
 import { SubscriptionReader } from "./socket-subscription.ts";
 
 const gateways: Gateway[] = [];
@@ -35,14 +35,6 @@ afterEach(async () => {
   for (const peer of peers.splice(0)) peer.close();
   for (const gateway of gateways.splice(0)) await gateway.close();
 });
-
-async function until(holds: () => boolean): Promise<void> {
-  const endMs = performance.now() + 5000;
-  while (!holds()) {
-    assert.ok(performance.now() < endMs, `not in time: ${holds}`);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
 
 const log = "fa4e";
 
