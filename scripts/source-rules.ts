@@ -14,6 +14,7 @@ const ranks: Readonly<Record<string, number>> = {
   backup: 3.5,
   entity: 4,
   transaction: 5,
+  cluster: 5.5,
   gateway: 6,
   // Of what is below, the client takes types only (`src/client/bundle.test.ts`).
   client: 6,

@@ -57,6 +57,8 @@ const table = {
   "over-quota": { status: 429, retry: "safe", title: "Over the quota" },
   overloaded: { status: 503, retry: "safe", title: "The node has as much work as it accepts" },
   "not-ready": { status: 503, retry: "safe", title: "The node is starting or stopping" },
+  unavailable: { status: 503, retry: "safe", title: "The part of the cluster that is reached can't do this now" },
+  "not-owner": { status: 503, retry: "safe", title: "Another node owns the shard" },
   "disk-full": { status: 503, retry: "safe", title: "The disk is full; nothing was changed" },
   "command-failed": { status: 500, retry: "never", title: "The command threw; nothing was changed" },
   "command-too-slow": { status: 500, retry: "never", title: "The command ran longer than the limit and was stopped" },

@@ -7,7 +7,7 @@ import { limits as defaultLimits, type Limits } from "../base/limits.ts";
 import { SeededRandom } from "../base/random.ts";
 import { nodeHost } from "../host/node/host.ts";
 import { memoryLog } from "../log/engine/memory.ts";
-import { appendGenesis, foldGenesis, readGenesis } from "../runtime/genesis.ts";
+import { appendGenesis, foldGenesis, readGenesis } from "./genesis.ts";
 import { inProcessClient } from "../runtime/in-process-client.ts";
 import { memoryStore } from "../store/engine/memory.ts";
 import { Coordinator } from "../transaction/coordinator.ts";

@@ -10,7 +10,7 @@ import type { Timers } from "../host/host.ts";
 import { type InjectedOutcome, MemoryLogStorage, memoryLog } from "../log/engine/memory.ts";
 import type { Log } from "../log/log.ts";
 import { decodeRecord, type LogRecord } from "../log/record.ts";
-import { appendGenesis, foldGenesis, readGenesis } from "../runtime/genesis.ts";
+import { appendGenesis, foldGenesis, readGenesis } from "./genesis.ts";
 import { inProcessClient } from "../runtime/in-process-client.ts";
 import { type SimulatedHost, SimulatedNode, type TraceLine } from "../sim/host.ts";
 import { Scheduler } from "../sim/scheduler.ts";

@@ -17,7 +17,7 @@ import type { OpenBackup } from "../gateway/backup.ts";
 import { DiskError, type Host } from "../host/host.ts";
 import type { BlobAddress } from "../store/blobs.ts";
 import { encodeManifest, type Manifest, manifestAddress, piecesOf } from "../store/manifest.ts";
-import { decodeGenesis, readGenesisPayload } from "./genesis.ts";
+import { decodeGenesis, readGenesisPayload } from "../entity/genesis.ts";
 import type { OpenParts } from "./opening.ts";
 import type { HeldSnapshot } from "./snapshots.ts";
 import { readingStore } from "./store-damage.ts";

@@ -19,8 +19,8 @@ import { type OpenedStore, openStoreOrRebuild } from "../store/recovery.ts";
 import type { Store, StoreEngine } from "../store/store.ts";
 import { Coordinator } from "../transaction/coordinator.ts";
 import { dataLayout } from "./data-layout.ts";
-import { appendGenesis, readGenesis } from "./genesis.ts";
-import { replay } from "./replay.ts";
+import { appendGenesis, readGenesis } from "../entity/genesis.ts";
+import { replay } from "../entity/replay.ts";
 import { Snapshots } from "./snapshots.ts";
 import { readingStore } from "./store-damage.ts";
 

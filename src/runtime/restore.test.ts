@@ -10,7 +10,7 @@ import { readPiece } from "../store/snapshot-piece.ts";
 import { type CrashMoment, crashMoments } from "../sim/life.ts";
 import { chunksOf, type Machine, principal, readAll, simulated, smallBackup } from "./backup.fixture.ts";
 import type { EmbeddedNode } from "./embedded.ts";
-import { readGenesis } from "./genesis.ts";
+import { readGenesis } from "../entity/genesis.ts";
 import { verifyDataDirectory } from "./verify.ts";
 
 const call = (node: EmbeddedNode, id: string, command: string, input: unknown, options: object) =>

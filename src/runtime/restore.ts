@@ -20,7 +20,7 @@ import { type Blobs, openDiskBlobs } from "../store/blobs.ts";
 import { encodeManifest, type Manifest, piecesOf, publishNewest } from "../store/manifest.ts";
 import { verifySnapshot } from "../store/snapshot.ts";
 import { dataLayout } from "./data-layout.ts";
-import { continuingGenesis } from "./genesis.ts";
+import { continuingGenesis } from "../entity/genesis.ts";
 import { clearRestorePlace, makeRestorePlace, restorePlace, takeRestorePlace } from "./restore-place.ts";
 
 export interface RestoreProgress {

@@ -20,8 +20,8 @@ import { openStoreOrRebuild } from "../store/recovery.ts";
 import { composeSnapshot } from "../store/snapshot.ts";
 import type { Store, StoreEngine } from "../store/store.ts";
 import { dataLayout } from "./data-layout.ts";
-import { decodeGenesis, readGenesisPayload } from "./genesis.ts";
-import { replay } from "./replay.ts";
+import { decodeGenesis, readGenesisPayload } from "../entity/genesis.ts";
+import { replay } from "../entity/replay.ts";
 import { assertNoUnfinishedRestore } from "./restore-place.ts";
 
 export interface StoppedBackupOptions {

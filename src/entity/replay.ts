@@ -5,8 +5,8 @@
  * V2  A log that begins behind the store's end is never replayed over the gap.
  */
 import { OnefoldError } from "../base/errors.ts";
-import { decodeBatch } from "../entity/batch.ts";
-import { foldBatch, WriteSet } from "../entity/fold.ts";
+import { decodeBatch } from "./batch.ts";
+import { foldBatch, WriteSet } from "./fold.ts";
 import type { Log, LogPosition } from "../log/log.ts";
 import type { Store, Write } from "../store/store.ts";
 import { foldGenesis } from "./genesis.ts";

@@ -6,7 +6,7 @@
  */
 import { OnefoldError } from "../base/errors.ts";
 import { decodeValue, encodeValue, type Value } from "../base/value.ts";
-import { bytesOfBinary, keys } from "../entity/keys.ts";
+import { bytesOfBinary, keys } from "./keys.ts";
 import type { Host } from "../host/host.ts";
 import type { Log, LogPosition } from "../log/log.ts";
 import type { ChainLink } from "../log/chain.ts";

@@ -1,0 +1,94 @@
+/**
+ * What the system log says: members, the shard map, who is to own what. The fold itself is in `system-fold.ts`; every node has the
+ * same, as far as it has read the log.
+ */
+
+/** A member. Its id is its name and the random life that it joined with: a restarted node is another member. */
+export interface MemberState {
+  readonly id: string;
+  readonly name: string;
+  /** Where peers reach it (`Peers`). */
+  readonly address: string;
+  /** Where clients reach it; undefined where it serves none. */
+  readonly httpUrl: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Of the program. */
+  readonly version: string;
+  /** What it can read: the highest format version of records. */
+  readonly readerVersion: number;
+  /** `draining`: owns what it owns until it has handed it over, gets nothing new. `gone`: expired or left; its id never comes back. */
+  readonly status: "live" | "draining" | "gone";
+  /** The sequence of the system log at which its lease was renewed last. */
+  readonly renewedAt: number;
+}
+
+export interface ShardState {
+  readonly id: string;
+  /** Slots from ≤ slot < to. */
+  readonly from: number;
+  readonly to: number;
+  /** The engine's name of its present log: another one for each incarnation. */
+  readonly log: string;
+  /**
+   * `active`; `splitting`: its owner is sealing it to begin `children`; `quarantined`: its log is sealed and is repaired from the
+   * nodes' copies; `retired`: split, its children serve.
+   */
+  readonly status: "active" | "splitting" | "quarantined" | "retired";
+  /** The member that is to own it; undefined where there is none. Only a claim in its own log makes it the owner. */
+  readonly owner: string | undefined;
+  /** Members that follow it, in order of preference for a takeover. */
+  readonly followers: readonly string[];
+  /** One more with each change of `owner`: which assignment a node acts on. */
+  readonly assignment: number;
+  /** Where a planned move is under way: the member that shall own it once the present owner has released it. */
+  readonly movingTo: string | undefined;
+  /** The log that this one continues, and where: after a split or a repair. Hash and incarnation as hex. */
+  readonly parent: ParentPosition | undefined;
+  /** Of a split: ids of those that take its slots. */
+  readonly children: readonly string[];
+}
+
+export interface ParentPosition {
+  readonly log: string;
+  readonly incarnation: string;
+  readonly epoch: number;
+  readonly sequence: number;
+  readonly hash: string;
+}
+
+export interface SystemState {
+  /** 16 random bytes as hex, and the system's name; undefined before the founding record. */
+  readonly cluster: ClusterIdentity | undefined;
+  readonly members: ReadonlyMap<string, MemberState>;
+  readonly shards: ReadonlyMap<string, ShardState>;
+  /** Who decides placement: the member, and the term in which it does. */
+  readonly controller: { readonly member: string; readonly term: number } | undefined;
+  /** The last record that is folded in; 0 for none. */
+  readonly sequence: number;
+}
+
+export interface ClusterIdentity {
+  readonly id: string;
+  readonly systemName: string;
+  /** 32 random bytes: the key of session tokens, the same for all shards. */
+  readonly secret: Uint8Array;
+  readonly shardCount: number;
+  /** Copies of each shard besides the owner's. */
+  readonly followerCount: number;
+}
+
+export const emptySystemState: SystemState = {
+  cluster: undefined,
+  members: new Map(),
+  shards: new Map(),
+  controller: undefined,
+  sequence: 0,
+};
+
+/** The shard that holds the slot now; undefined before the cluster is founded. */
+export function shardOfSlot(state: SystemState, slot: number): ShardState | undefined {
+  for (const shard of state.shards.values()) {
+    if (shard.status !== "retired" && shard.from <= slot && slot < shard.to) return shard;
+  }
+  return undefined;
+}
