@@ -59,7 +59,7 @@ describe("an append whose outcome is unknown", () => {
       const own = rig.log as unknown as { read: (sequence: number) => Promise<unknown> };
       const { read: readOwn } = own;
       own.read = async (at) => (at > sequence ? rival.read(at) : readOwn.call(rig.log, at));
-      assert.deepEqual(await outcomesOf([fenced, read]), ["stopped", "stopped"]);
+      assert.deepEqual(await outcomesOf([fenced, read]), ["not-owner", "not-owner"]);
       await assert.rejects(fenced, { retry: "safe" }, "its record can't stand in the log any more");
       assert.equal(rig.stops.length, 1);
     }));

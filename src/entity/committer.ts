@@ -7,6 +7,9 @@
  *     stands at its sequence; whose it is decides (design 6). 'Unknown' is never reported as failure.
  * M3  After a failed append nothing that depended on it stays: the open batch goes with it (hazard 6).
  * M4  Log time never goes back: a batch's time is the maximum of the last one's and the clock.
+ * M5  Where the log is one of many machines, whatever is told of the state, own effects or not, waits for a batch whose append starts
+ *     after it was asked for: so no other owner can have written meanwhile what it had to see (G4, hazard 8). An empty batch is
+ *     appended where there is nothing else.
  */
 import { assert } from "../base/assert.ts";
 import { equalBytes } from "../base/bytes.ts";
@@ -60,6 +63,7 @@ export class Committer {
   readonly #timers: Timers;
   readonly #limits: Limits;
   readonly #owner: CommitterOwner;
+  readonly #mayTellDurable: () => boolean;
   #end: LogPosition;
   /** Not only of batches: a step of a transaction has seen it, too, whose effects come in a later batch. */
   #saidTimeMs: number;
@@ -76,6 +80,8 @@ export class Committer {
     readonly limits: Limits;
     readonly owner: CommitterOwner;
     readonly lastTimeMs: number;
+    /** Asked after a work has seen the state: whether what is durable may be told at once, without M5. By default it may. */
+    readonly mayTellDurable?: () => boolean;
   }) {
     assert(parts.log.end !== null, "a committer needs a log with a genesis");
     this.#log = parts.log;
@@ -83,6 +89,7 @@ export class Committer {
     this.#timers = parts.timers;
     this.#limits = parts.limits;
     this.#owner = parts.owner;
+    this.#mayTellDurable = parts.mayTellDurable ?? (() => true);
     this.#end = parts.log.end;
     this.#saidTimeMs = parts.lastTimeMs;
   }
@@ -121,8 +128,9 @@ export class Committer {
     return this.#inFlight !== undefined;
   }
 
-  get inFlightCount(): number {
-    return (this.#inFlight?.entries.length ?? 0) + (this.#open?.entries.length ?? 0);
+  /** Something is on its way to the log, or waits for it. */
+  get isBusy(): boolean {
+    return this.#inFlight !== undefined || (this.#open !== undefined && !isIdle(this.#open));
   }
 
   /** Adds an entry to the open batch. The caller has made sure that there is room (`hasRoom`). */
@@ -143,10 +151,15 @@ export class Committer {
     );
   }
 
-  /** Releases `work` when everything up to `sequence` is durable: at once if it is. */
+  /** Releases `work` when everything up to `sequence` is durable, and M5 allows it: at once if so. */
   hold(work: Work, sequence: number): void {
-    if (sequence <= this.#end.sequence) return work.release();
+    const mayTellDurable = this.#mayTellDurable();
+    if (mayTellDurable && sequence <= this.#end.sequence) return work.release();
     if (this.#stopped !== undefined) return work.fail(this.#stopped);
+    if (!mayTellDurable) {
+      this.open().held.push(work);
+      return;
+    }
     const batch = this.#inFlight?.sequence === sequence ? this.#inFlight : this.#open;
     assert(batch !== undefined && batch.sequence >= sequence, "nothing can have been observed beyond the open batch");
     batch.held.push(work);
@@ -162,13 +175,11 @@ export class Committer {
     if (this.#open !== undefined) yield* this.#open.held;
   }
 
-  /** Appends the open batch if there is something in it and no append under way. */
+  /** Appends the open batch if there is something in it, or somebody waits for it (M5), and no append under way. */
   kick(): void {
     if (this.#inFlight !== undefined) return;
     const batch = this.#stopped === undefined ? this.#open : undefined;
-    if (batch === undefined || batch.entries.length === 0) {
-      // Works may be held for an empty batch only if they observed an earlier one, and that is durable by now.
-      assert(batch === undefined || batch.held.length === 0, "a work is held for a batch that nobody will append");
+    if (batch === undefined || isIdle(batch)) {
       this.#open = undefined;
       this.#resolveIdle();
       return;
@@ -257,14 +268,15 @@ export class Committer {
 
   #stop(outcome: AppendOutcome): void {
     const cause = "cause" in outcome ? outcome.cause : undefined;
-    const why =
-      outcome.kind === "conflict"
-        ? "Another writer's record stands in the log where this node's was to stand; it is no longer the owner."
-        : "The log could not be written; whether the last batch is durable will be known after a restart.";
-    const error = new OnefoldError("stopped", why, { cause });
+    const isDeposed = outcome.kind === "conflict";
+    const why = isDeposed
+      ? "Another writer's record stands in the log where this node's was to stand; it is no longer the owner."
+      : "The log could not be written; whether the last batch is durable will be known after a restart.";
+    const code = isDeposed ? "not-owner" : "stopped";
+    const error = new OnefoldError(code, why, { cause });
     this.#stopped = error;
     // Only what was in flight is in doubt; what came after it was never sent.
-    const neverSent = new OnefoldError("stopped", why, { cause, retry: "safe" });
+    const neverSent = new OnefoldError(code, why, { cause, retry: "safe" });
     const [inFlight, open] = [this.#inFlight, this.#open];
     this.#inFlight = undefined;
     this.#open = undefined;
@@ -281,11 +293,16 @@ export class Committer {
 
   /** Resolves when nothing is open or under way, or the log has failed. */
   idle(): Promise<void> {
-    if (this.#inFlight === undefined && (this.#open === undefined || this.#open.entries.length === 0)) {
+    if (this.#inFlight === undefined && (this.#open === undefined || isIdle(this.#open))) {
       return Promise.resolve();
     }
     return new Promise((resolve) => this.#idle.push(resolve));
   }
+}
+
+/** Nobody would notice if it were not appended. */
+function isIdle({ entries, held }: Batch): boolean {
+  return entries.length === 0 && held.length === 0;
 }
 
 /** Record header and the batch's own framing, rounded up. */

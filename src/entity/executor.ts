@@ -231,7 +231,7 @@ export class Executor {
     this.#sweep = this.#host.timers.after(deadlineSweepMs, () => {
       this.#sweep = undefined;
       this.#failExpired();
-      const isOpen = this.queuedCount > 0 || this.#committer.inFlightCount > 0 || this.#elsewhere.hasOpen();
+      const isOpen = this.queuedCount > 0 || this.#committer.isBusy || this.#elsewhere.hasOpen();
       if (isOpen) this.#scheduleSweep();
     });
   }

@@ -23,9 +23,16 @@ export interface Genesis {
 
 const noHash = new Uint8Array(32);
 
-/** Begins a log that has no record yet. Throws `disk-full` (retry `safe`) or `stopped`. */
-export async function appendGenesis(log: Log, host: Pick<Host, "clock" | "random">, systemName: string): Promise<void> {
-  const genesis: Genesis = { systemName, secret: host.random.bytes(32) };
+/**
+ * Begins a log that has no record yet; `secret` is made where none is given. Throws `disk-full` (retry `safe`) or `stopped`.
+ */
+export async function appendGenesis(
+  log: Log,
+  host: Pick<Host, "clock" | "random">,
+  systemName: string,
+  secret = host.random.bytes(32),
+): Promise<void> {
+  const genesis: Genesis = { systemName, secret };
   const { bytes } = encodeRecord(
     {
       kind: "genesis",

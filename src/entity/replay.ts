@@ -8,8 +8,17 @@ import { OnefoldError } from "../base/errors.ts";
 import { decodeBatch } from "./batch.ts";
 import { foldBatch, WriteSet } from "./fold.ts";
 import type { Log, LogPosition } from "../log/log.ts";
-import type { Store, Write } from "../store/store.ts";
+import type { LogRecord } from "../log/record.ts";
+import type { Store, StoreReader, Write } from "../store/store.ts";
+import { bytesOfBinary, keys } from "./keys.ts";
 import { foldGenesis } from "./genesis.ts";
+
+const ownershipKey = bytesOfBinary(keys.meta("ownership"));
+
+/** The last claim, release or seal of the log that the store is the fold of, as it stands there. */
+export function readOwnershipRecord(store: StoreReader): Uint8Array | undefined {
+  return store.get(ownershipKey);
+}
 
 /** Log that is folded into one transaction of the store. */
 const portionBytes = 4 * 1024 * 1024;
@@ -32,21 +41,35 @@ export async function replay(
       { details: { firstSequence: log.firstSequence, neededSequence: from } },
     );
   }
+  return foldRecords(log.scan(from), store, onPortion);
+}
+
+/**
+ * Folds records that follow the store's position, contiguous and verified, as `replay` does; returns the slots that this has changed.
+ * Throws `damaged` for a batch that can't be read, and `DiskError`.
+ */
+export async function foldRecords(
+  records: Iterable<LogRecord> | AsyncIterable<LogRecord>,
+  store: Store,
+  onPortion: (sequence: number) => void = () => undefined,
+): Promise<ReadonlySet<number>> {
   const slots = new Set<number>();
   let writes = new WriteSet();
-  let genesis: Write[] = [];
+  let meta: Write[] = [];
   let bytes = 0;
   let position: LogPosition | undefined;
   const applyPortion = async (to: LogPosition): Promise<void> => {
-    await store.apply([...genesis, ...writes], to);
+    await store.apply([...meta, ...writes], to);
     for (const slot of writes.slots) slots.add(slot);
     writes = new WriteSet();
-    genesis = [];
+    meta = [];
     bytes = 0;
   };
-  for await (const record of log.scan(from)) {
-    if (record.kind === "genesis") genesis.push(foldGenesis(record.payload));
-    if (record.kind === "batch") foldBatch(decodeBatch(record.payload), record.sequence, writes);
+  for await (const record of records) {
+    // Whoever owned what this log continues does not own this one.
+    if (record.kind === "genesis") meta.push(foldGenesis(record.payload), { key: ownershipKey, value: null });
+    else if (record.kind === "batch") foldBatch(decodeBatch(record.payload), record.sequence, writes);
+    else meta.push({ key: ownershipKey, value: record.bytes });
     bytes += record.payload.length;
     const { incarnation, epoch, sequence, hash } = record;
     position = { incarnation, epoch, sequence, hash };

@@ -15,6 +15,7 @@ import type { Store } from "../store/store.ts";
 import { AlarmClock } from "./alarm-clock.ts";
 import { AcceptedWork, type Settle } from "./accepted-work.ts";
 import { Applier } from "./applier.ts";
+import { waitForBarrier } from "./barrier.ts";
 import { Changes } from "./changes.ts";
 import { CommandCall, deleteCommand } from "./command-call.ts";
 import { Committer, type DurableBatch } from "./committer.ts";
@@ -29,6 +30,7 @@ import { list } from "./listing.ts";
 import { Mailroom } from "./mailroom.ts";
 import { assertPrincipal } from "./principal.ts";
 import { ReadCall } from "./read-call.ts";
+import type { Neighbours } from "./neighbours.ts";
 import type { RequestIdentity } from "./requests.ts";
 import { Requests } from "./requests.ts";
 import { readState, runQuery } from "./run-command.ts";
@@ -86,7 +88,13 @@ export interface ShardOptions {
   readonly lastTimeMs: number;
   /** Signs session tokens; the same for all lives of the log's incarnation. */
   readonly secret: Uint8Array;
+  /** 16 bytes: whose sessions these are. By default the log's incarnation. */
+  readonly sessionsOf?: Uint8Array;
+  /** See `Committer`, M5. By default the log is this node's alone, and what is durable may be told. */
+  readonly mayTellDurable?: () => boolean;
   readonly cacheBytes?: number;
+  /** The system's other shards. Without them all slots are this one's. */
+  readonly neighbours?: Neighbours;
   /** Names of entities that none of the user's code is to run for. None by default. */
   readonly quarantined?: ReadonlySet<string>;
   readonly transactions: (core: Core) => TransactionRunner;
@@ -130,7 +138,8 @@ export class Shard implements Service {
     const cacheBytes = options.cacheBytes ?? limits.entityCacheBytesDefault;
     const working = new WorkingSet(store, cacheBytes, options.quarantined);
     working.appliedSequence = store.position?.sequence ?? 0;
-    const requests = new Requests({ secret: options.secret, incarnation: log.end!.incarnation, limits });
+    const incarnation = options.sessionsOf ?? log.end!.incarnation;
+    const requests = new Requests({ secret: options.secret, incarnation, limits });
     const core = new Core({ host, limits, system, store, working, requests });
     this.#core = core;
     this.#committer = new Committer({
@@ -139,6 +148,7 @@ export class Shard implements Service {
       timers: host.timers,
       limits,
       lastTimeMs: options.lastTimeMs,
+      ...(options.mayTellDurable === undefined ? {} : { mayTellDurable: options.mayTellDurable }),
       owner: {
         onDurable: (batch) => this.#durable(batch),
         onDropped: (error) => this.#dropped(error),
@@ -466,6 +476,7 @@ export class Shard implements Service {
 
   /** Reads what lives in the store alone: everything acknowledged before this call has to be there. */
   async #readStore<T>(read: (store: Store) => T): Promise<T> {
+    await this.#accepted.promise<void>((settle) => waitForBarrier(this.#core, this.#deadline(undefined), settle));
     await this.#flush();
     this.#assertServing("nobody");
     try {

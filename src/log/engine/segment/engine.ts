@@ -163,7 +163,8 @@ class SegmentFileLog implements SegmentLog {
     if (this.#end !== null && !equalBytes(record.previousHash, this.#end.hash)) return { kind: "conflict" };
     const fault = chainFault(this.#end, record);
     assert(fault === undefined, `appended out of order: ${fault}`);
-    assert(record.kind !== "genesis" || this.#end === null, "a genesis is the first record of its log");
+    const isFirst = record.sequence === this.firstSequence;
+    assert(record.kind !== "genesis" || isFirst, "a genesis is the first record of its log");
     const frameBytes = frameBytesFor(bytes.length);
     assert(segmentHeaderBytes + frameBytes <= this.#options.segmentBytes, "a record must fit in a segment");
     this.#appending = this.#append(bytes, record, frameBytes);

@@ -1,0 +1,51 @@
+/**
+ * Beginning a log that goes on from another one: after a repair, and for each part of a split. Nobody uses it before it is published in
+ * the system log; where another's was published first, it stays unused.
+ *
+ * CO1 Its genesis cites the parent's position and goes on from its numbers; its incarnation is its own, and random.
+ * CO2 The snapshot that it begins with stands in its own place, under the position that the genesis follows.
+ * CO3 At return both are durable in the engine.
+ */
+import { OnefoldError } from "../base/errors.ts";
+import { version } from "../base/version.ts";
+import { continuingGenesis } from "../entity/genesis.ts";
+import type { Host } from "../host/host.ts";
+import type { ChainLink } from "../log/chain.ts";
+import type { LogEngine } from "../log/engine-log.ts";
+import { incarnationBytes, positionOf } from "../log/record.ts";
+import type { Blobs } from "../store/blobs.ts";
+import { encodeManifest, publishNewest } from "../store/manifest.ts";
+import { writeSnapshot } from "../store/snapshot.ts";
+import type { StoreView } from "../store/store.ts";
+import { sendUntilKnown } from "./sending.ts";
+
+export interface ContinuingLogParts {
+  readonly host: Pick<Host, "clock" | "random" | "timers">;
+  readonly engine: LogEngine;
+  /** New, and never used again. */
+  readonly name: string;
+  /** The last record of the log that is continued. */
+  readonly parent: ChainLink;
+  /** The payload of that log's genesis. */
+  readonly parentGenesis: Uint8Array;
+  /** The state at `parent`, or the part of it that goes on here. */
+  readonly view: StoreView;
+  /** Where the new log's first snapshot goes. */
+  readonly blobs: Blobs;
+  /** False: give up. */
+  readonly isWanted: () => boolean;
+}
+
+/** Throws `unavailable` (retry safe) where it was given up, or the engine can't be reached. */
+export async function beginContinuingLog(parts: ContinuingLogParts): Promise<void> {
+  const { host, engine, name, parent, view, blobs, isWanted } = parts;
+  const before = { ...parent, incarnation: host.random.bytes(incarnationBytes) };
+  const takeTurn = (): Promise<void> => new Promise((resolve) => host.timers.soon(resolve));
+  const manifest = await writeSnapshot({ view, blobs, codeVersion: version, yield: takeTurn });
+  await publishNewest(blobs, [await blobs.put(encodeManifest({ ...manifest, position: positionOf(before) }))]);
+  const { record, link } = continuingGenesis(parts.parentGenesis, positionOf(parent), before, host.clock);
+  const log = await engine.create(name, { firstSequence: link.sequence });
+  const fate = await sendUntilKnown(log, link.sequence, record, { timers: host.timers, isWanted });
+  if (fate === "ours") return;
+  throw new OnefoldError("unavailable", `The log ${name} could not be begun.`, { retryAfterMs: 500 });
+}

@@ -1,0 +1,327 @@
+/**
+ * One shard on one node: follows its log, claims it when the system log says so, owns it, gives it up.
+ *
+ *     opening ──▶ following ──assigned──▶ claiming ──claimed──▶ owning ──move, stop──▶ releasing ──▶ following
+ *                     ▲                       │ unwanted           │ deposed, store damaged
+ *                     └───────────────────────┴────────────────────┘
+ *     sealed: nothing of this log is served any more; what repairs it reads the copy
+ *
+ * SH1 At most one shard object at a time works on the replica, and the follower doesn't meanwhile.
+ * SH2 Calls reach the shard only between its claim (with all that `claim.ts` checks) and the moment it is to be given up.
+ * SH3 A live owner gives the shard up in no other way than by a release, after what it has accepted is durable (design 7).
+ */
+import { fromHex } from "../base/bytes.ts";
+import { OnefoldError } from "../base/errors.ts";
+import type { Limits } from "../base/limits.ts";
+import type { SystemDefinition } from "../entity/definition.ts";
+import { appendGenesis } from "../entity/genesis.ts";
+import type { Neighbours } from "../entity/neighbours.ts";
+import { Shard } from "../entity/shard.ts";
+import type { Host } from "../host/host.ts";
+import type { EngineLog } from "../log/engine-log.ts";
+import type { LogPosition } from "../log/log.ts";
+import type { Blobs } from "../store/blobs.ts";
+import type { StoreEngine } from "../store/store.ts";
+import { Coordinator } from "../transaction/coordinator.ts";
+import { claim } from "./claim.ts";
+import { Follower } from "./follower.ts";
+import type { LogFault } from "./log-fault.ts";
+import { OwnedLog } from "./owned-log.ts";
+import { Replica } from "./replica.ts";
+import { sendUntilKnown } from "./sending.ts";
+import { nextRecord, type SealPayload } from "./shard-records.ts";
+import { ShardSnapshots } from "./shard-snapshots.ts";
+import type { ClusterIdentity } from "./system-state.ts";
+
+/** What the system log wants of this node for this shard. */
+export type ShardRole =
+  | { readonly kind: "follower" }
+  | { readonly kind: "owner"; readonly assignment: number; readonly isMoving: boolean };
+
+export interface ShardHostParts {
+  readonly host: Host;
+  readonly limits: Limits;
+  readonly system: SystemDefinition;
+  readonly cluster: ClusterIdentity;
+  readonly member: string;
+  readonly log: EngineLog;
+  /** Of this log on this node. */
+  readonly directory: string;
+  readonly storeEngine: StoreEngine;
+  /** Where the newest published snapshot is. */
+  readonly newestBlobs: () => Blobs | undefined;
+  readonly blobsOfEpoch: (epoch: number) => Blobs;
+  readonly publishSnapshot: (position: LogPosition) => Promise<boolean>;
+  readonly segmentBytes: number;
+  readonly snapshotBytes: number;
+  readonly cacheBytes?: number;
+  readonly neighbours: Neighbours;
+  /** What members acknowledged of this log, as far as they can be asked. */
+  readonly anchors: () => Promise<readonly LogPosition[]>;
+  /** False while this node must not become an owner: cut off, or its clock is far from the others'. */
+  readonly mayClaim: () => boolean;
+  /** See `Committer`, M5. */
+  readonly mayTellDurable: () => boolean;
+  readonly onOwned: (epoch: number) => void;
+  /** The shard was given up in good order: the one it moves to may claim. */
+  readonly onReleased: (assignment: number) => void;
+  /** A seal stands in the log. */
+  readonly onSealed: (seal: SealPayload) => void;
+  /** Something in the engine's log is wrong, seen by a follower. */
+  readonly onFault: (fault: LogFault) => void;
+}
+
+export interface OwnedShard {
+  readonly shard: Shard;
+  readonly epoch: number;
+  readonly snapshots: ShardSnapshots;
+}
+
+/** Before anything that failed is tried again. */
+const retryMs = 500;
+
+export class ShardHost {
+  readonly #parts: ShardHostParts;
+  #role: ShardRole;
+  #replica: Replica | undefined;
+  #follower: Follower | undefined;
+  #owned: OwnedShard | undefined;
+  /** The last assignment that was given up, or lost for good. */
+  #doneWith = 0;
+  #isSealed = false;
+  #isClosing = false;
+  #changed: (() => void) | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(parts: ShardHostParts, role: ShardRole) {
+    this.#parts = parts;
+    this.#role = role;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Idempotent; what follows from it happens later. */
+  assign(role: ShardRole): void {
+    this.#role = role;
+    this.#changed?.();
+  }
+
+  /** Looks again whether it may claim. */
+  reconsider(): void {
+    this.#changed?.();
+  }
+
+  /** Present only while calls may reach it (SH2). */
+  get owned(): OwnedShard | undefined {
+    return this.#owned;
+  }
+
+  get replica(): Replica | undefined {
+    return this.#replica;
+  }
+
+  /** Of a follower: when the copy was last seen to be all there is, by the monotonic clock. */
+  get confirmedAtMs(): number | undefined {
+    return this.#follower?.confirmedAtMs;
+  }
+
+  /** Gives up what it owns (SH3), and lets go of its files. Idempotent. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#changed?.();
+    await this.#running;
+    this.#running = undefined;
+    const replica = this.#replica;
+    this.#replica = undefined;
+    await replica?.close();
+  }
+
+  get #wantsToOwn(): boolean {
+    const role = this.#role;
+    return (
+      role.kind === "owner" && !role.isMoving && role.assignment > this.#doneWith && !this.#isClosing && !this.#isSealed
+    );
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isClosing) {
+      try {
+        this.#replica ??= await this.#open();
+        if (this.#isSealed) await this.#change();
+        else if (this.#wantsToOwn && this.#parts.mayClaim()) await this.#own(this.#replica);
+        else await this.#follow(this.#replica);
+      } catch (error) {
+        await this.#recover(error);
+      }
+    }
+  }
+
+  async #open(): Promise<Replica> {
+    const { host, log, directory, storeEngine, segmentBytes } = this.#parts;
+    const { disk, random, timers, trace } = host;
+    const blobs = this.#parts.newestBlobs();
+    return Replica.open({ disk, random, timers, trace, log, directory, storeEngine, segmentBytes, blobs });
+  }
+
+  /** A damaged store is made anew, a node that can't go on tries again: the other nodes have the shard meanwhile. */
+  async #recover(error: unknown): Promise<void> {
+    const { host, storeEngine, log } = this.#parts;
+    const replica = this.#replica;
+    this.#replica = undefined;
+    const message = "A shard could not go on here; it is opened anew. Look at the cause if this goes on.";
+    host.trace("warn", message, { log: log.name, error });
+    await replica?.close();
+    if (error instanceof OnefoldError && error.code === "damaged") await storeEngine.destroy();
+    await this.#pause(retryMs);
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- following
+
+  async #follow(replica: Replica): Promise<void> {
+    const { host } = this.#parts;
+    const follower = new Follower({
+      host,
+      replica,
+      onProgress: () => this.#lookForSeal(replica),
+      onFault: (fault) => this.#parts.onFault(fault),
+    });
+    this.#follower = follower;
+    follower.start();
+    try {
+      while (!this.#isClosing && !this.#isSealed && !(this.#wantsToOwn && this.#parts.mayClaim())) {
+        await Promise.race([this.#change(), follower.ended]);
+      }
+    } finally {
+      await follower.stop();
+      this.#follower = undefined;
+    }
+  }
+
+  #lookForSeal({ ownership }: Replica): void {
+    if (ownership?.kind === "seal") this.#sealed(ownership.payload);
+  }
+
+  #sealed(seal: SealPayload): void {
+    if (this.#isSealed) return;
+    this.#isSealed = true;
+    this.#parts.onSealed(seal);
+    this.#changed?.();
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- owning
+
+  async #own(replica: Replica): Promise<void> {
+    const role = this.#role;
+    if (role.kind !== "owner") return;
+    const { assignment } = role;
+    const { host, member, anchors } = this.#parts;
+    await this.#beginLog(replica);
+    const isWanted = (): boolean =>
+      this.#wantsToOwn && this.#role.kind === "owner" && this.#role.assignment === assignment;
+    const outcome = await claim({ host, replica, member, assignment, anchors, isWanted });
+    if (outcome.kind === "sealed") return this.#sealed(outcome.seal);
+    if (outcome.kind === "unwanted") {
+      // A later assignment's claim stands there, and the system log will tell.
+      if (isWanted()) await this.#pause(retryMs);
+      return;
+    }
+    await replica.fold();
+    await this.#serve(replica, assignment, outcome.epoch, isWanted);
+  }
+
+  /** A log without any record: whoever is assigned first writes its genesis. */
+  async #beginLog(replica: Replica): Promise<void> {
+    if (replica.end !== null) return;
+    const { last } = await replica.log.bounds();
+    if (last > 0) return;
+    const { host, cluster } = this.#parts;
+    await appendGenesis(new OwnedLog(replica), host, cluster.systemName, cluster.secret);
+  }
+
+  async #serve(replica: Replica, assignment: number, epoch: number, isWanted: () => boolean): Promise<void> {
+    const { host, limits, system, cluster, neighbours, mayTellDurable, cacheBytes } = this.#parts;
+    const log = new OwnedLog(replica);
+    let stopped: OnefoldError | undefined;
+    const shard = new Shard({
+      host,
+      limits,
+      system,
+      log,
+      store: replica.store,
+      lastTimeMs: replica.timeMs,
+      secret: cluster.secret,
+      sessionsOf: fromHex(cluster.id),
+      mayTellDurable,
+      neighbours,
+      ...(cacheBytes === undefined ? {} : { cacheBytes }),
+      transactions: (core) => new Coordinator(core, host.newScope()),
+      onStopped: (error, { isDamage }) => {
+        stopped = isDamage ? new OnefoldError("damaged", error.message, { cause: error }) : error;
+        this.#owned = undefined;
+        this.#changed?.();
+      },
+    });
+    const snapshots = new ShardSnapshots({
+      host,
+      store: replica.store,
+      log,
+      blobs: this.#parts.blobsOfEpoch(epoch),
+      publish: this.#parts.publishSnapshot,
+      applier: shard.applier,
+      snapshotBytes: this.#parts.snapshotBytes,
+    });
+    shard.start();
+    if (stopped === undefined) {
+      this.#owned = { shard, epoch, snapshots };
+      snapshots.start();
+      this.#parts.onOwned(epoch);
+    }
+    while (stopped === undefined && isWanted()) await this.#change();
+    this.#owned = undefined;
+    await snapshots.stop();
+    await shard.close();
+    if (stopped === undefined) await this.#release(replica, assignment, epoch);
+    else if ((stopped as OnefoldError).code === "damaged") throw stopped;
+  }
+
+  /** SH3. */
+  async #release(replica: Replica, assignment: number, epoch: number): Promise<void> {
+    const { host, member } = this.#parts;
+    const end = { ...replica.end!, timeMs: replica.timeMs };
+    const wallMs = host.clock.wallMs();
+    const record = nextRecord(end, { kind: "release", epoch, wallMs }, { member });
+    const giveUpAtMs = host.clock.monotonicMs() + releaseMs;
+    const isWanted = (): boolean => host.clock.monotonicMs() < giveUpAtMs;
+    const fate = await sendUntilKnown(replica.log, record.sequence, record, { timers: host.timers, isWanted });
+    this.#doneWith = assignment;
+    if (fate === "ours") await replica.take(record.bytes);
+    // Where it is not known, or another has claimed: the next claim needs no release, it only comes later.
+    if (fate !== "other") this.#parts.onReleased(assignment);
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ waiting
+
+  /** Resolves when something has changed that the loop looks at. */
+  async #change(): Promise<void> {
+    if (this.#isClosing) return;
+    await new Promise<void>((resolve) => {
+      this.#changed = resolve;
+    });
+    this.#changed = undefined;
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    if (this.#isClosing) return;
+    let timer: { cancel(): void } | undefined;
+    const passed = new Promise<void>((resolve) => {
+      timer = this.#parts.host.timers.after(delayMs, resolve, { keepsAlive: true });
+    });
+    await Promise.race([passed, this.#change()]);
+    timer?.cancel();
+  }
+}
+
+/** So long an owner that stops waits for its release to be acknowledged. */
+const releaseMs = 3000;
