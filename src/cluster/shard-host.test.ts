@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { tester } from "../entity/shard.fixture.ts";
+import type { EngineAppendOutcome, EngineLog } from "../log/engine-log.ts";
+import { ShardWorld } from "./shard-hosts.fixture.ts";
+
+const owner = (assignment: number, isMoving = false) => ({ kind: "owner", assignment, isMoving }) as const;
+const follower = { kind: "follower" } as const;
+
+describe("a shard on several nodes", () => {
+  test("is claimed by the one that it is assigned to, and followed by the other, whose store comes to hold the same", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      await a.start(owner(1));
+      await b.start(follower);
+      assert.equal(await a.write("x", "one"), 1);
+      assert.equal(await a.write("x", "two"), 2);
+      assert.deepEqual(a.epochs, [2], "genesis has epoch 1, the first claim 2");
+      await world.until(() => b.position?.sequence === a.position!.sequence);
+      await world.until(() => b.shardHost.replica!.store.position?.sequence === a.position!.sequence);
+      assert.equal(b.shardHost.owned, undefined);
+    });
+  });
+
+  test("moves without an error: the owner releases after what it accepted, the next one claims and has it all", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      await a.start(owner(1));
+      await b.start(follower);
+      await a.write("x", "one");
+      const last = a.write("x", "two");
+      a.shardHost.assign(owner(1, true));
+      assert.equal(await last, 2);
+      await world.until(() => a.released.length === 1);
+      a.shardHost.assign(follower);
+      b.shardHost.assign(owner(2));
+      assert.equal(await b.write("x", "three"), 3);
+      assert.deepEqual(await b.lines("x"), ["one", "two", "three"]);
+      assert.equal(a.shardHost.owned, undefined);
+      await world.until(() => a.position!.sequence === b.position!.sequence);
+    });
+  });
+
+  test("goes on with what was acknowledged when its owner dies, and the dead one's next life follows", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      await a.start(owner(1));
+      await b.start(follower);
+      await a.write("x", "one");
+      a.crash();
+      b.shardHost.assign(owner(2));
+      assert.equal(await b.write("x", "two"), 2);
+      await a.start(follower);
+      await world.until(() => a.position?.sequence === b.position!.sequence);
+      assert.deepEqual(b.epochs, [3]);
+    });
+  });
+
+  test("a deposed owner's append fails: its callers are told that nothing happened, and it claims no more", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      await a.start(owner(1));
+      await b.start(follower);
+      await a.write("x", "one");
+      b.shardHost.assign(owner(2));
+      assert.equal(await b.write("x", "two"), 2);
+      const { shard } = a.shardHost.owned!;
+      const stale = shard.state({ kind: "note", id: "x" }, { principal: tester });
+      await assert.rejects(stale, { code: "not-owner", retry: "safe" }, "a read waits for its barrier (hazard 8)");
+      await world.until(() => a.shardHost.owned === undefined);
+      await world.scheduler.sleep(5000);
+      assert.deepEqual(a.epochs, [2], "an older assignment does not claim over a later one");
+      assert.deepEqual(await b.lines("x"), ["one", "two"]);
+    });
+  });
+
+  test("an append whose outcome is unknown is sent again until it is known, and answered once", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const a = world.node("a");
+      let losses = 4;
+      const answers: EngineAppendOutcome[] = [{ kind: "unknown", cause: "lost" }, { kind: "refused" }];
+      await a.start(owner(1), (log) =>
+        tampered(log, {
+          append: async (sequence, bytes) => {
+            const outcome = await log.append(sequence, bytes);
+            return losses-- > 0 ? answers[losses % 2]! : outcome;
+          },
+        }),
+      );
+      assert.equal(await a.write("x", "one"), 1);
+      assert.equal(await a.write("x", "two"), 2);
+      assert.deepEqual(await a.lines("x"), ["one", "two"]);
+      assert.equal(losses < 0, true, "all of it was met");
+    });
+  });
+
+  test("a log that lost what a node had acknowledged is sealed, not served (hazard 1)", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      await a.start(owner(1));
+      await b.start(follower);
+      for (let i = 0; i < 5; i++) await a.write("x", `${i}`);
+      await world.until(() => b.position?.sequence === a.position!.sequence);
+      a.crash();
+      world.server.truncate("s1", b.position!.sequence - 2);
+      b.shardHost.assign(owner(2));
+      await world.until(() => b.seals.length === 1);
+      assert.equal(b.seals[0]!.reason, "rollback");
+      assert.equal(b.shardHost.owned, undefined);
+      await a.start(owner(3));
+      await world.until(() => a.seals.length === 1 || a.faults.length > 0);
+      assert.equal(a.shardHost.owned, undefined);
+    });
+  });
+
+  test("a rolled-back log that a newcomer claims is found out by what another node tells it", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b, c] = [world.node("a"), world.node("b"), world.node("c")];
+      await a.start(owner(1));
+      for (let i = 0; i < 5; i++) await a.write("x", `${i}`);
+      await b.start(follower);
+      await world.until(() => b.position?.sequence === a.position!.sequence);
+      a.crash();
+      world.server.truncate("s1", b.position!.sequence - 2);
+      await c.start(owner(2));
+      await world.until(() => c.seals.length === 1);
+      assert.match(c.seals[0]!.detail, /another node has acknowledged/);
+      assert.deepEqual(c.epochs, []);
+    });
+  });
+
+  test("snapshots trim the log behind the older of two, and a newcomer begins with the newest", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      await a.start(owner(1));
+      for (let i = 0; i < 5; i++) await a.write(`x${i}`, "first");
+      await a.shardHost.owned!.snapshots.take();
+      for (let i = 0; i < 5; i++) await a.write(`x${i}`, "second");
+      await a.shardHost.owned!.snapshots.take();
+      const log = await world.engineOf().open("s1");
+      assert.equal((await log!.bounds()).first, world.published[0]!.sequence + 1);
+      await a.write("x0", "third");
+      await b.start(follower);
+      await world.until(() => b.position?.sequence === a.position!.sequence);
+      a.crash();
+      b.shardHost.assign(owner(2));
+      assert.equal(await b.write("x0", "fourth"), 4);
+    });
+  });
+
+  test("a node that may not claim waits until it may", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const a = world.node("a");
+      a.mayClaim = false;
+      await a.start(owner(1));
+      await world.scheduler.sleep(3000);
+      assert.deepEqual(a.epochs, []);
+      a.mayClaim = true;
+      a.shardHost.reconsider();
+      assert.equal(await a.write("x", "one"), 1);
+    });
+  });
+});
+
+function tampered(log: EngineLog, overrides: Partial<EngineLog>): EngineLog {
+  return {
+    name: log.name,
+    append: (sequence, bytes) => log.append(sequence, bytes),
+    read: (sequence) => log.read(sequence),
+    readMany: (sequence, bytesMax) => log.readMany(sequence, bytesMax),
+    bounds: () => log.bounds(),
+    tail: (sequence, listener) => log.tail(sequence, listener),
+    trim: (sequence) => log.trim(sequence),
+    ...overrides,
+  };
+}
