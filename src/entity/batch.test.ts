@@ -100,6 +100,12 @@ const entry: fc.Arbitrary<Entry> = fc.record({
   ),
   result: fc.option(result),
   expired: fc.array(fc.record({ expiresMs: whole, key: digest }), { maxLength: 3 }),
+  delivered: fc.array(
+    fc
+      .record({ fromSlot: slot, toSlot: slot, first: fc.nat(2 ** 30), count: fc.integer({ min: 1, max: 5 }) })
+      .map(({ count, ...run }) => ({ ...run, through: run.first + count - 1 })),
+    { maxLength: 3 },
+  ),
 });
 
 /** Byte strings decoded from a batch are views of some kind; only their bytes count. */
@@ -230,6 +236,7 @@ describe("folding", () => {
         outcome: Uint8Array.of(1),
       },
       expired: [],
+      delivered: [],
     };
     assert.equal(folded([[kept]]).size, 2);
     const removal: Entry = { ...kept, result: null, expired: [{ expiresMs: 99, key: at }] };
