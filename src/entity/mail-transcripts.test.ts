@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { slotOf } from "../base/ids.ts";
 import { inProcessClient } from "../runtime/in-process-client.ts";
 import type { Limits } from "../base/limits.ts";
+import { decodeRecord } from "../log/record.ts";
 import { type Fate, Neighbourhood, type NeighbourhoodOptions, prompt } from "./neighbourhood.fixture.ts";
 import { makeNotebook, type Notebook } from "./notebook.fixture.ts";
 import { outcomesOf, tester } from "./shard.fixture.ts";
@@ -71,6 +72,19 @@ describe("messages to another shard", () => {
       await settled(hood);
       assert.deepEqual(story(hood), ["1–3 asked", "1–3 answered: through 3", "consumed 1, 2, 3", "removed 1–3"]);
       assert.deepEqual(await noteOf(hood, inB).lines(), ["x", "y", "z"]);
+    }));
+
+  test("leave it by a batch that older readers refuse, which read all the others", () =>
+    withTwo(async (hood) => {
+      await noteOf(hood, inA).mail({ to: inB, lines: ["x"] });
+      await settled(hood);
+      const versions = hood.members.map(({ rig: { storage } }) =>
+        Array.from({ length: storage.count }, (_, i) => decodeRecord(storage.get(i + 1)!).readerVersion),
+      );
+      assert.deepEqual(versions, [
+        [1, 1, 3],
+        [1, 1],
+      ]);
     }));
 
   test("of many pairs leave it by one entry too", () =>
