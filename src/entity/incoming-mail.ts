@@ -39,11 +39,6 @@ export class IncomingMail {
     this.#deliveries = deliveries;
   }
 
-  /** Messages of other shards that wait for their delivery. */
-  get count(): number {
-    return this.#count;
-  }
-
   /**
    * Answers `mail.deliver`. Bears repetition. Rejects with `overloaded` (retry safe), with `not-owner` (retry safe) where the
    * run isn't for this shard, `malformed`, or with what has stopped the shard: then the messages may yet be consumed.
@@ -60,9 +55,9 @@ export class IncomingMail {
     return this.#answerOf(fromSlot * this.#core.limits.slotCount + toSlot, consumed, last);
   }
 
-  /** The one that asks goes by the shard map of its node, which may be old. */
+  /** Whoever asks goes by the shard map of its node, which may be old. */
   #assertOurs({ fromSlot, toSlot }: MailRun): void {
-    // Both slots were one shard's before a split; what is here is what is left of that.
+    // A shard with both slots has been split since, or the sender would not ask: its log takes nothing any more.
     if (this.#core.isOwn(toSlot) && !this.#core.isOwn(fromSlot)) return;
     throw new OnefoldError(
       "not-owner",
