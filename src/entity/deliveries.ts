@@ -7,6 +7,7 @@
  *
  * A message stays here until it has been consumed durably: so what was dropped begins again.
  */
+import { assert } from "../base/assert.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { MessageRecord } from "./batch.ts";
 import type { Core } from "./core.ts";
@@ -50,6 +51,8 @@ export class Deliveries {
       pair = { messages: [], delivery: undefined };
       this.#pairs.set(key, pair);
     }
+    const last = pair.messages.at(-1);
+    assert(last === undefined || message.number === last.number + 1, "a pair's messages follow one another");
     pair.messages.push(message);
     if (this.#isStarted) this.#next(pair);
   }
@@ -110,7 +113,8 @@ export class Deliveries {
     if (first === undefined) return undefined;
     try {
       const consumed = this.#core.working.inboxNumber(first.toSlot, first.fromSlot);
-      return messages[Math.max(0, consumed + 1 - first.number)];
+      assert(consumed >= first.number - 1, "no message comes before the one before it was consumed");
+      return messages[consumed + 1 - first.number];
     } catch (error) {
       if (!(error instanceof OnefoldError) || error.code !== "damaged") throw error;
       this.#core.onDamage(error);
