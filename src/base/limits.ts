@@ -69,6 +69,25 @@ export const limits = {
   /** Messages that wait for newer code; beyond it, what would have to wait becomes a dead letter. */
   waitingMessagesMax: 16_384,
   waitingMessagesBytesMax: 32 * MiB,
+  /** Messages of one pair of slots that one request carries to another shard. */
+  mailRunMessagesMax: 256,
+  mailRunBytesMax: 256 * KiB,
+  /** Requests with messages that are under way at once; at most half of them to where the last one has failed. */
+  mailRequestsOpenMax: 64,
+  /** How long a request with messages may take, and how soon the receiver answers what it has consumed until then. */
+  mailRequestMs: 10_000,
+  mailAnswerMs: 5_000,
+  /** The rest of a pair after a request that failed: doubled each time, up to the second. */
+  mailRetryMsMin: 50,
+  mailRetryMsMax: 5_000,
+  /** Acknowledgements are gathered for so long, that one entry may record many. */
+  mailRecordDelayMs: 50,
+  /** Pairs, and messages, that one such entry removes from the outbox. */
+  mailRecordPairsMax: 1024,
+  mailRecordMessagesMax: 8192,
+  /** Messages from other shards that wait for their delivery; beyond it, their senders are told to wait. */
+  incomingMessagesMax: 16_384,
+  incomingBytesMax: 32 * MiB,
   /** Callers that wait for changes at once. */
   changesWaitingMax: 64,
   changesWaitMsMax: 20_000,
@@ -186,6 +205,19 @@ export function assertLimits(l: Limits): void {
   assert(l.outputBytesMax <= l.effectsBytesMax, "an output must fit in one command's effects");
   assert(l.outboxSoftMax < l.outboxHardMax, "deliveries need room above the soft limit of the outbox");
   assert(l.outboxSoftBytesMax < l.outboxHardBytesMax, "deliveries need room above the soft limit of the outbox");
+  assert(
+    l.mailRunMessagesMax <= l.incomingMessagesMax &&
+      Math.max(l.mailRunBytesMax, l.effectsBytesMax) <= l.incomingBytesMax,
+    "a receiver must have room for a run of messages",
+  );
+  assert(
+    2 * Math.max(l.mailRunBytesMax, l.effectsBytesMax) <= l.networkMessageBytesMax,
+    "a run of messages must fit in a message between nodes",
+  );
+  assert(l.mailRunMessagesMax <= l.mailRecordMessagesMax, "one entry must be able to record a run");
+  assert(l.mailRequestsOpenMax >= 2, "there must be requests left where others fail");
+  assert(l.mailAnswerMs < l.mailRequestMs, "a receiver must answer before the sender gives up");
+  assert(l.mailRetryMsMin <= l.mailRetryMsMax, "a rest can't be longer than the longest");
   assert(l.deadLettersPerSlotMax <= l.deadLettersMax, "a slot's dead letters are some of the shard's");
   assert(l.effectsBytesMax <= l.deadLetterBytesMax, "there must be room for any one dead letter");
   assert(l.sliceMs < l.commandMs, "a slice's own time must stay below one command's limit");

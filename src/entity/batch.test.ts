@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { unpack } from "msgpackr";
 import { slotOf } from "../base/ids.ts";
-import { decodeBatch, type EntityEffect, type Entry, encodeBatch, entryBytesMax } from "./batch.ts";
+import { decodeRecord } from "../log/record.ts";
+import { decodeBatch, type EntityEffect, type Entry, encodeBatch, entryBytesMax, readerVersionOf } from "./batch.ts";
 import { foldBatch, WriteSet } from "./fold.ts";
 import { entityName, keys } from "./keys.ts";
 
@@ -100,6 +103,12 @@ const entry: fc.Arbitrary<Entry> = fc.record({
   ),
   result: fc.option(result),
   expired: fc.array(fc.record({ expiresMs: whole, key: digest }), { maxLength: 3 }),
+  delivered: fc.array(
+    fc
+      .record({ fromSlot: slot, toSlot: slot, first: fc.nat(2 ** 30), count: fc.integer({ min: 1, max: 5 }) })
+      .map(({ count, ...run }) => ({ ...run, through: run.first + count - 1 })),
+    { maxLength: 3 },
+  ),
 });
 
 /** Byte strings decoded from a batch are views of some kind; only their bytes count. */
@@ -155,6 +164,35 @@ describe("a batch", () => {
     for (const bytes of [[], [0xc1], [0x91], [0x91, 0x07], [0x91, 0x92, 0x00, 0xa1]]) {
       assert.throws(() => decodeBatch(Uint8Array.from(bytes)), { code: "damaged" });
     }
+  });
+});
+
+describe("a batch of version 3", () => {
+  const fixtures = new URL("../../test/fixtures/batch/v3/", import.meta.url);
+
+  test("is read as it was written, and written as it was", () => {
+    for (const file of readdirSync(fixtures).filter((name) => name.endsWith(".record"))) {
+      const { readerVersion, payload } = decodeRecord(new Uint8Array(readFileSync(new URL(file, fixtures))));
+      const expectation = readFileSync(new URL(file.replace(".record", ".json"), fixtures), "utf8");
+      const expected = JSON.parse(expectation) as {
+        readonly readerVersion: number;
+        readonly entries: readonly Entry[];
+      };
+      assert.equal(readerVersion, expected.readerVersion, file);
+      assert.deepEqual(plain(decodeBatch(payload)), expected.entries, file);
+      assert.deepEqual(plain(encodeBatch(expected.entries)), plain(payload), file);
+    }
+  });
+
+  test("is one that says of messages that another shard has them, and no other", () => {
+    fc.assert(
+      fc.property(fc.array(entry, { maxLength: 3 }), (entries) => {
+        const crosses = entries.some(({ delivered }) => delivered.length > 0);
+        assert.equal(readerVersionOf(entries), crosses ? 3 : 1);
+        // Positions that a reader of version 1 knows.
+        if (!crosses) for (const packed of unpack(encodeBatch(entries)) as unknown[][]) assert.ok(packed.length <= 9);
+      }),
+    );
   });
 });
 
@@ -230,6 +268,7 @@ describe("folding", () => {
         outcome: Uint8Array.of(1),
       },
       expired: [],
+      delivered: [],
     };
     assert.equal(folded([[kept]]).size, 2);
     const removal: Entry = { ...kept, result: null, expired: [{ expiresMs: 99, key: at }] };

@@ -5,12 +5,14 @@
  * B2  An entry is atomic: one call, or one transaction with all that it touched; it stands in a batch whole or not at all.
  * B3  Effects name their slot: an affinity function is user code, which recovery must not need.
  * B4  Numbers of messages count per (sender slot, receiver slot) without a gap.
+ * B5  An effect that older readers would pass over raises the version of reader that its batch needs.
  *
  * On the log an entry is a MessagePack array by position (`docs/format.md`); absent parts are nil, and left off at the end.
  */
 import { Packr } from "msgpackr";
 import { assert } from "../base/assert.ts";
 import { OnefoldError } from "../base/errors.ts";
+import { crossingVersion, formatVersion } from "../log/record.ts";
 import type { BinaryString } from "./keys.ts";
 import { entityName } from "./keys.ts";
 
@@ -106,6 +108,17 @@ export interface ConsumedMessage {
   readonly number: number;
 }
 
+/**
+ * Messages of one pair of slots, from number `first` through `through`, that another shard has durably consumed: they leave the
+ * sender's outbox. Both ends are said, so that the fold need not look what the outbox holds.
+ */
+export interface DeliveredMessages {
+  readonly fromSlot: number;
+  readonly toSlot: number;
+  readonly first: number;
+  readonly through: number;
+}
+
 /** The kept outcome of a request, for its repetitions. */
 export type ResultKey =
   | {
@@ -147,6 +160,8 @@ export interface Entry {
   readonly result: ResultEffect | null;
   /** Store keys of expired results, removed. */
   readonly expired: readonly { readonly expiresMs: number; readonly key: BinaryString }[];
+  /** Of several pairs of slots, each at most once. */
+  readonly delivered: readonly DeliveredMessages[];
 }
 
 const packr = new Packr({ useRecords: false, useBigIntExtension: true, mapsAsObjects: true });
@@ -226,12 +241,18 @@ function packEntry(entry: Entry): Packed {
     deadLetter === null ? null : packDeadLetter(deadLetter),
     entry.result === null ? null : packResult(entry.result),
     orNull(entry.expired, (item) => [item.expiresMs, item.key]),
+    orNull(entry.delivered, (run) => [run.fromSlot, run.toSlot, run.first, run.through]),
   ]);
 }
 
 /** The payload of a batch record. A fresh byte string. */
 export function encodeBatch(entries: readonly Entry[]): Uint8Array {
   return packr.pack(entries.map(packEntry));
+}
+
+/** The least version of reader that understands a batch of these entries (B5). */
+export function readerVersionOf(entries: readonly Entry[]): number {
+  return entries.some(({ delivered }) => delivered.length > 0) ? crossingVersion : formatVersion;
 }
 
 /**
@@ -257,8 +278,11 @@ export function entryBytesMax(entry: Entry): number {
     size += 160 + entry.result.outcome.length;
   }
   for (const { key } of entry.expired) size += 24 + 2 * key.length;
-  return size;
+  return size + deliveredBytesMax * entry.delivered.length;
 }
+
+/** Two slots and two numbers. */
+const deliveredBytesMax = 25;
 
 export function messageBytesMax(message: MessageRecord): number {
   const { tenant, kind, id, command, subject, input } = message;
@@ -363,7 +387,7 @@ function unpackResult(packed: Packed): ResultEffect {
 }
 
 function unpackEntry(packed: Packed): Entry {
-  const [origin, command, subject, effects, messages, consumed, deadLetter, result, expired] = packed;
+  const [origin, command, subject, effects, messages, consumed, deadLetter, result, expired, delivered] = packed;
   const known = origins[origin as number];
   assert(known !== undefined, "an entry's origin is one of those that this version knows");
   return {
@@ -385,6 +409,12 @@ function unpackEntry(packed: Packed): Entry {
     expired: ((expired ?? []) as Packed[]).map(([expiresMs, key]) => ({
       expiresMs: expiresMs as number,
       key: key as string,
+    })),
+    delivered: ((delivered ?? []) as number[][]).map(([fromSlot, toSlot, first, through]) => ({
+      fromSlot: fromSlot!,
+      toSlot: toSlot!,
+      first: first!,
+      through: through!,
     })),
   };
 }

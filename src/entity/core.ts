@@ -16,6 +16,7 @@ import type { Executor } from "./executor.ts";
 import { CommandFailure } from "./failure.ts";
 import { type BinaryString, entityName } from "./keys.ts";
 import type { Mailroom } from "./mailroom.ts";
+import type { Neighbours } from "./neighbours.ts";
 import { quarantined } from "./out-of-reach.ts";
 import { encodeOutcome, type Outcome } from "./outcome.ts";
 import type { RequestIdentity, Requests } from "./requests.ts";
@@ -30,6 +31,8 @@ export interface CoreParts {
   readonly store: Store;
   readonly working: WorkingSet;
   readonly requests: Requests;
+  /** Undefined for a lone shard, whose own all slots are. */
+  readonly neighbours: Neighbours | undefined;
 }
 
 /** An entry as works build it: messages have no numbers yet, and most parts are usually absent. */
@@ -42,6 +45,7 @@ export interface EntryDraft {
   readonly consumed?: Entry["consumed"];
   readonly deadLetter?: Entry["deadLetter"];
   readonly expired?: Entry["expired"];
+  readonly delivered?: Entry["delivered"];
 }
 
 /** An outcome to be kept for a request's repetitions. */
@@ -61,6 +65,7 @@ export class Core {
   readonly store: Store;
   readonly working: WorkingSet;
   readonly requests: Requests;
+  readonly neighbours: Neighbours | undefined;
   // Set once, right after construction: they need the core, and it needs them.
   committer!: Committer;
   executor!: Executor;
@@ -78,6 +83,12 @@ export class Core {
     this.store = parts.store;
     this.working = parts.working;
     this.requests = parts.requests;
+    this.neighbours = parts.neighbours;
+  }
+
+  /** Whether the slot's log is this shard's own. */
+  isOwn(slot: number): boolean {
+    return this.neighbours === undefined || this.neighbours.isOwn(slot);
   }
 
   /** The next place in the order of ages, for locks. */
@@ -180,6 +191,7 @@ export class Core {
         result === undefined
           ? (draft.expired ?? nothing)
           : this.requests.expiredPredecessor(result.request, result.slot, this.working),
+      delivered: draft.delivered ?? nothing,
     });
   }
 

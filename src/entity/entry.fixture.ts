@@ -93,6 +93,10 @@ const expired = fc.record({
   key: fc.tuple(slot, binaryText(32)).map(([at, digest]) => keys.idempotency(at, digest)),
 });
 
+const delivered = fc
+  .record({ fromSlot: slot, toSlot: slot, first: fc.nat(1e9), count: fc.integer({ min: 1, max: 5 }) })
+  .map(({ count, ...run }) => ({ ...run, through: run.first + count - 1 }));
+
 export const entryArbitrary: fc.Arbitrary<Entry> = fc.record({
   origin: fc.constantFrom(
     "call" as const,
@@ -123,6 +127,7 @@ export const entryArbitrary: fc.Arbitrary<Entry> = fc.record({
   ),
   result: fc.option(result, { nil: null }),
   expired: fc.array(expired, { maxLength: 3 }),
+  delivered: fc.array(delivered, { maxLength: 3 }),
 });
 
 /** An entry in which nothing is but what `parts` says. */
@@ -137,6 +142,7 @@ export function entryOf(parts: Partial<Entry>): Entry {
     deadLetter: null,
     result: null,
     expired: [],
+    delivered: [],
     ...parts,
   };
 }

@@ -79,6 +79,10 @@ export function foldEntry(entry: Entry, sequence: number, index: number, writes:
     writes.put(keys.inboxNumber(toSlot, fromSlot), packr.pack(number));
     writes.put(keys.outbox(fromSlot, toSlot, number), null);
   }
+  for (const { fromSlot, toSlot, first, through } of entry.delivered) {
+    writes.slots.add(fromSlot);
+    for (let number = first; number <= through; number++) writes.put(keys.outbox(fromSlot, toSlot, number), null);
+  }
   if (entry.deadLetter !== null) {
     writes.slots.add(entry.deadLetter.slot);
     writes.put(
@@ -219,6 +223,11 @@ export function readIdempotency(store: StoreReader, slot: number, digest: Binary
 export function decodeDueTimer(value: Uint8Array): { slot: number; name: BinaryString; key: string } {
   const [slot, name, key] = unpack<[number, string, string]>(value, "timer index");
   return { slot, name, key };
+}
+
+/** The slot of a listed entity. */
+export function decodeListing(value: Uint8Array): number {
+  return unpack<number>(value, "listing");
 }
 
 /** All entries whose key starts with `prefix`, keys as binary strings. */

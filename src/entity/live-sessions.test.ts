@@ -118,6 +118,7 @@ function entryOf(key: SessionResultKey): Entry {
     consumed: null,
     deadLetter: null,
     expired: [],
+    delivered: [],
     result: { key, outcome: new Uint8Array(1) },
   };
 }

@@ -1,32 +1,28 @@
 /**
- * Messages between entities: sent by a command, delivered once, in order per (sender slot, receiver slot) (G6). How one is
- * delivered, or ends otherwise, is in `delivery.ts`.
+ * Messages between entities: sent by a command, delivered once, in order per (sender slot, receiver slot) (G6). Those to this
+ * shard's own slots go to `deliveries.ts`, the others to `outgoing-mail.ts`; what comes from other shards is in
+ * `incoming-mail.ts`. How one is delivered, or ends otherwise, is in `delivery.ts`.
  *
- * P1  A message is delivered only after the batch that sent it is durable (G3).
- * P2  Of one pair of slots one message at a time is under way, the next begins when the one before it has its entry in a
- *     batch: so the log has them in order.
+ * P1 and P2 are in `deliveries.ts`.
  * P3  Undelivered messages are bounded: above the soft limit calls that send are refused, above the hard one deliveries and
  *     timers that send become dead letters. So what is in memory is bounded too, and loops of messages can't fill the disk.
+ *     A message counts until it is removed from the outbox, wherever its receiver is.
  * P4  Messages that waited for newer code are delivered when it is back, for each receiver in order, one at a time; whatever
  *     else comes for that receiver lines up behind them (`delivery.ts`, D3). They hold up no other receiver.
  */
 import { OnefoldError } from "../base/errors.ts";
-import { type MessageRecord, messageBytesMax, storedRecords } from "./batch.ts";
+import { type ConsumedMessage, type MessageRecord, messageBytesMax, storedRecords } from "./batch.ts";
 import type { DurableBatch } from "./committer.ts";
 import type { Core } from "./core.ts";
 import { DeadLetters } from "./dead-letters.ts";
-import { type Delivery, type DeliveryEnd, deliveryOf, type LostDelivery, Redelivery } from "./delivery.ts";
+import { Deliveries } from "./deliveries.ts";
+import { Redelivery } from "./delivery.ts";
 import { entriesWithPrefix } from "./fold.ts";
+import { IncomingMail } from "./incoming-mail.ts";
 import { type BinaryString, bytesOfBinary, entityName, tables } from "./keys.ts";
 import type { Letter } from "./letter-book.ts";
 import { isOutOfReach } from "./out-of-reach.ts";
-
-/** Messages from one slot to another that are durable and not durably consumed, in order. */
-interface Pair {
-  readonly messages: MessageRecord[];
-  /** The one that is under way. */
-  delivery: Delivery | LostDelivery | undefined;
-}
+import { OutgoingMail } from "./outgoing-mail.ts";
 
 /** How long messages that waited have to wait on for a store that can't be written. */
 const storeRetryMs = 1000;
@@ -36,7 +32,10 @@ export class Mailroom {
   readonly #core: Core;
   /** Applies everything durable to the store. */
   readonly #flush: () => Promise<void>;
-  readonly #pairs = new Map<number, Pair>();
+  readonly #deliveries: Deliveries;
+  /** Undefined for a lone shard: nothing leaves it. */
+  readonly #outgoing: OutgoingMail | undefined;
+  readonly incoming: IncomingMail;
   /** By receiver, for those for which messages waited: the one that is under way. */
   readonly #redeliveries = new Map<BinaryString, Redelivery>();
   /** Receivers whose next message has to reach the store first. */
@@ -51,6 +50,9 @@ export class Mailroom {
     this.#core = core;
     this.#flush = flush;
     this.deadLetters = new DeadLetters(core);
+    this.#deliveries = new Deliveries(core);
+    this.#outgoing = core.neighbours === undefined ? undefined : new OutgoingMail(core, core.neighbours);
+    this.incoming = new IncomingMail(core, this.#deliveries);
   }
 
   get count(): number {
@@ -66,7 +68,8 @@ export class Mailroom {
   }
 
   start(): void {
-    for (const pair of this.#pairs.values()) this.#next(pair);
+    this.#deliveries.start();
+    this.#outgoing?.start();
     for (const name of this.deadLetters.waitedFor()) this.#redeliver(name);
     const { waiting } = this.deadLetters.counts;
     if (waiting === 0) return;
@@ -102,17 +105,19 @@ export class Mailroom {
   }
 
   durable(batch: DurableBatch): void {
-    for (const { messages, consumed } of batch.entries) {
+    for (const { messages, consumed, delivered } of batch.entries) {
       for (const message of messages) {
         const bytes = messageBytesMax(message);
         this.#count--;
         this.#undurableCount--;
         this.#bytes -= bytes;
         this.#undurableBytes -= bytes;
-        this.#next(this.#add(message));
+        this.#add(message);
       }
-      if (consumed !== null) this.#consumed(consumed.fromSlot, consumed.toSlot);
+      if (consumed !== null) this.#consumed(consumed);
+      for (const run of delivered) for (const message of this.#outgoing!.removed(run)) this.#left(message);
     }
+    this.#outgoing?.send();
     this.deadLetters.durable(batch);
     for (const { deadLetter } of batch.entries) {
       if (deadLetter?.waits !== true) continue;
@@ -127,17 +132,18 @@ export class Mailroom {
     this.#bytes -= this.#undurableBytes;
     this.#undurableCount = 0;
     this.#undurableBytes = 0;
-    for (const pair of this.#pairs.values()) {
-      // Also one that was stopped in the middle of telling its end: nothing of it is waited for any more.
-      const { delivery } = pair;
-      pair.delivery = undefined;
-      delivery?.fail(gone());
-      this.#next(pair);
-    }
+    this.#deliveries.dropped(gone());
+    this.#outgoing?.dropped();
     const redeliveries = [...this.#redeliveries.values()];
     this.#redeliveries.clear();
     for (const redelivery of redeliveries) redelivery.fail(gone());
     for (const name of this.deadLetters.waitedFor()) this.#redeliver(name);
+  }
+
+  /** Nothing leaves any more, and who waits for an answer is told `error`. What is not done is in the outboxes. */
+  stop(error: OnefoldError): void {
+    this.#outgoing?.stop();
+    this.incoming.stop(error);
   }
 
   /** Removes dead letters that are too old, or more than they may be by now; a portion of them. */
@@ -149,62 +155,24 @@ export class Mailroom {
     this.deadLetters.took(measured.entry, sequence, 0);
   }
 
-  #key(from: number, to: number): number {
-    return from * this.#core.limits.slotCount + to;
-  }
-
-  #add(message: MessageRecord): Pair {
-    const key = this.#key(message.fromSlot, message.toSlot);
-    let pair = this.#pairs.get(key);
-    if (pair === undefined) {
-      pair = { messages: [], delivery: undefined };
-      this.#pairs.set(key, pair);
-    }
-    pair.messages.push(message);
+  #add(message: MessageRecord): void {
     this.#count++;
     this.#bytes += messageBytesMax(message);
-    return pair;
+    if (this.#outgoing === undefined || this.#core.isOwn(message.toSlot)) this.#deliveries.add(message);
+    else this.#outgoing.add(message);
   }
 
-  #consumed(from: number, to: number): void {
-    const key = this.#key(from, to);
-    const pair = this.#pairs.get(key);
-    const message = pair?.messages.shift();
-    if (pair === undefined || message === undefined) return;
+  #consumed({ fromSlot, toSlot }: ConsumedMessage): void {
+    const message = this.#deliveries.consumed(fromSlot, toSlot);
+    if (message === undefined) return;
+    if (this.#core.isOwn(fromSlot)) this.#left(message);
+    else this.incoming.consumed(message);
+  }
+
+  /** It has left the outbox. */
+  #left(message: MessageRecord): void {
     this.#count--;
     this.#bytes -= messageBytesMax(message);
-    if (pair.messages.length === 0 && pair.delivery === undefined) this.#pairs.delete(key);
-  }
-
-  #next(pair: Pair): void {
-    if (pair.delivery !== undefined) return;
-    const message = this.#nextOf(pair);
-    if (message === undefined) return;
-    const delivery = this.#delivery(message, (end) => {
-      if (pair.delivery !== delivery) return;
-      pair.delivery = undefined;
-      if (end === "over") this.#next(pair);
-    });
-    pair.delivery = delivery;
-    this.#core.executor.resubmit(delivery);
-  }
-
-  /** The first that has no entry in a batch, by what the memory says: it is right after batches were dropped, too. */
-  #nextOf({ messages }: Pair): MessageRecord | undefined {
-    const first = messages[0];
-    if (first === undefined) return undefined;
-    try {
-      const consumed = this.#core.working.inboxNumber(first.toSlot, first.fromSlot);
-      return messages[Math.max(0, consumed + 1 - first.number)];
-    } catch (error) {
-      if (!(error instanceof OnefoldError) || error.code !== "damaged") throw error;
-      this.#core.onDamage(error);
-      return undefined;
-    }
-  }
-
-  #delivery(message: MessageRecord, ended: (end: DeliveryEnd) => void): Delivery | LostDelivery {
-    return deliveryOf({ core: this.#core, message, ended });
   }
 
   // ----------------------------------------------------------------------------------------------- what has waited (P4)

@@ -185,6 +185,7 @@ class Slots {
       deadLetter: null,
       result: null,
       expired: [],
+      delivered: [],
       ...part,
     };
     this.#open.push(entry);

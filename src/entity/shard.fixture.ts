@@ -21,6 +21,7 @@ import { decodeBatch, type Entry } from "./batch.ts";
 import type { Client } from "./client-types.ts";
 import type { SystemHandle } from "./definition.ts";
 import { foldBatch, WriteSet } from "./fold.ts";
+import type { Neighbours } from "./neighbours.ts";
 import type { CallOptions, Principal } from "./service.ts";
 import { Shard } from "./shard.ts";
 
@@ -30,15 +31,21 @@ export interface RigOptions {
   readonly limits?: Partial<Limits>;
   readonly cacheBytes?: number;
   readonly seed?: string;
+  /** For several shards in one virtual time. By default a shard has its own. */
+  readonly scheduler?: Scheduler;
+  /** A log that exists already. */
+  readonly storage?: MemoryLogStorage;
+  /** The shards of other slots, for each life of the process. */
+  readonly neighbours?: (host: SimulatedHost) => Neighbours;
 }
 
 /** Longest virtual time that one `run` may take: what has not happened by then never will. */
 const runMsMax = 30 * 60_000;
 
 export class ShardRig<S extends SystemHandle> {
-  readonly scheduler = new Scheduler({ eventsMax: 1_000_000 });
+  readonly scheduler: Scheduler;
   readonly node: SimulatedNode;
-  readonly storage = new MemoryLogStorage();
+  readonly storage: MemoryLogStorage;
   readonly engine: MemoryStoreEngine;
   /** What the next appends come to, in order; past its end they succeed. Undefined entries succeed too. */
   readonly outcomes: (InjectedOutcome | undefined)[] = [];
@@ -60,6 +67,8 @@ export class ShardRig<S extends SystemHandle> {
     const random = new SeededRandom(options.seed ?? "shard");
     this.system = system;
     this.#options = options;
+    this.scheduler = options.scheduler ?? new Scheduler({ eventsMax: 1_000_000 });
+    this.storage = options.storage ?? new MemoryLogStorage();
     this.node = new SimulatedNode({
       scheduler: this.scheduler,
       random: random.fork("node"),
@@ -153,6 +162,7 @@ export class ShardRig<S extends SystemHandle> {
       store,
       lastTimeMs: last!.timeMs,
       secret: readGenesis(store).secret,
+      ...(this.#options.neighbours === undefined ? {} : { neighbours: this.#options.neighbours(this.#host) }),
       ...(this.#options.cacheBytes === undefined ? {} : { cacheBytes: this.#options.cacheBytes }),
       transactions: (core) => new Coordinator(core, this.#host.newScope()),
       onStopped: (error, { isDamage }) => this.stops.push({ error, isDamage }),
@@ -164,6 +174,13 @@ export class ShardRig<S extends SystemHandle> {
   async restart(
     options: { readonly system?: S; readonly loseStore?: boolean; readonly commitUnfinished?: boolean } = {},
   ) {
+    this.crash(options);
+    if (options.system !== undefined) this.system = options.system;
+    await this.open();
+  }
+
+  /** The process dies; `open` begins the next one. */
+  crash(options: { readonly loseStore?: boolean; readonly commitUnfinished?: boolean } = {}): void {
     this.node.crash();
     this.storage.crash({ commitUnfinished: options.commitUnfinished ?? false });
     this.engine.crash();
@@ -171,8 +188,6 @@ export class ShardRig<S extends SystemHandle> {
     this.openGate();
     this.outcomes.length = 0;
     this.#host = this.node.start();
-    if (options.system !== undefined) this.system = options.system;
-    await this.open();
   }
 
   async closeAndReopen(options: { readonly system?: S } = {}): Promise<void> {

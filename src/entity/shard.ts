@@ -28,9 +28,10 @@ import { keepHouse } from "./housekeeping.ts";
 import { entityName } from "./keys.ts";
 import { list } from "./listing.ts";
 import { Mailroom } from "./mailroom.ts";
+import { mailDeliver } from "./mail-run.ts";
+import type { Neighbours } from "./neighbours.ts";
 import { assertPrincipal } from "./principal.ts";
 import { ReadCall } from "./read-call.ts";
-import type { Neighbours } from "./neighbours.ts";
 import type { RequestIdentity } from "./requests.ts";
 import { Requests } from "./requests.ts";
 import { readState, runQuery } from "./run-command.ts";
@@ -128,6 +129,10 @@ export class Shard implements Service {
   /** Calls that have not been answered. */
   readonly #accepted = new AcceptedWork();
   readonly #problems = new Map<string, string>();
+  /** Who answers other shards, by type of request. */
+  readonly #answers: ReadonlyMap<string, (body: Value) => Promise<Value>> = new Map([
+    [mailDeliver, (body: Value) => this.#mailroom.incoming.deliver(body)],
+  ]);
 
   constructor(options: ShardOptions) {
     const { host, limits, system, log, store } = options;
@@ -140,7 +145,7 @@ export class Shard implements Service {
     working.appliedSequence = store.position?.sequence ?? 0;
     const incarnation = options.sessionsOf ?? log.end!.incarnation;
     const requests = new Requests({ secret: options.secret, incarnation, limits });
-    const core = new Core({ host, limits, system, store, working, requests });
+    const core = new Core({ host, limits, system, store, working, requests, neighbours: options.neighbours });
     this.#core = core;
     this.#committer = new Committer({
       log,
@@ -282,6 +287,7 @@ export class Shard implements Service {
     const notBegun = notBegunBecause(error);
     this.#executor.stop(notBegun);
     this.#transactions.stop(notBegun);
+    this.#mailroom.stop(notBegun);
     this.#onStopped(error, facts);
   }
 
@@ -388,6 +394,18 @@ export class Shard implements Service {
       sizeBytes: callOverheadBytes + (options.inputBytes ?? inputBytesGuess),
       settle,
     });
+  }
+
+  /**
+   * Answers what a neighbour asks (`neighbours.ts`). Bears repetition. Rejects with `malformed` for a type that nobody here
+   * answers, with `not-ready` or what has stopped the shard (retry safe), and as the one who answers says.
+   */
+  async answer(type: string, body: Value): Promise<Value> {
+    if (this.#stopped !== undefined) throw notBegunBecause(this.#stopped);
+    if (this.#state !== "ready") throw new OnefoldError("not-ready", "The node is starting or stopping.");
+    const answer = this.#answers.get(type);
+    if (answer === undefined) throw new OnefoldError("malformed", `A shard does not answer '${type}'.`);
+    return answer(body);
   }
 
   // ---------------------------------------------------------------------------------------------------------- reads
@@ -583,6 +601,7 @@ export class Shard implements Service {
     this.#transactions.stop(this.#stopped ?? closing);
     // Also after damage of the store: what is on its way to the log must have ended before that is closed.
     await this.#committer.idle();
+    this.#mailroom.stop(this.#stopped ?? closing);
     if (this.#stopped === undefined) {
       await this.#applier.flush().catch((cause: unknown) => {
         // The log has it all; the next start folds it again.

@@ -6,6 +6,7 @@ import { OnefoldError } from "../base/errors.ts";
 import { hasCode } from "./log.suite.ts";
 import {
   continuingVersion,
+  crossingVersion,
   decodeRecord,
   encodeRecord,
   noHash,
@@ -91,6 +92,14 @@ describe("a record", () => {
       () => decodeRecord(forge(bytes, (view) => view.setUint16(6, 1, true))),
       reasonIs(/genesis must have sequence 1/),
     );
+  });
+
+  test("that is a batch may need a reader of effects that cross shards, and nothing else may", () => {
+    const crossing = { ...header, readerVersion: crossingVersion } as const;
+    assert.equal(decodeRecord(encodeRecord(crossing, payload).bytes).readerVersion, 3);
+    for (const kind of ["claim", "release", "seal"] as const) {
+      assert.throws(() => encodeRecord({ ...crossing, kind }, payload), /AssertionFailure/);
+    }
   });
 
   test("can be decoded in the middle of a larger buffer", () => {

@@ -154,6 +154,8 @@ class MemoryLog implements Log {
     if (this.#stopped !== undefined) return { kind: "failed", cause: this.#stopped };
     this.#appending = true;
     try {
+      // What is pending is the present life's: another's would be committed by its next crash.
+      if (this.#storage.life !== this.#life) await this.#stillAlive();
       this.#storage.setPending(record.bytes);
       await this.#options.delay?.("append");
       await this.#stillAlive();
