@@ -90,6 +90,14 @@ export class ServiceProxy implements Service {
     return this.#service.mintSession(...call);
   }
 
+  /** Where the service has it. */
+  get advanceSession(): Service["advanceSession"] {
+    const service = this.#service;
+    return service?.advanceSession === undefined
+      ? undefined
+      : (token, position) => service.advanceSession!(token, position);
+  }
+
   health(): Health {
     if (this.#service !== undefined) return this.#service.health();
     const failure = this.#failure;
