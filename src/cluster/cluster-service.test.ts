@@ -449,7 +449,7 @@ describe("watches", () => {
         watches.map(({ log }) => log),
         ["log-s0", "log-s1"],
       );
-      const hearsOf = async (id: string, change: () => Promise<unknown> | void) => {
+      const hearsOf = async (id: string, change: () => unknown) => {
         const before = heard[id]!;
         await change();
         await rig.net.until(() => heard[id]! > before, 2000);

@@ -321,9 +321,8 @@ export class ClusterService implements Service {
     return this.#sessionTokens().mint(principal, clock.wallMs(), random);
   }
 
-  advanceSession(token: string, position: Position): string {
-    return this.#sessionTokens().advanced(token, position);
-  }
+  readonly advanceSession = (token: string, position: Position): string =>
+    this.#sessionTokens().advanced(token, position);
 
   watch(tenant: string, address: EntityAddress, onChange: () => void): Watch {
     return this.#watches.watch(tenant, address, onChange);

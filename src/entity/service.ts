@@ -224,8 +224,8 @@ export interface Service {
   mintSession(principal: Principal): string;
   /**
    * The token of the same session that has also seen `position`, which a reply to a request with that token had. Throws `malformed`
-   * for a token that is none. Absent where there is one log, of which every read sees all.
+   * for a token that is none. Needs no `this`. Absent where there is one log, of which every read sees all.
    */
-  advanceSession?(token: string, position: Position): string;
+  readonly advanceSession?: ((token: string, position: Position) => string) | undefined;
   health(): Health;
 }

@@ -90,12 +90,9 @@ export class ServiceProxy implements Service {
     return this.#service.mintSession(...call);
   }
 
-  /** Where the service has it. */
+  /** While there is none, sessions stay where they are. */
   get advanceSession(): Service["advanceSession"] {
-    const service = this.#service;
-    return service?.advanceSession === undefined
-      ? undefined
-      : (token, position) => service.advanceSession!(token, position);
+    return this.#service?.advanceSession;
   }
 
   health(): Health {
