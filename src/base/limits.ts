@@ -143,6 +143,44 @@ export const limits = {
   /** After a failed attempt to reach a peer, what is sent to it is lost for this long, before the next attempt. */
   networkRedialMs: 100,
 
+  // ---- calls between nodes (`cluster/peers.ts`), for each peer unless it says otherwise
+  /** The body of one call or answer, encoded. */
+  peerBodyBytesMax: 768 * KiB,
+  /** Calls that are unanswered at once, and about the bytes that they and their answers take; either way. */
+  peerCallsMax: 4096,
+  peerCallBytesMax: 32 * MiB,
+  /** Requests of one life of a peer that are known again if the network repeats them, the newest. */
+  peerRequestsKnownMax: 4096,
+  /** Lives of peers, of all together, whose requests are known again. */
+  peerLivesMax: 1024,
+  /** Who has not said which life it is in is asked again after this long. */
+  peerHelloMs: 200,
+
+  // ---- finding the owner (`cluster/router.ts`), for each node
+  /** Calls that look for an owner or wait for one's answer, and about the memory that their inputs take. */
+  routedCallsMax: 16_384,
+  routedBytesMax: 64 * MiB,
+  /** What may be repeated is sent again when no answer came for so long; then after twice as long, and so on. */
+  routeAttemptMs: 2_000,
+  /** Longest wait between two attempts of a call that certainly did not begin. */
+  routeRetryMsMax: 250,
+  /** An owner that has been replaced may answer what it had taken for so long. */
+  ownerChangeGraceMs: 500,
+  /** Between two looks whether this node is cut off. */
+  cutOffCheckMs: 100,
+  /** Calls of users' code (affinities, homes of transactions) that wait for their turn. */
+  slotLookupsMax: 16_384,
+  /** Shards whose positions a session's token names. */
+  sessionPositionsMax: 32,
+  /** Shards that one page of a scattered read may name in its cursor. */
+  scatteredShardsMax: 256,
+  /** Between two looks for changes on all shards. */
+  scatterPollMs: 250,
+  /** Watches of one node on shards that others own. */
+  remoteWatchesMax: 65_536,
+  /** An owner answers a node that waits for changes after so long at the latest, and forgets one that has not asked for thrice that. */
+  watchFeedMs: 5_000,
+
   // ---- gateway
   bodyBytesMax: 1 * MiB,
   headerBytesMax: 16 * KiB,
@@ -236,6 +274,14 @@ export function assertLimits(l: Limits): void {
   assert(l.networkMessageBytesMax * 2 <= l.networkQueueBytesMax, "a queue of messages must hold several");
   assert(l.networkRedialMs < l.networkAnswerMs, "a peer that is back must be found sooner than one is given up");
   assert(l.batchBytesMax < l.networkMessageBytesMax, "a batch must fit in a message");
+  assert(
+    l.peerBodyBytesMax + recordOverheadMax <= l.networkMessageBytesMax,
+    "a call between nodes must fit in a message",
+  );
+  assert(l.batchBytesMax + recordOverheadMax <= l.peerBodyBytesMax, "a batch must fit in a call between nodes");
+  assert(l.peerBodyBytesMax * 4 <= l.peerCallBytesMax, "several calls of any size must be allowed at once");
+  assert(l.peerCallsMax <= l.peerRequestsKnownMax, "what is under way must be known again");
+  assert(l.outputBytesMax * 2 <= l.peerBodyBytesMax, "one item of a page must fit in an answer between nodes");
   assert(l.bodyBytesMax <= l.receivingBytesMax, "the budget for receiving must hold at least one body");
   assert(l.bodyBytesMax < l.socketFrameBytesMax, "an input of any allowed size must fit in a frame");
   assert(l.socketFrameBytesMax <= l.socketCallBytesMax, "a frame's calls must be allowed to be unanswered at once");

@@ -5,10 +5,11 @@
  * X1  `takeIn` is the only place where effects become visible to later works, and it does so whole: batch and memory together.
  */
 import { OnefoldError, type Refused } from "../base/errors.ts";
-import { closest, slotOfEntity } from "../base/ids.ts";
+import { closest } from "../base/ids.ts";
 import type { Limits } from "../base/limits.ts";
 import type { Host } from "../host/host.ts";
 import type { Store } from "../store/store.ts";
+import { guardedSlotOf } from "./affinity.ts";
 import type { EntityEffect, Entry, MessageRecord, ResultEffect } from "./batch.ts";
 import type { Committer, MeasuredEntry } from "./committer.ts";
 import type { EntityDefinition, SystemDefinition } from "./definition.ts";
@@ -20,7 +21,7 @@ import type { Neighbours } from "./neighbours.ts";
 import { quarantined } from "./out-of-reach.ts";
 import { encodeOutcome, type Outcome } from "./outcome.ts";
 import type { RequestIdentity, Requests } from "./requests.ts";
-import { callUserCode, type Surroundings, type UnnumberedMessage } from "./run-command.ts";
+import type { Surroundings, UnnumberedMessage } from "./run-command.ts";
 import type { Principal } from "./service.ts";
 import type { LiveEntity, WorkingSet } from "./working-set.ts";
 
@@ -124,14 +125,8 @@ export class Core {
 
   /** An affinity is the user's code. */
   #slotOf(definition: EntityDefinition, id: string, tenant: string, name: BinaryString): number {
-    if (definition.affinity === undefined) return slotOfEntity(definition, id, tenant);
-    if (this.working.isQuarantined(name)) throw quarantined(definition.name, id);
-    const { guard } = this.host;
-    const find = () => slotOfEntity(definition, id, tenant);
-    return callUserCode({ guard, limits: this.limits }, `the affinity of ${definition.name}`, find, {
-      entity: name,
-      what: "affinity",
-    });
+    if (definition.affinity !== undefined && this.working.isQuarantined(name)) throw quarantined(definition.name, id);
+    return guardedSlotOf({ guard: this.host.guard, limits: this.limits }, definition, { id, tenant });
   }
 
   /** The entity that an effect speaks of; undefined where the system no longer has its kind. */

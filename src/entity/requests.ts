@@ -6,11 +6,11 @@
  * Q2  A request of an ended session, or one whose answer its client has acknowledged, is refused, never run.
  * Q3  An outcome is kept at least until its session or key expires by log time, or the session's client acknowledges it.
  */
-import { concatBytes, encodeUtf8, equalBytes } from "../base/bytes.ts";
-import { equalSecret, hmacSha256, sha256 } from "../base/digest.ts";
+import { encodeUtf8, equalBytes } from "../base/bytes.ts";
+import { sha256 } from "../base/digest.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
-import { decodeValue, encodeValue, type Value } from "../base/value.ts";
+import { encodeValue, type Value } from "../base/value.ts";
 import type { Random } from "../host/host.ts";
 import type { StoreReader } from "../store/store.ts";
 import type { Entry, ResultKey } from "./batch.ts";
@@ -19,6 +19,7 @@ import { entriesWithPrefix } from "./fold.ts";
 import { type BinaryString, binaryOfBytes, keys, readUint16, readUint64, tables } from "./keys.ts";
 import { encodeOutcome } from "./outcome.ts";
 import type { CallOptions, Principal } from "./service.ts";
+import { type SessionToken, SessionTokens } from "./session-tokens.ts";
 import type { WorkingSet } from "./working-set.ts";
 
 /** Who asks for what, once: before it is known which slot keeps the outcome. */
@@ -32,36 +33,25 @@ export type RequestIdentity =
     }
   | { readonly type: "idempotency"; readonly digest: BinaryString; readonly fingerprint: Uint8Array };
 
-interface SessionToken {
-  readonly id: BinaryString;
-  readonly incarnation: Uint8Array;
-  readonly expiresMs: number;
-  readonly tenant: string;
-  readonly subject: string;
-}
-
-const macBytes = 32;
-/** A client sends the same token with every request, and checking one costs more than running most commands. */
-const tokensKeptMax = 4096;
-
 export interface KeptOutcome {
   readonly outcome: Uint8Array;
   /** The batch that it stands in; the answer waits until that is durable. */
   readonly sequence: number;
 }
 
+/** Names an idempotency key among all: it is its principal's and its target's own. */
+export function idempotencyDigest(principal: Principal, target: Value, idempotencyKey: string): BinaryString {
+  return binaryOfBytes(sha256(encodeValue([principal.tenant, principal.subject, target, idempotencyKey])));
+}
+
 export class Requests {
-  readonly #secret: Uint8Array;
-  readonly #incarnation: Uint8Array;
+  readonly #tokens: SessionTokens;
   readonly #limits: Limits;
-  /** Tokens whose signature was found right, the latest ones. */
-  readonly #parsed = new Map<string, SessionToken>();
   /** Durable idempotency records, for their bound. */
   #idempotencyCount = 0;
 
   constructor(parts: { readonly secret: Uint8Array; readonly incarnation: Uint8Array; readonly limits: Limits }) {
-    this.#secret = parts.secret;
-    this.#incarnation = parts.incarnation;
+    this.#tokens = new SessionTokens(parts);
     this.#limits = parts.limits;
   }
 
@@ -81,46 +71,12 @@ export class Requests {
   }
 
   mint(principal: Principal, nowMs: number, random: Random): string {
-    const body = encodeValue({
-      id: random.bytes(16),
-      incarnation: this.#incarnation,
-      expiresMs: nowMs + this.#limits.sessionMsDefault,
-      tenant: principal.tenant,
-      subject: principal.subject,
-    });
-    return Buffer.from(concatBytes([hmacSha256(this.#secret, body), body])).toString("base64url");
+    return this.#tokens.mint(principal, nowMs, random);
   }
 
-  #parse(token: string): SessionToken {
-    const parsed = this.#parsed.get(token);
-    if (parsed !== undefined) return parsed;
-    const session = this.#parseAnew(token);
-    // All at once: which of them are in use will be known again after one check each.
-    if (this.#parsed.size >= tokensKeptMax) this.#parsed.clear();
-    this.#parsed.set(token, session);
-    return session;
-  }
-
-  #parseAnew(token: string): SessionToken {
-    const bytes = new Uint8Array(Buffer.from(token, "base64url"));
-    const body = bytes.subarray(macBytes);
-    if (bytes.length <= macBytes || !equalSecret(hmacSha256(this.#secret, body), bytes.subarray(0, macBytes))) {
-      throw new OnefoldError("malformed", "The session token is not one that this system has given out.");
-    }
-    const parsed = decodeValue(body) as unknown as Omit<SessionToken, "id"> & { readonly id: Uint8Array };
-    return { ...parsed, id: binaryOfBytes(parsed.id) };
-  }
-
-  /** Throws `session-expired` where the token's session has ended, and `forbidden` where it is somebody else's. */
+  /** As `SessionTokens.verify`. */
   verify(token: string, principal: Principal, nowMs: number): SessionToken {
-    const session = this.#parse(token);
-    if (session.tenant !== principal.tenant || session.subject !== principal.subject) {
-      throw new OnefoldError("forbidden", "The session belongs to another principal.");
-    }
-    if (session.expiresMs <= nowMs || !equalBytes(session.incarnation, this.#incarnation)) {
-      throw new OnefoldError("session-expired", "The session has ended; mint a new one.");
-    }
-    return session;
+    return this.#tokens.verify(token, principal, nowMs);
   }
 
   /** What identifies the request; undefined for one that may be run as often as it is sent. `what` is all that it asks for. */
@@ -149,7 +105,7 @@ export class Requests {
     const { target, ...request } = what as { readonly target: Value };
     return {
       type: "idempotency",
-      digest: binaryOfBytes(sha256(encodeValue([principal.tenant, principal.subject, target, idempotencyKey]))),
+      digest: idempotencyDigest(principal, target, idempotencyKey),
       fingerprint: sha256(encodeValue(request)),
     };
   }

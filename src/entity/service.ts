@@ -32,6 +32,8 @@ export interface CallOptions {
   /** At most one of the two: both make the request take hold at most once. */
   readonly idempotencyKey?: string;
   readonly session?: SessionRequest;
+  /** The session's token where the request has no number in it: its positions are moved to what the call has done. */
+  readonly sessionToken?: string;
   /** How many bytes the input took on the wire, for the bound on the queue's bytes; a guess is made if absent. */
   readonly inputBytes?: number;
 }
@@ -52,16 +54,30 @@ export interface PageOptions extends ReadOptions {
   readonly cursor?: string;
 }
 
+/** A place in the log of one shard of a cluster. Sequences of one shard's different incarnations can't be compared. */
+export interface Position {
+  readonly shard: string;
+  /** In hex. */
+  readonly incarnation: string;
+  readonly sequence: number;
+}
+
 export interface CallReply {
   readonly output: Value | undefined;
   /** The log sequence of the batch that holds the call's effects; the answer to a repeated request repeats it. */
   readonly sequence: number;
+  /** Where that is, in a cluster: a session that has seen the answer has seen its shard up to here (`Service.advanceSession`). */
+  readonly position?: Position;
 }
 
 export interface QueryReply {
   readonly output: Value | undefined;
   /** The answer contains everything up to this sequence of the log. */
   readonly sequence: number;
+  /** As in `CallReply`. */
+  readonly position?: Position;
+  /** The answer is from a copy that may be so old; absent where it is not. */
+  readonly staleForMs?: number;
 }
 
 export interface StateReply {
@@ -72,6 +88,8 @@ export interface StateReply {
   readonly version: number;
   readonly schemaVersion: number;
   readonly sequence: number;
+  readonly position?: Position;
+  readonly staleForMs?: number;
 }
 
 export interface ListReply {
@@ -204,5 +222,10 @@ export interface Service {
   deadLetters(options: PageOptions & { readonly kind?: string }): Promise<DeadLettersReply>;
   /** A signed token for RIFL requests and session reads; ends `sessionMsDefault` from now. */
   mintSession(principal: Principal): string;
+  /**
+   * The token of the same session that has also seen `position`, which a reply to a request with that token had. Throws `malformed`
+   * for a token that is none. Needs no `this`. Absent where there is one log, of which every read sees all.
+   */
+  readonly advanceSession?: ((token: string, position: Position) => string) | undefined;
   health(): Health;
 }

@@ -13,6 +13,8 @@ export interface Answer {
   };
   /** For `Onefold-Sequence`. */
   readonly sequence?: number;
+  /** For `Onefold-Stale-For-Ms`. */
+  readonly staleForMs?: number;
   readonly etag?: string;
   /** For `Onefold-Session`; otherwise the request's own token goes back. */
   readonly sessionToken?: string;

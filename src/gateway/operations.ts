@@ -10,7 +10,15 @@ import { closest, parseId } from "../base/ids.ts";
 import { parseTaggedJson, stringifyTaggedJson } from "../base/tagged-json.ts";
 import type { Value } from "../base/value.ts";
 import type { EntityDefinition, Operation, SystemDefinition } from "../entity/definition.ts";
-import type { CallOptions, CallReply, EntityAddress, Principal, ReadOptions, Service } from "../entity/service.ts";
+import type {
+  CallOptions,
+  CallReply,
+  EntityAddress,
+  Principal,
+  QueryReply,
+  ReadOptions,
+  Service,
+} from "../entity/service.ts";
 import type { Timers } from "../host/host.ts";
 import { authorize } from "./access.ts";
 import type { Answer } from "./answer.ts";
@@ -122,8 +130,9 @@ export const readState: OperationHandler = async (context, call) => {
   const reply = await context.service.state(address, readOptions(call, parameters.read));
   // The schema's version too: a migration changes what is read without a command having run.
   const etag = `"${reply.generation}-${reply.version}-${reply.schemaVersion}"`;
-  if (matchesEtag(call.ifNoneMatch, etag)) return { status: 304, etag, sequence: reply.sequence };
-  return jsonAnswer(stringifyTaggedJson(reply.state), { etag, sequence: reply.sequence });
+  const facts = { etag, ...factsOf(context, call, reply) };
+  if (matchesEtag(call.ifNoneMatch, etag)) return { status: 304, ...facts };
+  return jsonAnswer(stringifyTaggedJson(reply.state), facts);
 };
 
 /** `DELETE /v1/entities/{kind}/{id}`: 204. */
@@ -131,8 +140,8 @@ export const deleteEntity: OperationHandler = async (context, call) => {
   parseQueryString(call.queryText, []);
   const { address } = entityOf(context.system, call.parts);
   await allow(context, call, { action: "delete", ...address });
-  const { sequence } = await context.service.delete(address, callOptions(call));
-  return { status: 204, sequence };
+  const reply = await context.service.delete(address, callOptions(call));
+  return { status: 204, ...factsOf(context, call, reply) };
 };
 
 /** `GET /v1/entities/{kind}?prefix=&limit=&cursor=&read=`: `{ids, cursor?}`. */
@@ -219,7 +228,7 @@ async function command(
   input: unknown,
 ): Promise<Answer> {
   await allow(context, call, { action: "command", ...address, name });
-  return outputAnswer(await context.service.command(address, name, input, callOptions(call)));
+  return outputAnswer(context, call, await context.service.command(address, name, input, callOptions(call)));
 }
 
 async function query(
@@ -232,7 +241,7 @@ async function query(
 ): Promise<Answer> {
   const options = readOptions(call, read);
   await allow(context, call, { action: "query", ...address, name });
-  return outputAnswer(await context.service.query(address, name, input, options));
+  return outputAnswer(context, call, await context.service.query(address, name, input, options));
 }
 
 async function transaction(context: OperationContext, call: Call, name: string, input: unknown): Promise<Answer> {
@@ -244,13 +253,27 @@ async function transaction(context: OperationContext, call: Call, name: string, 
     );
   }
   await allow(context, call, { action: "transaction", name });
-  return outputAnswer(await context.service.transaction(name, input, callOptions(call)));
+  return outputAnswer(context, call, await context.service.transaction(name, input, callOptions(call)));
 }
 
-function outputAnswer(reply: CallReply): Answer {
-  return jsonAnswer(reply.output === undefined ? "null" : stringifyTaggedJson(reply.output), {
-    sequence: reply.sequence,
-  });
+function outputAnswer(context: OperationContext, call: Call, reply: CallReply | QueryReply): Answer {
+  const text = reply.output === undefined ? "null" : stringifyTaggedJson(reply.output);
+  return jsonAnswer(text, factsOf(context, call, reply));
+}
+
+/** Where the reply stands, and the caller's session, which has seen it now. */
+function factsOf(
+  { service }: OperationContext,
+  { headers: { sessionToken } }: Call,
+  { sequence, position, staleForMs }: Pick<QueryReply, "sequence" | "position" | "staleForMs">,
+): Pick<Answer, "sequence" | "sessionToken" | "staleForMs"> {
+  if (position === undefined) return { sequence };
+  const advanced = sessionToken === undefined ? undefined : service.advanceSession?.(sessionToken, position);
+  return {
+    sequence,
+    ...(advanced === undefined ? {} : { sessionToken: advanced }),
+    ...(staleForMs === undefined ? {} : { staleForMs }),
+  };
 }
 
 // ------------------------------------------------------------------------------------------------------------- the parts
@@ -262,13 +285,14 @@ async function allow(context: OperationContext, call: Call, operation: Operation
 }
 
 function callOptions(call: Call): CallOptions {
-  const { idempotencyKey, session } = call.headers;
+  const { idempotencyKey, session, sessionToken } = call.headers;
   return {
     principal: call.principal,
     deadlineMs: leftMs(call),
     inputBytes: call.body?.length ?? 0,
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
     ...(session === undefined ? {} : { session }),
+    ...(sessionToken === undefined ? {} : { sessionToken }),
   };
 }
 

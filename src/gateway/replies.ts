@@ -26,11 +26,20 @@ export function sendAnswer(reply: FastifyReply, answer: Answer, facts: ReplyFact
 
 /** Names and values in turn: Node's fastest form. */
 export function headOfAnswer(answer: Answer, facts: ReplyFacts, allow?: readonly string[]): string[] {
-  const { body, stream, sequence, etag, contentType = "application/json", sessionToken = facts.sessionToken } = answer;
+  const {
+    body,
+    stream,
+    sequence,
+    staleForMs,
+    etag,
+    contentType = "application/json",
+    sessionToken = facts.sessionToken,
+  } = answer;
   const headers = ["cache-control", "no-store", "x-content-type-options", "nosniff"];
   const sizeBytes = body === undefined ? stream?.sizeBytes : utf8Length(body);
   if (sizeBytes !== undefined) headers.push("content-type", contentType, "content-length", String(sizeBytes));
   if (sequence !== undefined) headers.push("onefold-sequence", String(sequence));
+  if (staleForMs !== undefined) headers.push("onefold-stale-for-ms", String(Math.ceil(staleForMs)));
   if (etag !== undefined) headers.push("etag", etag);
   if (allow !== undefined) headers.push("allow", allow.join(", "));
   if (sessionToken !== undefined) headers.push("onefold-session", sessionToken);

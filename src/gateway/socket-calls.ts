@@ -9,7 +9,15 @@ import { closest } from "../base/ids.ts";
 import type { Limits } from "../base/limits.ts";
 import type { Value } from "../base/value.ts";
 import type { EntityDefinition, Operation, SystemDefinition } from "../entity/definition.ts";
-import type { CallOptions, EntityAddress, Principal, ReadOptions, Service } from "../entity/service.ts";
+import type {
+  CallOptions,
+  EntityAddress,
+  Position,
+  Principal,
+  ReadOptions,
+  Service,
+  StateReply,
+} from "../entity/service.ts";
 import type { Timers } from "../host/host.ts";
 import { toServer } from "../wire/protocol.ts";
 import { authorize } from "./access.ts";
@@ -28,11 +36,18 @@ export interface SocketCaller {
   readonly principal: Principal;
   readonly sessionToken: string | undefined;
   readonly lowest: number;
+  /** Told of every position that an answer had: from now on the session has seen it. */
+  readonly sees?: (position: Position) => void;
 }
 
 export interface SocketReply {
   readonly output: Value | undefined;
   readonly sequence: number;
+  readonly position?: Position;
+}
+
+export function stateReply({ sequence, position, staleForMs: _, ...output }: StateReply): SocketReply {
+  return { output, sequence, ...(position === undefined ? {} : { position }) };
 }
 
 /** A call under way: whether it takes hold or reads, and what comes of it. */
@@ -46,6 +61,18 @@ export interface SocketCall {
  * begun.
  */
 export function beginCall(context: SocketCallContext, caller: SocketCaller, parts: Parts, bytes: number): SocketCall {
+  const call = begunCall(context, caller, parts, bytes);
+  // Where there is one log, no answer has a position, and nothing is to be watched for.
+  if (context.service.advanceSession === undefined) return call;
+  const seen = async (): Promise<SocketReply> => {
+    const reply = await call.reply;
+    if (reply.position !== undefined) caller.sees?.(reply.position);
+    return reply;
+  };
+  return { isRead: call.isRead, reply: seen() };
+}
+
+function begunCall(context: SocketCallContext, caller: SocketCaller, parts: Parts, bytes: number): SocketCall {
   switch (parts[0]) {
     case toServer.call:
       return entityCall(context, caller, parts, bytes);
@@ -63,8 +90,8 @@ export function beginCall(context: SocketCallContext, caller: SocketCaller, part
       const address = addressOf(context.system, parts);
       const options = readOptions(caller, callFacts(parts[2], context.limits));
       const reply = allowed(context, options, { action: "state", ...address }, async (left) => {
-        const { sequence, ...output } = await context.service.state(address, { ...options, ...left });
-        return { output, sequence };
+        const reply = await context.service.state(address, { ...options, ...left });
+        return stateReply(reply);
       });
       return { isRead: true, reply };
     }

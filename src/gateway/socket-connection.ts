@@ -13,6 +13,7 @@
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { RequestFacts } from "../entity/definition.ts";
+import type { Position } from "../entity/service.ts";
 import { closeCodes, type FailureFacts, toServer } from "../wire/protocol.ts";
 import type { SocketCaller } from "./socket-calls.ts";
 import { socketFailureOf } from "./socket-failure.ts";
@@ -284,7 +285,7 @@ export class SocketConnection {
   async #greet(parts: Parts): Promise<void> {
     const { principal, welcome } = await greet(this.#context, this.#request, this.#systemName, parts);
     if (this.#state !== "greeting") return;
-    this.#caller = { principal, sessionToken: welcome.session, lowest: 1 };
+    this.#caller = { principal, sessionToken: welcome.session, lowest: 1, sees: this.#sees };
     this.#state = "open";
     this.#isGreeting = false;
     this.#helloTimer.cancel();
@@ -325,8 +326,21 @@ export class SocketConnection {
     const lowest = count("The lowest number", parts[1], 1);
     const { principal, sessionToken } = this.#caller!;
     const token = parts[2] === undefined ? sessionToken : text("A session's token", parts[2]);
-    this.#caller = { principal, sessionToken: token, lowest };
+    this.#caller = { principal, sessionToken: token, lowest, sees: this.#sees };
   }
+
+  /** An answer moves the session on, also one that the client has left for another: that sees more then than it must. */
+  readonly #sees = (position: Position): void => {
+    const { service } = this.#context;
+    const { sessionToken, ...caller } = this.#caller!;
+    if (sessionToken === undefined || service.advanceSession === undefined) return;
+    try {
+      this.#caller = { ...caller, sessionToken: service.advanceSession(sessionToken, position) };
+    } catch (error) {
+      // A token that was made up fails the calls that use it, not the others.
+      if (!(error instanceof OnefoldError)) throw error;
+    }
+  };
 
   #cancel(id: number): void {
     if (this.#subscriptions.has(id)) this.#subscriptions.end(id);

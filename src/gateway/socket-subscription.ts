@@ -15,6 +15,7 @@ import type { EntityAddress, Principal, Service, Watch } from "../entity/service
 import type { Timers } from "../host/host.ts";
 import { Encoder } from "../wire/encoder.ts";
 import { envelopeDepth, valueDepthMax } from "../wire/nesting.ts";
+import { stateReply } from "./socket-calls.ts";
 
 /** Where a subscription's client has seen it last. */
 export interface SeenPosition {
@@ -189,7 +190,7 @@ export class Subscription {
       return { ...reply, isAbsent: reply.output === undefined };
     }
     try {
-      const { sequence, ...output } = await this.#service.state(address, { principal });
+      const { sequence, output } = stateReply(await this.#service.state(address, { principal }));
       return { sequence, output, isAbsent: false };
     } catch (error) {
       if (!(error instanceof OnefoldError) || error.code !== "not-found") throw error;

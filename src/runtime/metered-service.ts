@@ -112,6 +112,10 @@ export class MeteredService implements Service {
     return this.#service.mintSession(...call);
   }
 
+  get advanceSession(): Service["advanceSession"] {
+    return this.#service.advanceSession;
+  }
+
   health(): ReturnType<Service["health"]> {
     return this.#service.health();
   }

@@ -90,6 +90,11 @@ export class ServiceProxy implements Service {
     return this.#service.mintSession(...call);
   }
 
+  /** While there is none, sessions stay where they are. */
+  get advanceSession(): Service["advanceSession"] {
+    return this.#service?.advanceSession;
+  }
+
   health(): Health {
     if (this.#service !== undefined) return this.#service.health();
     const failure = this.#failure;

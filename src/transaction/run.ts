@@ -13,21 +13,18 @@
  *       └────────────────── retry ◄──────────────┴────────────────────┘
  */
 import { OnefoldError, type Refused } from "../base/errors.ts";
-import { parseId, slotOfParts } from "../base/ids.ts";
 import { cloneValue, type Value } from "../base/value.ts";
 import { replayed } from "../entity/command-call.ts";
 import type { Core, KeptResult } from "../entity/core.ts";
-import type { TransactionDefinition } from "../entity/definition.ts";
 import { failureOf, stoppedFailure, withoutClaimOfDamage } from "../entity/failure.ts";
 import { isKept } from "../entity/outcome.ts";
-import type { RequestIdentity } from "../entity/requests.ts";
 import { callUserCode } from "../entity/run-command.ts";
 import type { CallReply } from "../entity/service.ts";
 import type { TransactionRequest } from "../entity/shard.ts";
-import { validate } from "../entity/validate.ts";
 import type { Work } from "../entity/work.ts";
 import type { Scope, StopReason } from "../host/host.ts";
 import { callerOf } from "./calls.ts";
+import { checkInput, type HomeEntity, homeId, homeSlot } from "./home.ts";
 import { Aborted, Transaction } from "./transaction.ts";
 
 /** Longest wait before another attempt; attempts begin at once and wait twice as long each time. */
@@ -42,7 +39,6 @@ export interface RunOwner {
   over(run: Run): void;
 }
 
-type Home = ReturnType<NonNullable<TransactionDefinition["at"]>>;
 type Ended = { readonly output: Value | undefined } | { readonly error: OnefoldError | Refused };
 type Answer = { readonly reply: CallReply } | { readonly error: Error };
 
@@ -93,28 +89,20 @@ export class Run implements Work {
   }
 
   /** What the user's code says of the input: whether it is valid, and where its home is. */
-  #checkInput(): Home | undefined {
+  #checkInput(): HomeEntity | undefined {
     const { definition, input } = this.#request;
-    // Anew for each attempt: a body may change what it gets, and what a schema makes of the input need not be a value.
-    this.#input = checkedInput(definition, cloneValue(input as Value | undefined));
-    return this.#attempts === 0 ? definition.at?.(this.#input as never) : undefined;
+    const checked = checkInput(definition, input, { findsHome: this.#attempts === 0 });
+    this.#input = checked.input;
+    return checked.at;
   }
 
-  #findHome(at: Home | undefined): void {
-    const { caller, request } = this.#request;
-    const id = at && parseId(at.id);
+  #findHome(at: HomeEntity | undefined): void {
+    const { definition, caller, request } = this.#request;
+    const id = at && homeId(at);
     // Without a request's identity nothing is kept, and no slot needed to keep it at.
     if (request === undefined) return;
-    const home = at && this.#core.entity(at.entity.definition, caller.tenant, id!);
-    this.#home = this.#homeSlot(request, home?.slot);
-  }
-
-  #homeSlot(request: RequestIdentity, ofEntity: number | undefined): number {
-    const { definition, caller } = this.#request;
-    // Where the outcome is kept must not depend on the input if another input under the same key is to be noticed.
-    if (request.type === "idempotency") return slotOfParts([caller.tenant, definition.name, request.digest]);
-    // Without a home of its own: where its request's number leads.
-    return ofEntity ?? slotOfParts([caller.tenant, definition.name, request.session, `${request.number}`]);
+    const home = at && this.#core.entity(at.definition, caller.tenant, id!);
+    this.#home = homeSlot(definition, caller, request, home?.slot);
   }
 
   /** T4. True if the request has an outcome already. */
@@ -320,12 +308,4 @@ export class Run implements Work {
     // An earlier sending of the same request may have been done: its home would know, which could not be found.
     this.fail(new OnefoldError(code, message, { retry: this.#request.request === undefined ? retry : "unknown" }));
   }
-}
-
-function checkedInput({ name, input: schema }: TransactionDefinition, input: unknown): unknown {
-  if (schema !== undefined) return validate(schema, input, { what: `the input of ${name}` });
-  if (input === undefined || input === null) return undefined;
-  throw new OnefoldError("invalid-input", `${name} takes no input.`, {
-    details: { issues: [{ path: [], message: "no input is expected" }] },
-  });
 }
