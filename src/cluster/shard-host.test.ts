@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { tester } from "../entity/shard.fixture.ts";
 import type { EngineAppendOutcome, EngineLog } from "../log/engine-log.ts";
+import type { OwnerIntent } from "./shard-host.ts";
 import { ShardWorld } from "./shard-hosts.fixture.ts";
 
-const owner = (assignment: number, isMoving = false) => ({ kind: "owner", assignment, isMoving }) as const;
+const owner = (assignment: number, intent: OwnerIntent = "serve") => ({ kind: "owner", assignment, intent }) as const;
 const follower = { kind: "follower" } as const;
 
 describe("a shard on several nodes", () => {
@@ -31,7 +32,7 @@ describe("a shard on several nodes", () => {
       await b.start(follower);
       await a.write("x", "one");
       const last = a.write("x", "two");
-      a.shardHost.assign(owner(1, true));
+      a.shardHost.assign(owner(1, "move"));
       assert.equal(await last, 2);
       await world.until(() => a.released.length === 1);
       a.shardHost.assign(follower);

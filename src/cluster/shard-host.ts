@@ -10,33 +10,33 @@
  * SH2 Calls reach the shard only between its claim (with all that `claim.ts` checks) and the moment it is to be given up.
  * SH3 A live owner gives the shard up in no other way than by a release, after what it has accepted is durable (design 7).
  */
-import { fromHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { SystemDefinition } from "../entity/definition.ts";
 import { appendGenesis } from "../entity/genesis.ts";
 import type { Neighbours } from "../entity/neighbours.ts";
-import { Shard } from "../entity/shard.ts";
 import type { Host } from "../host/host.ts";
 import type { EngineLog } from "../log/engine-log.ts";
 import type { LogPosition } from "../log/log.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
-import { Coordinator } from "../transaction/coordinator.ts";
 import { claim } from "./claim.ts";
 import { Follower } from "./follower.ts";
 import type { LogFault } from "./log-fault.ts";
 import { OwnedLog } from "./owned-log.ts";
+import { type OpenOwnedShard, openOwnedShard } from "./owned-shard.ts";
 import { Replica } from "./replica.ts";
 import { sendUntilKnown } from "./sending.ts";
 import { nextRecord, type SealPayload } from "./shard-records.ts";
-import { ShardSnapshots } from "./shard-snapshots.ts";
 import type { ClusterIdentity } from "./system-state.ts";
 
 /** What the system log wants of this node for this shard. */
 export type ShardRole =
   | { readonly kind: "follower" }
-  | { readonly kind: "owner"; readonly assignment: number; readonly isMoving: boolean };
+  | { readonly kind: "owner"; readonly assignment: number; readonly intent: OwnerIntent };
+
+/** What the owner is to do: serve; give the shard up for another node; or end its log and begin its parts' logs. */
+export type OwnerIntent = "serve" | "move" | "split";
 
 export interface ShardHostParts {
   readonly host: Host;
@@ -65,16 +65,12 @@ export interface ShardHostParts {
   readonly onOwned: (epoch: number) => void;
   /** The shard was given up in good order: the one it moves to may claim. */
   readonly onReleased: (assignment: number) => void;
-  /** A seal stands in the log. */
+  /** A seal stands in the log, because it is not whole. */
   readonly onSealed: (seal: SealPayload) => void;
+  /** Splits what this node has just given up, or, where a seal for that stands there already, finishes it. */
+  readonly split: (replica: Replica) => Promise<void>;
   /** Something in the engine's log is wrong, seen by a follower. */
   readonly onFault: (fault: LogFault) => void;
-}
-
-export interface OwnedShard {
-  readonly shard: Shard;
-  readonly epoch: number;
-  readonly snapshots: ShardSnapshots;
 }
 
 /** Before anything that failed is tried again. */
@@ -85,7 +81,7 @@ export class ShardHost {
   #role: ShardRole;
   #replica: Replica | undefined;
   #follower: Follower | undefined;
-  #owned: OwnedShard | undefined;
+  #owned: OpenOwnedShard | undefined;
   /** The last assignment that was given up, or lost for good. */
   #doneWith = 0;
   #isSealed = false;
@@ -114,7 +110,7 @@ export class ShardHost {
   }
 
   /** Present only while calls may reach it (SH2). */
-  get owned(): OwnedShard | undefined {
+  get owned(): OpenOwnedShard | undefined {
     return this.#owned;
   }
 
@@ -138,17 +134,21 @@ export class ShardHost {
     await replica?.close();
   }
 
+  get #intent(): OwnerIntent | undefined {
+    return this.#role.kind === "owner" ? this.#role.intent : undefined;
+  }
+
   get #wantsToOwn(): boolean {
     const role = this.#role;
-    return (
-      role.kind === "owner" && !role.isMoving && role.assignment > this.#doneWith && !this.#isClosing && !this.#isSealed
-    );
+    const isOwner = role.kind === "owner" && role.intent !== "move" && role.assignment > this.#doneWith;
+    return isOwner && !this.#isClosing && !this.#isSealed;
   }
 
   async #run(): Promise<void> {
     while (!this.#isClosing) {
       try {
         this.#replica ??= await this.#open();
+        this.#declineMove();
         if (this.#isSealed) await this.#change();
         else if (this.#wantsToOwn && this.#parts.mayClaim()) await this.#own(this.#replica);
         else await this.#follow(this.#replica);
@@ -177,6 +177,14 @@ export class ShardHost {
     await this.#pause(retryMs);
   }
 
+  /** What is to move from here and has not been owned here is free at once. */
+  #declineMove(): void {
+    const role = this.#role;
+    if (role.kind !== "owner" || role.intent !== "move" || role.assignment <= this.#doneWith) return;
+    this.#doneWith = role.assignment;
+    this.#parts.onReleased(role.assignment);
+  }
+
   // ---------------------------------------------------------------------------------------------------------- following
 
   async #follow(replica: Replica): Promise<void> {
@@ -192,6 +200,7 @@ export class ShardHost {
     try {
       while (!this.#isClosing && !this.#isSealed && !(this.#wantsToOwn && this.#parts.mayClaim())) {
         await Promise.race([this.#change(), follower.ended]);
+        this.#declineMove();
       }
     } finally {
       await follower.stop();
@@ -200,7 +209,8 @@ export class ShardHost {
   }
 
   #lookForSeal({ ownership }: Replica): void {
-    if (ownership?.kind === "seal") this.#sealed(ownership.payload);
+    // A split's seal is its owner's business, and whoever is to be the owner next must be able to finish it.
+    if (ownership?.kind === "seal" && ownership.payload.reason !== "split") this.#sealed(ownership.payload);
   }
 
   #sealed(seal: SealPayload): void {
@@ -221,7 +231,10 @@ export class ShardHost {
     const isWanted = (): boolean =>
       this.#wantsToOwn && this.#role.kind === "owner" && this.#role.assignment === assignment;
     const outcome = await claim({ host, replica, member, assignment, anchors, isWanted });
-    if (outcome.kind === "sealed") return this.#sealed(outcome.seal);
+    if (outcome.kind === "sealed") {
+      const isHalfSplit = outcome.seal.reason === "split" && this.#intent === "split";
+      return isHalfSplit ? this.#split(replica) : this.#sealed(outcome.seal);
+    }
     if (outcome.kind === "unwanted") {
       // A later assignment's claim stands there, and the system log will tell.
       if (isWanted()) await this.#pause(retryMs);
@@ -241,49 +254,34 @@ export class ShardHost {
   }
 
   async #serve(replica: Replica, assignment: number, epoch: number, isWanted: () => boolean): Promise<void> {
-    const { host, limits, system, cluster, neighbours, mayTellDurable, cacheBytes } = this.#parts;
-    const log = new OwnedLog(replica);
     let stopped: OnefoldError | undefined;
-    const shard = new Shard({
-      host,
-      limits,
-      system,
-      log,
-      store: replica.store,
-      lastTimeMs: replica.timeMs,
-      secret: cluster.secret,
-      sessionsOf: fromHex(cluster.id),
-      mayTellDurable,
-      neighbours,
-      ...(cacheBytes === undefined ? {} : { cacheBytes }),
-      transactions: (core) => new Coordinator(core, host.newScope()),
-      onStopped: (error, { isDamage }) => {
-        stopped = isDamage ? new OnefoldError("damaged", error.message, { cause: error }) : error;
-        this.#owned = undefined;
-        this.#changed?.();
-      },
+    const owned = openOwnedShard(this.#parts, replica, epoch, (error) => {
+      stopped = error;
+      this.#owned = undefined;
+      this.#changed?.();
     });
-    const snapshots = new ShardSnapshots({
-      host,
-      store: replica.store,
-      log,
-      blobs: this.#parts.blobsOfEpoch(epoch),
-      publish: this.#parts.publishSnapshot,
-      applier: shard.applier,
-      snapshotBytes: this.#parts.snapshotBytes,
-    });
-    shard.start();
     if (stopped === undefined) {
-      this.#owned = { shard, epoch, snapshots };
-      snapshots.start();
+      this.#owned = owned;
       this.#parts.onOwned(epoch);
     }
-    while (stopped === undefined && isWanted()) await this.#change();
+    while (stopped === undefined && isWanted() && this.#intent === "serve") await this.#change();
     this.#owned = undefined;
-    await snapshots.stop();
-    await shard.close();
-    if (stopped === undefined) await this.#release(replica, assignment, epoch);
+    await owned.snapshots.stop();
+    await owned.shard.close();
+    if (stopped === undefined) await this.#giveUp(replica, assignment, epoch);
     else if ((stopped as OnefoldError).code === "damaged") throw stopped;
+  }
+
+  async #giveUp(replica: Replica, assignment: number, epoch: number): Promise<void> {
+    if (this.#intent !== "split" || this.#isClosing) return this.#release(replica, assignment, epoch);
+    await this.#split(replica);
+  }
+
+  async #split(replica: Replica): Promise<void> {
+    await replica.fold();
+    await this.#parts.split(replica);
+    // Until the system log tells what has come of it.
+    await this.#pause(retryMs);
   }
 
   /** SH3. */
