@@ -181,6 +181,50 @@ export const limits = {
   /** An owner answers a node that waits for changes after so long at the latest, and forgets one that has not asked for thrice that. */
   watchFeedMs: 5_000,
 
+  // ---- the cluster's state: all of it must fit in one record, its checkpoint
+  /** Members that are not gone. */
+  membersMax: 128,
+  /** Members that are gone and still told of; beyond it, those go that joined first. */
+  membersGoneMax: 32,
+  /** One member, encoded: name, addresses, labels. */
+  memberBytesMax: 768,
+  /** Shards that hold slots; as many again may be retired, at most. */
+  shardsMax: 256,
+  /** One shard that holds slots, encoded, and one that is retired. */
+  shardBytesMax: 1 * KiB,
+  shardRetiredBytesMax: 512,
+  memberIdBytesMax: 88,
+  shardIdBytesMax: 26,
+  logNameBytesMax: 64,
+  followersMax: 2,
+  /** Shards that one split makes of one. */
+  splitPartsMax: 4,
+  /** Between two checkpoints: about what a node that starts has to read twice of. */
+  checkpointRecordsMax: 4096,
+  /** Proposals of one node to the system log that wait at once. */
+  proposalsMax: 64,
+  /** Sendings of one record to the system log that are under way at once. */
+  systemSendsMax: 4,
+  /** Decisions of the controller in one record. */
+  controllerDecisionsMax: 16,
+  /** Planned moves that are under way at once. */
+  movesMax: 4,
+
+  // ---- leases of members
+  leaseRenewMs: 300,
+  /** A member that was not heard of for so long, while the observer's own renewals committed, is silent. */
+  leaseExpireMs: 1000,
+  /** Own renewals that must have committed meanwhile, so that one slow append is no silence of others. */
+  leaseRenewalsMin: 3,
+  /** After own renewals did not commit for `leaseExpireMs`, others get so much longer: their connections come back later. */
+  leaseGraceMs: 2000,
+  /** Without a renewal of its own that was sent within so long, a member serves no writes and no strong reads. */
+  unavailableMs: 1500,
+  /** A wall clock that is farther from those of the others than this does not become an owner's. */
+  clockSkewMsMax: 10_000,
+  /** What a log lacks or shows wrongly for longer is no stale server: 25 s were measured (`direct get` until a partition heals). */
+  systemLogDoubtMs: 30_000,
+
   // ---- gateway
   bodyBytesMax: 1 * MiB,
   headerBytesMax: 16 * KiB,
@@ -289,6 +333,21 @@ export function assertLimits(l: Limits): void {
     l.socketBufferedBytesPause < l.socketBufferedBytesMax && l.socketBufferedBytesMax <= l.socketBufferedBytesTotalMax,
     "a connection must be held back before it is ended, and one alone must not fill the room of all",
   );
+  assert(
+    (l.membersMax + l.membersGoneMax) * l.memberBytesMax +
+      l.shardsMax * (l.shardBytesMax + l.shardRetiredBytesMax) +
+      recordOverheadMax <=
+      l.batchBytesMax,
+    "a cluster's whole state must fit in its checkpoint",
+  );
+  assert(l.nameBytesMax + 17 <= l.memberIdBytesMax, "a member's id is its name, a dot and 16 digits");
+  assert(l.membersMax <= l.networkPeersMax, "a member must be able to talk to all others");
+  assert(
+    l.leaseRenewMs * l.leaseRenewalsMin < l.leaseExpireMs,
+    "who is silent must have been missed several times by then",
+  );
+  assert(l.leaseExpireMs < l.unavailableMs, "a member must not give its work up before others can take it over");
+  assert(l.membersMax * 4 <= l.checkpointRecordsMax, "checkpoints must be rare beside renewals");
   assert(l.slotCount === 4096, "the number of slots is part of the format");
 }
 

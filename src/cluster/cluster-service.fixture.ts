@@ -94,6 +94,8 @@ export class ClusterRig {
         assignment: 0,
         movingTo: undefined,
         parent: undefined,
+        incarnation: undefined,
+        splitInto: undefined,
         children: [],
       });
     }
@@ -153,6 +155,7 @@ export class ClusterRig {
       readerVersion: 1,
       status: "live",
       renewedAt: 1,
+      wallMs: 0,
     };
     this.#change({ members: new Map([...this.state.members, [name, member]]) });
     this.tell();

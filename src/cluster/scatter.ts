@@ -92,7 +92,7 @@ export class Scatter {
     const own = cursors.get(shard.id);
     if (own !== undefined) return own;
     for (const parent of this.#parts.map.state.shards.values()) {
-      if (parent.children.includes(shard.id)) return this.#cursorOf(parent, cursors);
+      if (parent.children.some(({ id }) => id === shard.id)) return this.#cursorOf(parent, cursors);
     }
     return undefined;
   }

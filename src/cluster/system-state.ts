@@ -20,6 +20,16 @@ export interface MemberState {
   readonly status: "live" | "draining" | "gone";
   /** The sequence of the system log at which its lease was renewed last. */
   readonly renewedAt: number;
+  /** What its wall clock showed when it wrote that renewal: see `clock-check.ts`. */
+  readonly wallMs: number;
+}
+
+/** A part of a shard that is to be split, or was. */
+export interface ChildRange {
+  readonly id: string;
+  /** Slots from ≤ slot < to. */
+  readonly from: number;
+  readonly to: number;
 }
 
 export interface ShardState {
@@ -29,12 +39,17 @@ export interface ShardState {
   readonly to: number;
   /** The engine's name of its present log: another one for each incarnation. */
   readonly log: string;
+  /** Of that log, as hex; undefined for a shard's first, whose genesis its first owner writes. */
+  readonly incarnation: string | undefined;
   /**
    * `active`; `splitting`: its owner is sealing it to begin `children`; `quarantined`: its log is sealed and is repaired from the
    * nodes' copies; `retired`: split, its children serve.
    */
   readonly status: "active" | "splitting" | "quarantined" | "retired";
-  /** The member that is to own it; undefined where there is none. Only a claim in its own log makes it the owner. */
+  /**
+   * The member that is to own it; undefined where there is none. Only a claim in its own log makes it the owner. Owner, followers and
+   * `movingTo` are never `gone`.
+   */
   readonly owner: string | undefined;
   /** Members that follow it, in order of preference for a takeover. */
   readonly followers: readonly string[];
@@ -44,8 +59,10 @@ export interface ShardState {
   readonly movingTo: string | undefined;
   /** The log that this one continues, and where: after a split or a repair. Hash and incarnation as hex. */
   readonly parent: ParentPosition | undefined;
-  /** Of a split: ids of those that take its slots. */
-  readonly children: readonly string[];
+  /** An operator has asked for a split into so many, which is not ordered yet. */
+  readonly splitInto: number | undefined;
+  /** Of a split that is ordered or done: those that take its slots, ascending. */
+  readonly children: readonly ChildRange[];
 }
 
 export interface ParentPosition {
@@ -61,8 +78,10 @@ export interface SystemState {
   readonly cluster: ClusterIdentity | undefined;
   readonly members: ReadonlyMap<string, MemberState>;
   readonly shards: ReadonlyMap<string, ShardState>;
-  /** Who decides placement: the member, and the term in which it does. */
+  /** Who decides placement: the member, which may be gone by now, and the term in which it does. */
   readonly controller: { readonly member: string; readonly term: number } | undefined;
+  /** The newest two checkpoints' sequences, ascending: the log may be trimmed before the older one, if there are two. */
+  readonly checkpoints: readonly number[];
   /** The last record that is folded in; 0 for none. */
   readonly sequence: number;
 }
@@ -82,6 +101,7 @@ export const emptySystemState: SystemState = {
   members: new Map(),
   shards: new Map(),
   controller: undefined,
+  checkpoints: [],
   sequence: 0,
 };
 
@@ -91,4 +111,20 @@ export function shardOfSlot(state: SystemState, slot: number): ShardState | unde
     if (shard.status !== "retired" && shard.from <= slot && slot < shard.to) return shard;
   }
   return undefined;
+}
+
+/** Whether the member is in the cluster, as far as the log says: one that was forgotten is as gone as one that is marked so. */
+export function isPresent(state: SystemState, member: string): boolean {
+  const status = state.members.get(member)?.status;
+  return status !== undefined && status !== "gone";
+}
+
+/** The members that are not gone, in the order in which they joined. */
+export function presentMembers(state: SystemState): readonly MemberState[] {
+  return [...state.members.values()].filter((member) => member.status !== "gone");
+}
+
+/** The shards that hold slots now, by their slots. */
+export function presentShards(state: SystemState): readonly ShardState[] {
+  return [...state.shards.values()].filter((shard) => shard.status !== "retired").sort((a, b) => a.from - b.from);
 }

@@ -1,0 +1,59 @@
+/** Founding a cluster: whoever appends the system log's first record has founded it, and the others take what it says. */
+import { toHex } from "../base/bytes.ts";
+import { OnefoldError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import type { Host } from "../host/host.ts";
+import type { SystemLog } from "./system-log.ts";
+import { isShardCount } from "./system-records.ts";
+import type { ClusterIdentity } from "./system-state.ts";
+
+export interface FoundingOptions {
+  readonly systemName: string;
+  /** A power of two up to `limits.shardsMax`: the shards divide the slots evenly. */
+  readonly shardCount: number;
+  readonly followerCount: number;
+}
+
+/**
+ * The cluster's identity: as founded with these options, or as another has founded it. Throws `invalid-configuration` (retry never) for
+ * options out of bounds, or where the log is another system's; `unavailable` (retry safe) where the log can't be read or written in time.
+ */
+export async function foundOrJoin(
+  log: SystemLog,
+  host: Pick<Host, "random">,
+  options: FoundingOptions,
+  { deadlineMs }: { readonly deadlineMs: number },
+): Promise<ClusterIdentity> {
+  const { systemName, shardCount, followerCount } = options;
+  if (
+    !isShardCount(shardCount) ||
+    !Number.isInteger(followerCount) ||
+    followerCount < 0 ||
+    followerCount > limits.followersMax
+  ) {
+    throw new OnefoldError(
+      "invalid-configuration",
+      `A cluster has 1 to ${limits.shardsMax} shards, a power of two, and 0 to ${limits.followersMax} followers of each.`,
+    );
+  }
+  const cluster = {
+    id: toHex(host.random.bytes(16)),
+    systemName,
+    secret: host.random.bytes(32),
+    shardCount,
+    followerCount,
+  };
+  await log.propose((state) => (state.cluster === undefined ? [{ type: "founded", cluster }] : undefined), {
+    deadlineMs,
+  });
+  // Whatever became of the proposal: the log says who has founded it.
+  const founded = log.state.cluster;
+  if (founded === undefined) {
+    throw new OnefoldError("unavailable", "The cluster's system log can't be reached.", { retryAfterMs: 1000 });
+  }
+  if (founded.systemName === systemName) return founded;
+  throw new OnefoldError(
+    "invalid-configuration",
+    `The cluster runs the system ${founded.systemName}, not ${systemName}. Start this node with that system, or on another engine account.`,
+  );
+}

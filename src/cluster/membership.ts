@@ -1,0 +1,260 @@
+/**
+ * One node's life as a member: joins, renews its lease, watches the others, takes the controller's office when it is free, and, in it,
+ * appends what the controller decides; drains and leaves.
+ *
+ *     start ──▶ joined ──drain──▶ draining ──leave──▶ left
+ *                  └───────────declared gone───────────▶ gone: takes part no more; the node begins another life
+ *
+ * MB1 Renewals go on whatever else is under way, one at a time, each decided anew: a stuck one is given up after `unavailableMs`.
+ * MB2 The office is claimed only where nobody has it, its holder is gone, or silent; after a random moment, so that few try at once.
+ * MB3 Everything ends with `close`.
+ */
+import { OnefoldError } from "../base/errors.ts";
+import type { Limits } from "../base/limits.ts";
+import type { Host } from "../host/host.ts";
+import { hasSoundClock } from "./clock-check.ts";
+import { decide, type Observations } from "./controller.ts";
+import { beginLease, isCutOff, type Lease, type LeaseEvent, silentMembers, stepLease } from "./lease.ts";
+import type { SystemLog } from "./system-log.ts";
+import type { MemberDescription, SystemRecord } from "./system-records.ts";
+import { isPresent, type SystemState } from "./system-state.ts";
+import type { Decide, ProposalOutcome } from "./system-writer.ts";
+
+export interface MembershipParts {
+  readonly host: Pick<Host, "clock" | "timers" | "random" | "trace">;
+  readonly limits: Limits;
+  readonly log: SystemLog;
+  readonly member: MemberDescription;
+  /** How far copies of shards reach, as members have told: for a controller. */
+  readonly copies: () => Observations["copies"];
+  /** Whether this member must promise nothing has changed, or it was declared gone, for good. Must not throw. */
+  readonly onChange: () => void;
+  /** A bug: renewing or controlling has stopped. Called at most once for each. */
+  readonly onFailed: (error: unknown) => void;
+}
+
+/** How often the controller looks, besides after each change, which comes first. */
+const roundMs = 100;
+/** Up to so long a member waits before it claims the office. */
+const claimJitterMs = 100;
+/** How often time is told to the lease: a cut is seen so much later at most. */
+const tickMs = 50;
+
+export class Membership {
+  readonly #parts: MembershipParts;
+  readonly #stopListening: () => void;
+  #lease: Lease;
+  #wasCutOff = true;
+  #isOver = false;
+  #isLeaving = false;
+  readonly #tasks: Promise<void>[] = [];
+  readonly #sleepers = new Set<() => void>();
+
+  constructor(parts: MembershipParts) {
+    this.#parts = parts;
+    this.#lease = beginLease(parts.member.id, parts.host.clock.monotonicMs());
+    this.#stopListening = parts.log.onChange((state) => this.#step({ type: "state", state }));
+  }
+
+  get id(): string {
+    return this.#parts.member.id;
+  }
+
+  /** True while this member must serve no writes and no strong reads (hazard 20). */
+  get isCutOff(): boolean {
+    return this.#isOver || isCutOff(this.#lease, this.#parts.host.clock.monotonicMs(), this.#parts.limits);
+  }
+
+  /** The log says that it has gone: this life is over, whatever follows. */
+  get isGone(): boolean {
+    return this.#lease.isGone;
+  }
+
+  /** Whether it may become an owner now. */
+  get mayClaim(): boolean {
+    return !this.isCutOff && hasSoundClock(this.#parts.log.state, this.id);
+  }
+
+  get isController(): boolean {
+    return this.#holdsOffice(this.#parts.log.state);
+  }
+
+  /**
+   * Joins, and from then on renews, watches and controls. The cluster must have been founded. Throws `unavailable` (retry safe) where it
+   * did not happen in time, `overloaded` (retry safe) where there are too many members, `too-large` (retry never) for a long description.
+   */
+  async join({ deadlineMs }: { readonly deadlineMs: number }): Promise<void> {
+    const { log, member, host } = this.#parts;
+    const outcome = await log.propose(
+      (state) => (state.members.has(member.id) ? undefined : [{ type: "joined", member, wallMs: host.clock.wallMs() }]),
+      { deadlineMs },
+    );
+    if (outcome.kind === "unknown") throw outOfReach();
+    if (!isPresent(log.state, member.id)) {
+      throw new OnefoldError("overloaded", "The cluster has as many members as it can have. Stop one first.");
+    }
+    this.#renewed(outcome);
+    this.#tasks.push(
+      this.#repeat(() => this.#renew()),
+      this.#repeat(() => this.#control()),
+      this.#repeat(() => this.#tick()),
+    );
+  }
+
+  /** Says that it is to be given nothing more, and is to hand over what it has. Throws `unavailable` (retry safe). */
+  async drain({ deadlineMs }: { readonly deadlineMs: number }): Promise<void> {
+    await this.#say(
+      { type: "draining", member: this.id },
+      (state) => state.members.get(this.id)?.status === "live",
+      deadlineMs,
+    );
+  }
+
+  /** Says that it goes; what it still owns is without an owner. It renews no more. Throws `unavailable` (retry safe). */
+  async leave({ deadlineMs }: { readonly deadlineMs: number }): Promise<void> {
+    this.#isLeaving = true;
+    await this.#say({ type: "left", member: this.id }, (state) => isPresent(state, this.id), deadlineMs);
+  }
+
+  /** Ends renewals and everything else; says nothing in the log. Idempotent. */
+  async close(): Promise<void> {
+    this.#isOver = true;
+    this.#stopListening();
+    for (const wake of [...this.#sleepers]) wake();
+    await Promise.all(this.#tasks);
+  }
+
+  async #say(record: SystemRecord, isDue: (state: SystemState) => boolean, deadlineMs: number): Promise<void> {
+    const outcome = await this.#parts.log.propose((state) => (isDue(state) ? [record] : undefined), { deadlineMs });
+    if (outcome.kind === "unknown" && isDue(this.#parts.log.state)) throw outOfReach();
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ renewing
+
+  /** MB1. */
+  async #renew(): Promise<void> {
+    const { host, limits } = this.#parts;
+    await this.#sleep(limits.leaseRenewMs * (0.9 + 0.2 * host.random.next()));
+    if (this.#isEnded) return;
+    const renewal: Decide = (state) =>
+      isPresent(state, this.id) ? [{ type: "renewed", member: this.id, wallMs: host.clock.wallMs() }] : undefined;
+    this.#renewed(await this.#propose(renewal));
+  }
+
+  #renewed(outcome: ProposalOutcome): void {
+    if (outcome.kind === "committed") this.#step({ type: "renewed", sentAtMs: outcome.sentAtMs });
+  }
+
+  async #tick(): Promise<void> {
+    this.#step({ type: "tick" });
+    await this.#sleep(tickMs);
+  }
+
+  #step(event: LeaseEvent): void {
+    const { host, limits, onChange } = this.#parts;
+    const wasGone = this.#lease.isGone;
+    this.#lease = stepLease(this.#lease, event, host.clock.monotonicMs(), limits);
+    const { isCutOff: isNowCutOff, isGone } = this;
+    if (isNowCutOff === this.#wasCutOff && isGone === wasGone) return;
+    this.#wasCutOff = isNowCutOff;
+    if (isGone && !wasGone && !this.#isLeaving) {
+      host.trace("warn", "The cluster has declared this member gone. It takes part again as a new one.", {
+        member: this.id,
+      });
+    }
+    onChange();
+  }
+
+  // --------------------------------------------------------------------------------------------------------- controlling
+
+  async #control(): Promise<void> {
+    const { log, host } = this.#parts;
+    if (this.#isOfficeFree(log.state)) {
+      await this.#sleep(claimJitterMs * host.random.next());
+      if (!this.#isEnded) await this.#propose((state) => this.#claim(state));
+    }
+    if (!this.#isEnded && this.#holdsOffice(log.state)) await this.#govern();
+    await this.#sleep(roundMs);
+  }
+
+  async #govern(): Promise<void> {
+    const { log, limits, copies } = this.#parts;
+    const decided = (state: SystemState): readonly SystemRecord[] =>
+      decide(state, { self: this.id, silent: silentMembers(this.#lease, limits), copies: copies() });
+    await this.#propose(decided);
+    const outcome = await log.checkpoint({ deadlineMs: limits.unavailableMs });
+    if (outcome.kind === "committed") await this.#trim();
+  }
+
+  async #trim(): Promise<void> {
+    try {
+      await this.#parts.log.trim();
+    } catch (error) {
+      if (!(error instanceof OnefoldError) || error.code !== "unavailable") throw error;
+      this.#parts.host.trace("info", "The system log could not be trimmed now; it is after the next checkpoint.", {
+        error,
+      });
+    }
+  }
+
+  #holdsOffice(state: SystemState): boolean {
+    return state.controller?.member === this.id && isPresent(state, this.id);
+  }
+
+  /** MB2. */
+  #isOfficeFree(state: SystemState): boolean {
+    if (state.members.get(this.id)?.status !== "live" || this.isCutOff) return false;
+    const holder = state.controller?.member;
+    return (
+      holder === undefined || !isPresent(state, holder) || silentMembers(this.#lease, this.#parts.limits).has(holder)
+    );
+  }
+
+  #claim(state: SystemState): readonly SystemRecord[] | undefined {
+    if (!this.#isOfficeFree(state)) return undefined;
+    return [{ type: "controller-claimed", member: this.id, term: (state.controller?.term ?? 0) + 1 }];
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- waiting
+
+  get #isEnded(): boolean {
+    return this.#isOver || this.#lease.isGone;
+  }
+
+  async #repeat(step: () => Promise<void>): Promise<void> {
+    try {
+      while (!this.#isEnded) await step();
+    } catch (error) {
+      this.#parts.onFailed(error);
+    }
+  }
+
+  async #propose(wanted: Decide): Promise<ProposalOutcome> {
+    try {
+      return await this.#parts.log.propose(wanted, { deadlineMs: this.#parts.limits.unavailableMs });
+    } catch (error) {
+      if (!(error instanceof OnefoldError) || error.code !== "overloaded") throw error;
+      // So many wait because none gets through: it is the same as for those.
+      return { kind: "unknown" };
+    }
+  }
+
+  async #sleep(durationMs: number): Promise<void> {
+    if (this.#isOver) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.#parts.host.timers.after(durationMs, () => wake());
+      const wake = (): void => {
+        timer.cancel();
+        this.#sleepers.delete(wake);
+        resolve();
+      };
+      this.#sleepers.add(wake);
+    });
+  }
+}
+
+function outOfReach(): OnefoldError {
+  return new OnefoldError("unavailable", "The cluster's system log can't be written now. Try again.", {
+    retryAfterMs: 1000,
+  });
+}

@@ -1,0 +1,55 @@
+/** Which member is to have what: the controller's preferences, pure. */
+import { type Loads, lowest } from "./loads.ts";
+import type { ShardState, SystemState } from "./system-state.ts";
+
+/**
+ * Who takes over a shard without an owner: of the followers that may own (where none of them may, of all members) the one whose copy reaches
+ * farthest, then the one that owns least, then the preferred one. Undefined where nobody may own.
+ */
+export function chooseOwner(
+  shard: ShardState,
+  { loads, copies }: { readonly loads: Loads; readonly copies: ReadonlyMap<string, number> | undefined },
+): string | undefined {
+  const followers = shard.followers.filter((follower) => loads.mayOwn(follower));
+  const candidates = followers.length === 0 ? loads.eligible : followers;
+  return lowest(candidates, (member) => [-(copies?.get(member) ?? 0), loads.of(member)]);
+}
+
+/**
+ * The followers that the shard shall have: of the present ones those that may stay, in their order, and new ones for the rest, in zones where
+ * there is no copy yet, if there are such. Who may not own any more (it drains) stays as long as there is nobody else.
+ */
+export function chooseFollowers(shard: ShardState, state: SystemState, loads: Loads): readonly string[] {
+  const count = state.cluster?.followerCount ?? 0;
+  const followers = shard.followers.filter((follower) => loads.mayOwn(follower)).slice(0, count);
+  while (followers.length < count) {
+    const next = bestFollower(loads, [shard.owner!, ...followers]);
+    if (next === undefined) break;
+    followers.push(next);
+  }
+  const leftOver = shard.followers.filter((follower) => !followers.includes(follower));
+  return [...followers, ...leftOver].slice(0, count);
+}
+
+/** The same number of followers in one more zone, by the exchange of one; undefined where that is not possible. */
+export function furtherApart(shard: ShardState, state: SystemState, loads: Loads): readonly string[] | undefined {
+  const holders = [shard.owner!, ...shard.followers];
+  const newcomer = bestFollower(loads, holders);
+  if (newcomer === undefined || state.cluster === undefined) return undefined;
+  const zones = holders.map((holder) => loads.zoneOf(holder));
+  if (zones.includes(loads.zoneOf(newcomer))) return undefined;
+  // One that shares its zone with somebody who is preferred to it.
+  const index = zones.findLastIndex((zone, at) => at > 0 && zones.indexOf(zone) < at);
+  return index < 1 ? undefined : shard.followers.with(index - 1, newcomer);
+}
+
+/** In a zone where there is none of `holders`, if possible; then the one that follows least, then that owns least. */
+function bestFollower(loads: Loads, holders: readonly string[]): string | undefined {
+  const zones = new Set(holders.map((holder) => loads.zoneOf(holder)));
+  const candidates = loads.eligible.filter((member) => !holders.includes(member));
+  return lowest(candidates, (member) => [
+    zones.has(loads.zoneOf(member)) ? 1 : 0,
+    loads.followedBy(member),
+    loads.of(member),
+  ]);
+}

@@ -1,0 +1,276 @@
+/**
+ * What the system log says, record by record: members, the controller's decisions, what nodes have done. A log record's payload is a
+ * list of these, as a Onefold value; they take effect together. Specified in `docs/format.md`.
+ *
+ * SR1 A payload that decodes has exactly these shapes; what a later version added to one of them is passed over.
+ * SR2 A type that this version doesn't know is `unsupported-version`, never skipped: the state would be another one (G11).
+ * SR3 Decisions carry the controller's term; what nodes report carries what it is about (assignment, log), so that whatever comes too
+ *     late is known by itself.
+ */
+import { OnefoldError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import { decodeValue, encodeValue, type Value } from "../base/value.ts";
+import type {
+  ChildRange,
+  ClusterIdentity,
+  MemberState,
+  ParentPosition,
+  ShardState,
+  SystemState,
+} from "./system-state.ts";
+import {
+  bytesOf,
+  hexOf,
+  listOf,
+  mapOf,
+  object,
+  oneOf,
+  optional,
+  properties,
+  type Reader,
+  ShapeFault,
+  text,
+  tokenOf,
+  whole,
+} from "./value-shape.ts";
+
+/** A part of a split as its owner has made it. */
+export interface PublishedChild {
+  readonly id: string;
+  readonly log: string;
+  readonly incarnation: string;
+  readonly parent: ParentPosition;
+}
+
+/** A whole state, as a checkpoint holds it. */
+export interface StateImage {
+  readonly cluster: ClusterIdentity | undefined;
+  readonly members: readonly MemberState[];
+  readonly shards: readonly ShardState[];
+  readonly controller: SystemState["controller"];
+  readonly checkpoints: readonly number[];
+  readonly sequence: number;
+}
+
+/** What a member says of itself when it joins. */
+export type MemberDescription = Omit<MemberState, "status" | "renewedAt" | "wallMs">;
+
+export type SystemRecord =
+  /** The log's first record, and nowhere else. */
+  | { readonly type: "founded"; readonly cluster: ClusterIdentity }
+  // ---- a member of itself
+  | { readonly type: "joined"; readonly member: MemberDescription; readonly wallMs: number }
+  | { readonly type: "renewed"; readonly member: string; readonly wallMs: number }
+  | { readonly type: "draining"; readonly member: string }
+  | { readonly type: "left"; readonly member: string }
+  /** Takes the controller's office; the term is the last one's plus 1. */
+  | { readonly type: "controller-claimed"; readonly member: string; readonly term: number }
+  // ---- the controller's decisions
+  /** Holds only if the member has not renewed since `renewedAt`. */
+  | { readonly type: "expired"; readonly term: number; readonly member: string; readonly renewedAt: number }
+  /** `assignment`: the present one where the owner stays, that plus 1 where it changes. */
+  | {
+      readonly type: "assigned";
+      readonly term: number;
+      readonly shard: string;
+      readonly owner: string | undefined;
+      readonly followers: readonly string[];
+      readonly assignment: number;
+    }
+  /** The owner of this assignment shall release the shard, for `to`. */
+  | {
+      readonly type: "move-planned";
+      readonly term: number;
+      readonly shard: string;
+      readonly to: string;
+      readonly assignment: number;
+    }
+  | {
+      readonly type: "split-ordered";
+      readonly term: number;
+      readonly shard: string;
+      readonly children: readonly ChildRange[];
+    }
+  // ---- what is asked of the controller
+  | { readonly type: "split-asked"; readonly shard: string; readonly parts: number }
+  // ---- what nodes have done
+  /** The owner of this assignment has given the shard up, or has never claimed it and won't: who it moves to has it, else nobody. */
+  | { readonly type: "released"; readonly shard: string; readonly member: string; readonly assignment: number }
+  /** The split can't be done now; the shard goes on. Only before its log was sealed. */
+  | { readonly type: "split-abandoned"; readonly shard: string; readonly log: string }
+  /** Of those for one log, the first holds. */
+  | {
+      readonly type: "split-published";
+      readonly shard: string;
+      readonly log: string;
+      readonly children: readonly PublishedChild[];
+    }
+  /** A seal stands in the log because it is not whole. */
+  | { readonly type: "quarantined"; readonly shard: string; readonly log: string; readonly detail: string }
+  /** The shard goes on in another log. Of those for one `parent.log`, the first holds. */
+  | {
+      readonly type: "repaired";
+      readonly shard: string;
+      readonly log: string;
+      readonly incarnation: string;
+      readonly parent: ParentPosition;
+    }
+  /** The state before this record: alone in its payload. Who starts may begin with it. */
+  | { readonly type: "checkpoint"; readonly state: StateImage };
+
+export type SystemRecordType = SystemRecord["type"];
+type OfType<T extends SystemRecordType> = Extract<SystemRecord, { readonly type: T }>;
+
+const memberId = tokenOf(limits.memberIdBytesMax);
+const shardId = tokenOf(limits.shardIdBytesMax);
+const logName = tokenOf(limits.logNameBytesMax);
+const hash = hexOf(32);
+const incarnation = hexOf(16);
+
+const cluster = object<ClusterIdentity>({
+  id: hexOf(16),
+  systemName: text,
+  secret: bytesOf(32),
+  shardCount: (value, what) => {
+    const count = whole(value, what);
+    if (isShardCount(count)) return count;
+    throw new ShapeFault(`${what} does not divide the slots evenly`);
+  },
+  followerCount: (value, what) => {
+    const count = whole(value, what);
+    if (count <= limits.followersMax) return count;
+    throw new ShapeFault(`${what} is larger than ${limits.followersMax}`);
+  },
+});
+
+const description = {
+  id: memberId,
+  name: text,
+  address: text,
+  httpUrl: optional(text),
+  labels: mapOf(text),
+  version: text,
+  readerVersion: whole,
+} as const;
+
+const parent = object<ParentPosition>({ log: logName, incarnation, epoch: whole, sequence: whole, hash });
+const child = object<ChildRange>({ id: shardId, from: whole, to: whole });
+
+const image = object<StateImage>({
+  cluster: optional(cluster),
+  members: listOf(
+    object<MemberState>({
+      ...description,
+      status: oneOf("live", "draining", "gone"),
+      renewedAt: whole,
+      wallMs: whole,
+    }),
+  ),
+  shards: listOf(
+    object<ShardState>({
+      id: shardId,
+      from: whole,
+      to: whole,
+      log: logName,
+      incarnation: optional(incarnation),
+      status: oneOf("active", "splitting", "quarantined", "retired"),
+      owner: optional(memberId),
+      followers: listOf(memberId),
+      assignment: whole,
+      movingTo: optional(memberId),
+      parent: optional(parent),
+      splitInto: optional(whole),
+      children: listOf(child),
+    }),
+  ),
+  controller: optional(object<{ readonly member: string; readonly term: number }>({ member: memberId, term: whole })),
+  checkpoints: listOf(whole),
+  sequence: whole,
+});
+
+const readers: { readonly [T in SystemRecordType]: Reader<Omit<OfType<T>, "type">> } = {
+  founded: object({ cluster }),
+  joined: object({ member: object<MemberDescription>(description), wallMs: whole }),
+  renewed: object({ member: memberId, wallMs: whole }),
+  draining: object({ member: memberId }),
+  left: object({ member: memberId }),
+  "controller-claimed": object({ member: memberId, term: whole }),
+  expired: object({ term: whole, member: memberId, renewedAt: whole }),
+  assigned: object<Omit<OfType<"assigned">, "type">>({
+    term: whole,
+    shard: shardId,
+    owner: optional(memberId),
+    followers: listOf(memberId),
+    assignment: whole,
+  }),
+  "move-planned": object({ term: whole, shard: shardId, to: memberId, assignment: whole }),
+  "split-ordered": object({ term: whole, shard: shardId, children: listOf(child) }),
+  "split-asked": object({ shard: shardId, parts: whole }),
+  released: object({ shard: shardId, member: memberId, assignment: whole }),
+  "split-abandoned": object({ shard: shardId, log: logName }),
+  "split-published": object({
+    shard: shardId,
+    log: logName,
+    children: listOf(object<PublishedChild>({ id: shardId, log: logName, incarnation, parent })),
+  }),
+  quarantined: object({ shard: shardId, log: logName, detail: text }),
+  repaired: object({ shard: shardId, log: logName, incarnation, parent }),
+  checkpoint: object({ state: image }),
+};
+
+/** Whether the slots can be divided among so many shards, all of one size. */
+export function isShardCount(count: number): boolean {
+  return count >= 1 && count <= limits.shardsMax && limits.slotCount % count === 0;
+}
+
+/** A log record's payload. Throws `too-large`, or `invalid-value` for text that UTF-8 can't carry (retry never). */
+export function encodeSystemRecords(records: readonly SystemRecord[]): Uint8Array {
+  for (const record of records) {
+    if (record.type === "joined") checkSize(record.member);
+  }
+  const payload = encodeValue(records, { what: "the system log's records" });
+  if (payload.length <= limits.batchBytesMax) return payload;
+  throw new OnefoldError("too-large", "These changes of the cluster's state are too large for one record.", {
+    details: { sizeBytes: payload.length, sizeBytesMax: limits.batchBytesMax },
+  });
+}
+
+function checkSize(member: MemberDescription): void {
+  // What the fold adds to it: three short properties.
+  const sizeBytes = encodeValue(member).length + 64;
+  if (sizeBytes <= limits.memberBytesMax) return;
+  throw new OnefoldError("too-large", "A member's name, addresses and labels are too long. Shorten them.", {
+    details: { sizeBytes, sizeBytesMax: limits.memberBytesMax },
+  });
+}
+
+/**
+ * The records of a payload (SR1). Throws `damaged` (retry never) for what no version wrote, `unsupported-version` (retry never) for what a
+ * newer one did (SR2).
+ */
+export function decodeSystemRecords(payload: Uint8Array): readonly SystemRecord[] {
+  const list = decodeValue(payload);
+  try {
+    return listOf(readRecord)(list, "records");
+  } catch (error) {
+    if (!(error instanceof ShapeFault)) throw error;
+    throw new OnefoldError("damaged", `A record of the system log is damaged: ${error.message}.`, {
+      details: { reason: error.message },
+      cause: error,
+    });
+  }
+}
+
+function readRecord(value: Value | undefined, what: string): SystemRecord {
+  const type = text(properties(value, what).type, `${what}.type`);
+  if (!isKnown(type)) {
+    const message = `The system log holds a record of a type that this version does not know: ${type}. Upgrade Onefold.`;
+    throw new OnefoldError("unsupported-version", message, { details: { type } });
+  }
+  // The table pairs each type with its reader; the compiler can't follow that through a variable.
+  return { type, ...readers[type](value, what) } as SystemRecord;
+}
+
+function isKnown(type: string): type is SystemRecordType {
+  return Object.hasOwn(readers, type);
+}
