@@ -96,6 +96,7 @@ export class ClusterRig {
         parent: undefined,
         incarnation: undefined,
         splitInto: undefined,
+        snapshot: undefined,
         children: [],
       });
     }

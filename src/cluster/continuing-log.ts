@@ -36,8 +36,8 @@ export interface ContinuingLogParts {
   readonly isWanted: () => boolean;
 }
 
-/** Throws `unavailable` (retry safe) where it was given up, or the engine can't be reached. */
-export async function beginContinuingLog(parts: ContinuingLogParts): Promise<void> {
+/** Gives the new log's incarnation. Throws `unavailable` (retry safe) where it was given up, or the engine can't be reached. */
+export async function beginContinuingLog(parts: ContinuingLogParts): Promise<Uint8Array> {
   const { host, engine, name, parent, view, blobs, isWanted } = parts;
   const before = { ...parent, incarnation: host.random.bytes(incarnationBytes) };
   const takeTurn = (): Promise<void> => new Promise((resolve) => host.timers.soon(resolve));
@@ -46,6 +46,6 @@ export async function beginContinuingLog(parts: ContinuingLogParts): Promise<voi
   const { record, link } = continuingGenesis(parts.parentGenesis, positionOf(parent), before, host.clock);
   const log = await engine.create(name, { firstSequence: link.sequence });
   const fate = await sendUntilKnown(log, link.sequence, record, { timers: host.timers, isWanted });
-  if (fate === "ours") return;
+  if (fate === "ours") return before.incarnation;
   throw new OnefoldError("unavailable", `The log ${name} could not be begun.`, { retryAfterMs: 500 });
 }

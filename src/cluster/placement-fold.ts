@@ -46,6 +46,7 @@ const newShard = {
   assignment: 0,
   movingTo: undefined,
   parent: undefined,
+  snapshot: undefined,
   splitInto: undefined,
   children: [],
 } as const;
@@ -166,6 +167,17 @@ export function publishSplit(state: SystemState, record: Saying<"split-published
   return { ...state, shards };
 }
 
+/** An owner that has been replaced may still publish: what a later epoch has published stays. */
+export function publishSnapshot(state: SystemState, record: Saying<"snapshot-published">): SystemState {
+  const { epoch, sequence } = record;
+  return change(state, record.shard, (shard) => {
+    const { snapshot } = shard;
+    const isNewer =
+      snapshot === undefined || epoch > snapshot.epoch || (epoch === snapshot.epoch && sequence > snapshot.sequence);
+    return isNewer && shard.log === record.log ? { ...shard, snapshot: { epoch, sequence } } : undefined;
+  });
+}
+
 // ------------------------------------------------------------------------------------------------- quarantine and repair
 
 export function quarantine(state: SystemState, { shard: id, log }: Saying<"quarantined">): SystemState {
@@ -180,7 +192,7 @@ export function repair(state: SystemState, record: Saying<"repaired">): SystemSt
   const { log, incarnation, parent } = record;
   return change(state, record.shard, (shard) => {
     if (shard.status !== "quarantined" || shard.log !== parent.log || log === parent.log) return undefined;
-    return { ...shard, status: "active", log, incarnation, parent };
+    return { ...shard, status: "active", log, incarnation, parent, snapshot: undefined };
   });
 }
 

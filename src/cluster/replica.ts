@@ -133,7 +133,8 @@ export class Replica {
     const fault = chainFault(this.#link, record);
     if (fault !== undefined) throw new LogFault("fork", this.log.name, record.sequence, fault);
     await this.#append(record, record.bytes);
-    this.#ownership = ownershipOf(record) ?? this.#ownership;
+    // Whoever owned what a log continues does not own the log.
+    this.#ownership = record.kind === "genesis" ? undefined : (ownershipOf(record) ?? this.#ownership);
     if (this.#pendingBytes <= pendingBytesMax) {
       this.#pending.push(record);
       this.#pendingBytes += bytes.length;

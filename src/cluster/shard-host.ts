@@ -85,6 +85,7 @@ export class ShardHost {
   /** The last assignment that was given up, or lost for good. */
   #doneWith = 0;
   #isSealed = false;
+  #isIdle = false;
   #isClosing = false;
   #changed: (() => void) | undefined;
   #running: Promise<void> | undefined;
@@ -102,6 +103,17 @@ export class ShardHost {
   assign(role: ShardRole): void {
     this.#role = role;
     this.#changed?.();
+  }
+
+  /** The system log says that nothing of this log is to be served any more. Idempotent. */
+  seal(): void {
+    this.#isSealed = true;
+    this.#changed?.();
+  }
+
+  /** Of a sealed log, once nobody works on it here any more: for its repair. */
+  get idleReplica(): Replica | undefined {
+    return this.#isIdle ? this.#replica : undefined;
   }
 
   /** Looks again whether it may claim. */
@@ -149,7 +161,7 @@ export class ShardHost {
       try {
         this.#replica ??= await this.#open();
         this.#declineMove();
-        if (this.#isSealed) await this.#change();
+        if (this.#isSealed) await this.#idle();
         else if (this.#wantsToOwn && this.#parts.mayClaim()) await this.#own(this.#replica);
         else await this.#follow(this.#replica);
       } catch (error) {
@@ -300,6 +312,12 @@ export class ShardHost {
   }
 
   // ------------------------------------------------------------------------------------------------------------ waiting
+
+  async #idle(): Promise<void> {
+    this.#isIdle = true;
+    await this.#change();
+    this.#isIdle = false;
+  }
 
   /** Resolves when something has changed that the loop looks at. */
   async #change(): Promise<void> {

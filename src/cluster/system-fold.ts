@@ -59,6 +59,8 @@ export function foldOne(state: SystemState, record: SystemRecord, sequence: numb
       return placement.abandonSplit(state, record);
     case "split-published":
       return placement.publishSplit(state, record);
+    case "snapshot-published":
+      return placement.publishSnapshot(state, record);
     case "quarantined":
       return placement.quarantine(state, record);
     case "repaired":

@@ -16,6 +16,7 @@ import type {
   MemberState,
   ParentPosition,
   ShardState,
+  SnapshotPlace,
   SystemState,
 } from "./system-state.ts";
 import {
@@ -105,6 +106,14 @@ export type SystemRecord =
       readonly log: string;
       readonly children: readonly PublishedChild[];
     }
+  /** A snapshot of the shard's state at `sequence` of this log is whole in the engine, in the place of this epoch's owner. */
+  | {
+      readonly type: "snapshot-published";
+      readonly shard: string;
+      readonly log: string;
+      readonly epoch: number;
+      readonly sequence: number;
+    }
   /** A seal stands in the log because it is not whole. */
   | { readonly type: "quarantined"; readonly shard: string; readonly log: string; readonly detail: string }
   /** The shard goes on in another log. Of those for one `parent.log`, the first holds. */
@@ -180,6 +189,7 @@ const image = object<StateImage>({
       movingTo: optional(memberId),
       parent: optional(parent),
       splitInto: optional(whole),
+      snapshot: optional(object<SnapshotPlace>({ epoch: whole, sequence: whole })),
       children: listOf(child),
     }),
   ),
@@ -213,6 +223,7 @@ const readers: { readonly [T in SystemRecordType]: Reader<Omit<OfType<T>, "type"
     log: logName,
     children: listOf(object<PublishedChild>({ id: shardId, log: logName, incarnation, parent })),
   }),
+  "snapshot-published": object({ shard: shardId, log: logName, epoch: whole, sequence: whole }),
   quarantined: object({ shard: shardId, log: logName, detail: text }),
   repaired: object({ shard: shardId, log: logName, incarnation, parent }),
   checkpoint: object({ state: image }),

@@ -59,10 +59,18 @@ export interface ShardState {
   readonly movingTo: string | undefined;
   /** The log that this one continues, and where: after a split or a repair. Hash and incarnation as hex. */
   readonly parent: ParentPosition | undefined;
+  /** Its newest snapshot that is known to be whole, if one was taken since the log was begun. */
+  readonly snapshot: SnapshotPlace | undefined;
   /** An operator has asked for a split into so many, which is not ordered yet. */
   readonly splitInto: number | undefined;
   /** Of a split that is ordered or done: those that take its slots, ascending. */
   readonly children: readonly ChildRange[];
+}
+
+/** Each ownership has a place of its own for its snapshots; `sequence` is the log's, of the newest one there. */
+export interface SnapshotPlace {
+  readonly epoch: number;
+  readonly sequence: number;
 }
 
 export interface ParentPosition {

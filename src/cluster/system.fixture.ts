@@ -87,6 +87,7 @@ export const records: readonly SystemRecord[] = [
     log: "shard-0",
     children: ["0-0", "0-1"].map((id) => ({ id, log: `shard-${id}`, incarnation, parent: parentPosition("shard-0") })),
   },
+  { type: "snapshot-published", shard: "0", log: "shard-0", epoch: 2, sequence: 70 },
   { type: "quarantined", shard: "0", log: "shard-0", detail: "it lacks record 7" },
   { type: "repaired", shard: "0", log: "shard-0-r", incarnation, parent: parentPosition("shard-0") },
   { type: "checkpoint", state: imageOf(small) },

@@ -9,7 +9,16 @@ import { Packr } from "msgpackr";
 import { OnefoldError } from "../base/errors.ts";
 import type { StoreReader, Write } from "../store/store.ts";
 import { type EntityEffect, type Entry, type ResultKey, storedRecords } from "./batch.ts";
-import { afterPrefix, type BinaryString, binary, binaryOfBytes, bytesOfBinary, keys, readUint16 } from "./keys.ts";
+import {
+  afterPrefix,
+  type BinaryString,
+  binary,
+  binaryOfBytes,
+  bytesOfBinary,
+  keys,
+  readUint16,
+  type TableName,
+} from "./keys.ts";
 
 const packr = new Packr({ useRecords: false, useBigIntExtension: true, mapsAsObjects: true });
 
@@ -228,6 +237,12 @@ export function decodeDueTimer(value: Uint8Array): { slot: number; name: BinaryS
 /** The slot of a listed entity. */
 export function decodeListing(value: Uint8Array): number {
   return unpack<number>(value, "listing");
+}
+
+/** Whether a table of the store has anything in it. */
+export function hasRowsOf(store: StoreReader, name: TableName): boolean {
+  for (const _row of entriesWithPrefix(store, keys.table(name), { limit: 1 })) return true;
+  return false;
 }
 
 /** All entries whose key starts with `prefix`, keys as binary strings. */

@@ -553,6 +553,16 @@ export class Shard implements Service {
     this.#core.onDamage(error);
   }
 
+  /** The ownership that it appends in. */
+  get epoch(): number {
+    return this.#committer.durable.epoch;
+  }
+
+  /** Of its log, in hex. */
+  get incarnation(): string {
+    return toHex(this.#committer.durable.incarnation);
+  }
+
   /** Bytes of log appended in this life, for the schedule of snapshots. */
   get appendedBytes(): number {
     return this.#appendedBytes;

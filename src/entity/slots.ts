@@ -8,7 +8,7 @@
  *     slot, the receiver's mark with the receiver slot. So the pair goes on wherever its slots are.
  */
 import { OnefoldError } from "../base/errors.ts";
-import type { Entry, StoreReader } from "../store/store.ts";
+import type { Entry, StoreReader, StoreView } from "../store/store.ts";
 import { decodeDueTimer, decodeListing } from "./fold.ts";
 import { type BinaryString, binaryOfBytes, bytesOfBinary, readUint16, type TableName, tables, uint16 } from "./keys.ts";
 
@@ -50,9 +50,35 @@ export function* rowsOfSlots(store: StoreReader, { firstSlot, lastSlot }: SlotRa
     });
   }
   for (const row of store.range({ from: Uint8Array.of(firstIndexTable), to: Uint8Array.of(0xff) })) {
-    const slot = slotOfIndex(row);
-    if (slot === undefined || (slot >= firstSlot && slot <= lastSlot)) yield row;
+    if (isOfSlots(row, { firstSlot, lastSlot })) yield row;
   }
+}
+
+/** The part of a view that the store of a shard with these slots holds: of the same position, without what is not theirs. */
+export function viewOfSlots(view: StoreView, slots: SlotRange): StoreView {
+  return {
+    get position() {
+      return view.position;
+    },
+    get: (key) => {
+      const value = view.get(key);
+      return value !== undefined && isOfSlots({ key, value }, slots) ? value : undefined;
+    },
+    *range({ limit = Number.POSITIVE_INFINITY, ...options }) {
+      let count = 0;
+      for (const row of view.range(options)) {
+        if (!isOfSlots(row, slots)) continue;
+        if (++count > limit) return;
+        yield row;
+      }
+    },
+    close: () => view.close(),
+  };
+}
+
+function isOfSlots(row: Entry, { firstSlot, lastSlot }: SlotRange): boolean {
+  const slot = row.key[0]! < firstIndexTable ? readUint16(binaryOfBytes(row.key.subarray(0, 3)), 1) : slotOfIndex(row);
+  return slot === undefined || (slot >= firstSlot && slot <= lastSlot);
 }
 
 function slotOfIndex({ key, value }: Entry): number | undefined {

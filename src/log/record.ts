@@ -20,7 +20,8 @@ export const formatVersion = 1;
 export const continuingVersion = 2;
 /** A batch with effects that only a system of several shards has (`entity/batch.ts`). Readers of version 2 would pass over them. */
 export const crossingVersion = 3;
-const readableVersionMax = crossingVersion;
+/** The highest version of records that this program reads. */
+export const readableVersionMax = crossingVersion;
 
 /** The kinds of record. A kind is a promise about the payload; new kinds raise `readerVersion`. */
 export const recordKinds = { genesis: 1, batch: 2, claim: 3, release: 4, seal: 5 } as const;

@@ -1,0 +1,330 @@
+/**
+ * One node of a cluster, from its start to its end: the system log, membership, peers, the shards that it has, and the service that
+ * finds any of them.
+ *
+ *     opening ──▶ member ──declared gone──▶ (another member life, the same data) ──▶ member
+ *                   └──close──▶ draining ──handed over──▶ left ──▶ closed
+ *
+ * CN1 A node that the cluster has declared gone ends all its shards' hosts and joins as another member, with the copies it has.
+ * CN2 Closing hands over what it owns first, for `drainMs` at most, so that callers wait some milliseconds and see no error.
+ * CN3 A lax engine is refused (G1), unless told otherwise; then that is said.
+ */
+import { toHex } from "../base/bytes.ts";
+import { OnefoldError } from "../base/errors.ts";
+import { assertLimits, type Limits, limits as defaultLimits } from "../base/limits.ts";
+import { version } from "../base/version.ts";
+import type { SystemHandle } from "../entity/definition.ts";
+import type { Service } from "../entity/service.ts";
+import type { Host } from "../host/host.ts";
+import type { LogEngine } from "../log/engine-log.ts";
+import { readableVersionMax } from "../log/record.ts";
+import type { Blobs } from "../store/blobs.ts";
+import type { StoreEngine } from "../store/store.ts";
+import { ClusterService } from "./cluster-service.ts";
+import { CopyReports, handleReaches } from "./copy-reports.ts";
+import { handlePositions } from "./copy-positions.ts";
+import { foundOrJoin } from "./founding.ts";
+import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
+import { Membership } from "./membership.ts";
+import { listenForPeers, type NetworkPeers } from "./network-peers.ts";
+import { NodeShards } from "./node-shards.ts";
+import { SystemLog } from "./system-log.ts";
+import type { ClusterIdentity } from "./system-state.ts";
+
+export interface ClusterNodeOptions {
+  readonly system: SystemHandle;
+  /** Its disk's root is the node's data directory, which the caller has locked. */
+  readonly host: Host;
+  readonly engine: LogEngine;
+  /** Places for blobs in the engine, by name; made when they are first written to. */
+  readonly blobs: (place: string) => Blobs;
+  /** Of the log of this name, on this node. */
+  readonly storeEngine: (log: string) => StoreEngine;
+  /** Tells nodes apart; the same for all lives of a node. */
+  readonly name: string;
+  /** Where peers reach it: `host:port`. */
+  readonly address: string;
+  readonly httpUrl?: string;
+  /** `zone` and others, for placement. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** What a new cluster begins with; a cluster that exists keeps its own. */
+  readonly shardCount?: number;
+  readonly followerCount?: number;
+  readonly limits?: Partial<Limits>;
+  readonly cacheBytes?: number;
+  readonly segmentBytes?: number;
+  readonly snapshotBytes?: number;
+  /** Serves although the engine may lose what it has acknowledged. */
+  readonly allowsLaxEngine?: boolean;
+  /** The node can't go on: `damaged`, `unsupported-version`, a failed disk. */
+  readonly onFailed?: (error: unknown) => void;
+}
+
+const joinMs = 30_000;
+const shardCountDefault = 16;
+const followerCountDefault = 1;
+const segmentBytesDefault = 4 * 1024 * 1024;
+const snapshotBytesDefault = 64 * 1024 * 1024;
+const systemLogName = "system";
+
+/** What belongs to one membership. */
+interface Life {
+  readonly membership: Membership;
+  readonly shards: NodeShards;
+  readonly reports: CopyReports;
+}
+
+export class ClusterNode {
+  readonly #options: ClusterNodeOptions;
+  readonly #limits: Limits;
+  readonly #systemLog: SystemLog;
+  readonly #peers: NetworkPeers;
+  readonly #service: ClusterService;
+  readonly #cluster: ClusterIdentity;
+  #life: Life | undefined;
+  #renewing: Promise<void> | undefined;
+  #isClosing = false;
+
+  private constructor(
+    options: ClusterNodeOptions,
+    parts: {
+      readonly limits: Limits;
+      readonly systemLog: SystemLog;
+      readonly peers: NetworkPeers;
+      readonly cluster: ClusterIdentity;
+    },
+  ) {
+    this.#options = options;
+    this.#limits = parts.limits;
+    this.#systemLog = parts.systemLog;
+    this.#peers = parts.peers;
+    this.#cluster = parts.cluster;
+    const { clock, timers, random, guard } = options.host;
+    this.#service = new ClusterService({
+      clock,
+      timers,
+      random,
+      guard,
+      limits: this.#limits,
+      system: options.system.definition,
+      peers: this.#peers,
+      map: this.#systemLog,
+      local: this.#local,
+      standing: this.#standing,
+    });
+    handlePositions(this.#peers, (log) => this.#life?.shards.position(log) ?? null);
+    handleReaches(this.#peers, () => this.#life?.shards.reaches ?? {});
+  }
+
+  /**
+   * Founds the cluster or joins it. At return the node is a member; what it is to own it claims after that. Throws `unavailable` (retry
+   * safe) where the engine can't be reached, `invalid-configuration` for a lax engine or another system's cluster, `damaged`, `DiskError`.
+   */
+  static async open(options: ClusterNodeOptions): Promise<ClusterNode> {
+    const limits = { ...defaultLimits, ...options.limits };
+    assertLimits(limits);
+    await assertStrict(options);
+    const { host, engine } = options;
+    const { clock, timers, random, trace, network } = host;
+    const log = await engine.create(systemLogName, { firstSequence: 1 });
+    const onFailed = (error: unknown): void => options.onFailed?.(error);
+    const systemLog = await SystemLog.open({ host, limits, log, directory: "system", onFailed });
+    let peers: NetworkPeers | undefined;
+    try {
+      const cluster = await foundOrJoin(
+        systemLog,
+        host,
+        {
+          systemName: options.system.definition.name,
+          shardCount: options.shardCount ?? shardCountDefault,
+          followerCount: options.followerCount ?? followerCountDefault,
+        },
+        { deadlineMs: joinMs },
+      );
+      peers = await listenForPeers(options.address, { network, clock, timers, random, trace, limits });
+      const node = new ClusterNode(options, { limits, systemLog, peers, cluster });
+      await node.#begin();
+      return node;
+    } catch (error) {
+      await peers?.close();
+      await systemLog.close();
+      throw error;
+    }
+  }
+
+  get service(): Service {
+    return this.#service;
+  }
+
+  /** The system log as this node has read it, and may write to it. */
+  get systemLog(): SystemLog {
+    return this.#systemLog;
+  }
+
+  get memberId(): string | undefined {
+    return this.#life?.membership.id;
+  }
+
+  /** For metrics and tests. */
+  get shards(): NodeShards | undefined {
+    return this.#life?.shards;
+  }
+
+  get isController(): boolean {
+    return this.#life?.membership.isController === true;
+  }
+
+  get isCutOff(): boolean {
+    return this.#standing.isCutOff;
+  }
+
+  /** CN2. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    await this.#renewing;
+    const life = this.#life;
+    if (life !== undefined) await this.#takeLeave(life);
+    await this.#service.close();
+    await this.#peers.close();
+    await this.#systemLog.close();
+  }
+
+  async #takeLeave({ membership, shards, reports }: Life): Promise<void> {
+    const { clock, timers, trace } = this.#options.host;
+    const endMs = clock.monotonicMs() + this.#limits.drainMs;
+    const sayMs = 2000;
+    try {
+      await membership.drain({ deadlineMs: sayMs });
+      const hasOthers = [...this.#systemLog.state.members.values()].some(
+        ({ id, status }) => status === "live" && id !== membership.id,
+      );
+      const ownsSome = (): boolean =>
+        [...this.#systemLog.state.shards.values()].some(({ owner }) => owner === membership.id);
+      while (hasOthers && ownsSome() && !membership.isCutOff && clock.monotonicMs() < endMs) {
+        await new Promise<void>((resolve) => timers.after(20, resolve, { keepsAlive: true }));
+      }
+    } catch (error) {
+      trace("warn", "The node could not hand over what it owns before it ends; others take it over.", { error });
+    }
+    reports.close();
+    await shards.close();
+    try {
+      if (!membership.isCutOff) await membership.leave({ deadlineMs: sayMs });
+    } catch (error) {
+      trace("info", "The cluster could not be told that this node leaves; it will find that out.", { error });
+    }
+    await membership.close();
+    this.#life = undefined;
+  }
+
+  readonly #local: LocalShards = {
+    owned: (shardId: string): OwnedShard | undefined => this.#life?.shards.owned(shardId),
+    follower: (shardId: string): FollowerReads | undefined => this.#life?.shards.follower(shardId),
+  };
+
+  readonly #standing = (() => {
+    const isCutOff = (): boolean => this.#life?.membership.isCutOff ?? true;
+    return {
+      get isCutOff(): boolean {
+        return isCutOff();
+      },
+    };
+  })();
+
+  // --------------------------------------------------------------------------------------------------------- memberships
+
+  async #begin(): Promise<void> {
+    const { host, name, httpUrl, labels, system, engine, blobs, storeEngine } = this.#options;
+    const reports = new CopyReports({ host, peers: this.#peers, systemLog: this.#systemLog });
+    const membership: Membership = new Membership({
+      host,
+      limits: this.#limits,
+      log: this.#systemLog,
+      member: {
+        id: `${name}.${toHex(host.random.bytes(4))}`,
+        name,
+        address: this.#peers.address,
+        httpUrl,
+        labels: labels ?? {},
+        version,
+        readerVersion: readableVersionMax,
+      },
+      copies: () => reports.copies,
+      onChange: () => this.#standingChanged(membership),
+      onFailed: (error) => this.#options.onFailed?.(error),
+    });
+    const shards = new NodeShards({
+      host,
+      limits: this.#limits,
+      system: system.definition,
+      cluster: this.#cluster,
+      engine,
+      blobs,
+      storeEngine,
+      systemLog: this.#systemLog,
+      membership,
+      peers: this.#peers,
+      neighboursOf: (shardId) => this.#service.neighboursOf(shardId),
+      segmentBytes: this.#options.segmentBytes ?? segmentBytesDefault,
+      snapshotBytes: this.#options.snapshotBytes ?? snapshotBytesDefault,
+      cacheBytes: this.#options.cacheBytes,
+      mayTellDurable: () => false,
+    });
+    try {
+      await membership.join({ deadlineMs: joinMs });
+    } catch (error) {
+      await shards.close();
+      await membership.close();
+      throw error;
+    }
+    this.#life = { membership, shards, reports };
+    shards.start();
+    reports.start(membership);
+  }
+
+  #standingChanged(membership: Membership): void {
+    const life = this.#life;
+    if (life?.membership !== membership) return;
+    life.shards.reconsider();
+    if (!membership.isGone || this.#isClosing || this.#renewing !== undefined) return;
+    this.#renewing = this.#renew(life).finally(() => {
+      this.#renewing = undefined;
+    });
+  }
+
+  /** CN1. */
+  async #renew(life: Life): Promise<void> {
+    this.#life = undefined;
+    life.reports.close();
+    await life.shards.close();
+    await life.membership.close();
+    const { timers, trace } = this.#options.host;
+    while (!this.#isClosing) {
+      try {
+        return await this.#begin();
+      } catch (error) {
+        if (!(error instanceof OnefoldError) || error.retry !== "safe") {
+          this.#options.onFailed?.(error);
+          return;
+        }
+        trace("info", "The node could not join the cluster again yet; it tries on.", { error });
+        await new Promise<void>((resolve) => timers.after(500, resolve, { keepsAlive: true }));
+      }
+    }
+  }
+}
+
+/** CN3. */
+async function assertStrict({ engine, host, allowsLaxEngine = false }: ClusterNodeOptions): Promise<void> {
+  const laxities = await engine.laxities();
+  if (laxities.length === 0) return;
+  const what = laxities.join(" ");
+  if (!allowsLaxEngine) {
+    const message = `The engine may lose what it acknowledges: ${what} Mend that, or pass --unsafe-durability.`;
+    throw new OnefoldError("invalid-configuration", message, { details: { laxities: [...laxities] } });
+  }
+  host.trace("warn", "The engine may lose what it acknowledges, and this node was told to serve all the same.", {
+    laxities,
+  });
+}

@@ -1,0 +1,369 @@
+/**
+ * The shards of one node, as the system log wants them: a host for each shard that this member is to own or follow, another one when
+ * the shard goes on in another log, none where it is not this member's.
+ *
+ * NS1 One host at a time works on a log's files here: a host ends before another of the same log begins.
+ * NS2 What a shard's status asks for beyond roles (repair, split) is done by whoever the protocol says, again and again until the system
+ *     log says that it is done.
+ */
+import { OnefoldError } from "../base/errors.ts";
+import type { Limits } from "../base/limits.ts";
+import type { SystemDefinition } from "../entity/definition.ts";
+import type { Neighbours } from "../entity/neighbours.ts";
+import type { Host } from "../host/host.ts";
+import type { LogEngine } from "../log/engine-log.ts";
+import type { LogPosition } from "../log/log.ts";
+import type { Blobs } from "../store/blobs.ts";
+import type { StoreEngine } from "../store/store.ts";
+import { seal } from "./claim.ts";
+import { askPositions } from "./copy-positions.ts";
+import { FollowerReader } from "./follower-reader.ts";
+import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
+import type { LogFault } from "./log-fault.ts";
+import type { Membership } from "./membership.ts";
+import type { Peers } from "./peers.ts";
+import { ShardHost, type ShardRole } from "./shard-host.ts";
+import { repairShard } from "./shard-repair.ts";
+import { splitShard } from "./shard-split.ts";
+import type { SystemLog } from "./system-log.ts";
+import type { SystemRecord } from "./system-records.ts";
+import type { ClusterIdentity, ShardState, SystemState } from "./system-state.ts";
+
+export interface NodeShardsParts {
+  readonly host: Host;
+  readonly limits: Limits;
+  readonly system: SystemDefinition;
+  readonly cluster: ClusterIdentity;
+  readonly engine: LogEngine;
+  /** Places for blobs, by name: made when they are first written to. */
+  readonly blobs: (place: string) => Blobs;
+  readonly storeEngine: (log: string) => StoreEngine;
+  readonly systemLog: SystemLog;
+  readonly membership: Membership;
+  readonly peers: Peers;
+  readonly neighboursOf: (shardId: string) => Neighbours;
+  readonly segmentBytes: number;
+  readonly snapshotBytes: number;
+  readonly cacheBytes: number | undefined;
+  /** See `Committer`, M5. */
+  readonly mayTellDurable: () => boolean;
+}
+
+interface Hosted {
+  readonly shardId: string;
+  readonly log: string;
+  host: ShardHost | undefined;
+  reader: { readonly reads: FollowerReader; readonly of: object } | undefined;
+  isClosing: boolean;
+  repairing: Promise<void> | undefined;
+}
+
+const proposeMs = 5000;
+const repairGraceMs = 5000;
+const repairRetryMs = 1000;
+
+export class NodeShards implements LocalShards {
+  readonly #parts: NodeShardsParts;
+  readonly #hosted = new Map<string, Hosted>();
+  readonly #tasks = new Set<Promise<void>>();
+  readonly #stopListening: () => void;
+  #isClosed = false;
+
+  constructor(parts: NodeShardsParts) {
+    this.#parts = parts;
+    this.#stopListening = parts.systemLog.onChange((state) => this.#reconcile(state));
+  }
+
+  start(): void {
+    this.#reconcile(this.#parts.systemLog.state);
+  }
+
+  /** Whether this member may claim has changed. */
+  reconsider(): void {
+    for (const { host } of this.#hosted.values()) host?.reconsider();
+  }
+
+  owned(shardId: string): OwnedShard | undefined {
+    return this.#of(shardId)?.host?.owned?.shard;
+  }
+
+  follower(shardId: string): FollowerReads | undefined {
+    const hosted = this.#of(shardId);
+    const replica = hosted?.host?.replica;
+    if (hosted === undefined || replica === undefined || hosted.host?.owned !== undefined) return undefined;
+    if (replica.store.position === null) return undefined;
+    if (hosted.reader?.of !== replica) {
+      const { host, limits, system } = this.#parts;
+      const confirmedAtMs = () => hosted.host?.confirmedAtMs;
+      hosted.reader = { reads: new FollowerReader({ host, limits, system, replica, confirmedAtMs }), of: replica };
+    }
+    return hosted.reader.reads;
+  }
+
+  /** How far this node's copy of a log reaches. */
+  position(log: string): LogPosition | null {
+    return this.#hosted.get(log)?.host?.replica?.end ?? null;
+  }
+
+  /** How far this node's copies reach, by shard. */
+  get reaches(): Readonly<Record<string, number>> {
+    const reaches: Record<string, number> = {};
+    for (const { shardId, host } of this.#hosted.values()) {
+      const sequence = host?.replica?.end?.sequence;
+      if (sequence !== undefined) reaches[shardId] = sequence;
+    }
+    return reaches;
+  }
+
+  /** How many shards this node owns now. */
+  get ownedCount(): number {
+    let count = 0;
+    for (const { host } of this.#hosted.values()) if (host?.owned !== undefined) count++;
+    return count;
+  }
+
+  /** Gives up what it owns, and ends all hosts. Idempotent. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#stopListening();
+    await Promise.all([...this.#hosted.values()].map((hosted) => this.#end(hosted)));
+    await Promise.all(this.#tasks);
+  }
+
+  #of(shardId: string): Hosted | undefined {
+    const log = this.#parts.systemLog.state.shards.get(shardId)?.log;
+    return log === undefined ? undefined : this.#hosted.get(log);
+  }
+
+  // --------------------------------------------------------------------------------------------------------- reconciling
+
+  #reconcile(state: SystemState): void {
+    if (this.#isClosed) return;
+    const wanted = new Map<string, { readonly shard: ShardState; readonly role: ShardRole }>();
+    for (const shard of state.shards.values()) {
+      const role = this.#roleIn(shard);
+      if (role !== undefined) wanted.set(shard.log, { shard, role });
+    }
+    for (const hosted of this.#hosted.values()) {
+      if (!wanted.has(hosted.log)) this.#own(this.#end(hosted));
+    }
+    for (const { shard, role } of wanted.values()) {
+      const hosted = this.#hosted.get(shard.log);
+      if (hosted === undefined) this.#own(this.#begin(shard, role));
+      else if (!hosted.isClosing) hosted.host?.assign(role);
+      if (shard.status !== "quarantined") continue;
+      hosted?.host?.seal();
+      this.#repair(shard.id);
+    }
+  }
+
+  #roleIn(shard: ShardState): ShardRole | undefined {
+    const self = this.#parts.membership.id;
+    if (shard.status === "retired") return undefined;
+    if (shard.owner === self) {
+      const intent = shard.status === "splitting" ? "split" : shard.movingTo === undefined ? "serve" : "move";
+      return { kind: "owner", assignment: shard.assignment, intent };
+    }
+    return shard.followers.includes(self) || shard.movingTo === self ? { kind: "follower" } : undefined;
+  }
+
+  async #begin(shard: ShardState, role: ShardRole): Promise<void> {
+    const hosted: Hosted = {
+      shardId: shard.id,
+      log: shard.log,
+      host: undefined,
+      reader: undefined,
+      isClosing: false,
+      repairing: undefined,
+    };
+    this.#hosted.set(shard.log, hosted);
+    const host = await this.#open(hosted, shard, role);
+    if (host === undefined || hosted.isClosing) {
+      this.#hosted.delete(shard.log);
+      return;
+    }
+    hosted.host = host;
+    host.start();
+    // It may have changed meanwhile.
+    this.#reconcile(this.#parts.systemLog.state);
+  }
+
+  async #open(hosted: Hosted, shard: ShardState, role: ShardRole): Promise<ShardHost | undefined> {
+    const { engine, host } = this.#parts;
+    while (!hosted.isClosing) {
+      try {
+        const log = await engine.create(shard.log, { firstSequence: (shard.parent?.sequence ?? 0) + 1 });
+        return new ShardHost(this.#hostParts(shard, log), role);
+      } catch (error) {
+        if (!(error instanceof OnefoldError) || error.code !== "unavailable") throw error;
+        await new Promise<void>((resolve) => host.timers.after(repairRetryMs, resolve));
+      }
+    }
+    return undefined;
+  }
+
+  async #end(hosted: Hosted): Promise<void> {
+    if (hosted.isClosing) return;
+    hosted.isClosing = true;
+    if (hosted.host === undefined) return;
+    await hosted.repairing;
+    await hosted.host.close();
+    this.#hosted.delete(hosted.log);
+    this.#reconcile(this.#parts.systemLog.state);
+  }
+
+  #hostParts(
+    shard: ShardState,
+    log: Awaited<ReturnType<LogEngine["create"]>>,
+  ): ConstructorParameters<typeof ShardHost>[0] {
+    const { host, limits, system, cluster, membership, blobs, storeEngine } = this.#parts;
+    const { id } = shard;
+    const present = (): ShardState => this.#parts.systemLog.state.shards.get(id) ?? shard;
+    return {
+      host,
+      limits,
+      system,
+      cluster,
+      member: membership.id,
+      log,
+      directory: `shards/${shard.log}`,
+      storeEngine: storeEngine(shard.log),
+      newestBlobs: () => newestPlace(present(), shard.log, blobs),
+      blobsOfEpoch: (epoch) => blobs(`${shard.log}.${epoch}`),
+      publishSnapshot: (position) => this.#publishSnapshot(shard, position),
+      segmentBytes: this.#parts.segmentBytes,
+      snapshotBytes: this.#parts.snapshotBytes,
+      ...(this.#parts.cacheBytes === undefined ? {} : { cacheBytes: this.#parts.cacheBytes }),
+      neighbours: this.#parts.neighboursOf(id),
+      anchors: () => this.#anchors(shard),
+      mayClaim: () => membership.mayClaim,
+      mayTellDurable: this.#parts.mayTellDurable,
+      onOwned: () => undefined,
+      onReleased: (assignment) => this.#say({ type: "released", shard: id, member: membership.id, assignment }),
+      onSealed: ({ detail }) => this.#say({ type: "quarantined", shard: id, log: shard.log, detail }),
+      onFault: (fault) => this.#own(this.#sealFaulty(shard, fault)),
+      split: (replica) => this.#split(present(), replica),
+    };
+  }
+
+  // ------------------------------------------------------------------------------------------------- saying, repair, split
+
+  /** Tells the system log; again until it is known to say so, or to say something later. */
+  #say(record: SystemRecord): void {
+    this.#own(this.#publish(record).then(() => undefined));
+  }
+
+  async #publish(record: SystemRecord): Promise<boolean> {
+    const { systemLog, host } = this.#parts;
+    while (!this.#isClosed || record.type === "released") {
+      const outcome = await systemLog.propose(() => [record], { deadlineMs: proposeMs });
+      if (outcome.kind !== "unknown") return outcome.kind === "committed";
+      if (this.#isClosed) return false;
+      await new Promise<void>((resolve) => host.timers.after(repairRetryMs, resolve));
+    }
+    return false;
+  }
+
+  async #publishSnapshot({ id, log }: ShardState, { epoch, sequence }: LogPosition): Promise<boolean> {
+    const { systemLog } = this.#parts;
+    await this.#publish({ type: "snapshot-published", shard: id, log, epoch, sequence });
+    const snapshot = systemLog.state.shards.get(id)?.snapshot;
+    return snapshot?.epoch === epoch;
+  }
+
+  async #anchors(shard: ShardState): Promise<readonly LogPosition[]> {
+    const { peers, systemLog, membership } = this.#parts;
+    const { told } = await askPositions(peers, systemLog.state, membership.id, shard.log);
+    return told.flatMap(({ position }) => (position === null ? [] : [position]));
+  }
+
+  /** A follower has found the log damaged, and it stays so: nobody may go on with it. */
+  async #sealFaulty(shard: ShardState, fault: LogFault): Promise<void> {
+    const { host, membership } = this.#parts;
+    const replica = this.#hosted.get(shard.log)?.host?.replica;
+    if (replica === undefined || this.#isClosed) return;
+    const sealed = await seal({ replica, host, member: membership.id }, { reason: "rollback", detail: fault.message });
+    if (sealed === undefined) return;
+    this.#say({ type: "quarantined", shard: shard.id, log: shard.log, detail: sealed.detail });
+  }
+
+  async #split(shard: ShardState, replica: Parameters<typeof splitShard>[0]["replica"]): Promise<void> {
+    if (shard.status !== "splitting") return;
+    const { host, engine, membership, blobs } = this.#parts;
+    const isWanted = (): boolean =>
+      !this.#isClosed && this.#parts.systemLog.state.shards.get(shard.id)?.status === "splitting";
+    const record = await splitShard({
+      host,
+      engine,
+      member: membership.id,
+      shard,
+      replica,
+      blobsOfNew: (log) => blobs(firstPlace(log)),
+      isWanted,
+    });
+    await this.#publish(record);
+  }
+
+  #repair(shardId: string): void {
+    const hosted = this.#of(shardId);
+    if (hosted === undefined || hosted.repairing !== undefined || hosted.isClosing) return;
+    hosted.repairing = this.#repairLoop(hosted).finally(() => {
+      hosted.repairing = undefined;
+    });
+    this.#own(hosted.repairing);
+  }
+
+  async #repairLoop(hosted: Hosted): Promise<void> {
+    const { host, engine, membership, blobs, peers, systemLog } = this.#parts;
+    const present = (): ShardState | undefined => systemLog.state.shards.get(hosted.shardId);
+    const isWanted = (): boolean =>
+      !hosted.isClosing && !this.#isClosed && present()?.status === "quarantined" && present()?.log === hosted.log;
+    await new Promise<void>((resolve) => host.timers.after(repairGraceMs, resolve));
+    while (isWanted()) {
+      const shard = present()!;
+      const replica = hosted.host?.idleReplica;
+      if (replica !== undefined) {
+        try {
+          const record = await repairShard({
+            host,
+            engine,
+            member: membership.id,
+            shard,
+            replica,
+            positions: () => askPositions(peers, systemLog.state, membership.id, hosted.log),
+            blobsOfNew: (log) => blobs(firstPlace(log)),
+            isWanted,
+          });
+          if (record !== undefined) await this.#publish(record);
+        } catch (error) {
+          if (!(error instanceof OnefoldError) || error.code !== "unavailable") throw error;
+        }
+      }
+      await new Promise<void>((resolve) => host.timers.after(repairRetryMs, resolve));
+    }
+  }
+
+  /** A task of this node: a bug in it is told. */
+  #own(task: Promise<void>): void {
+    const owned = task
+      .catch((error: unknown) => {
+        if (this.#isClosed) return;
+        this.#parts.host.trace("error", "A task of a cluster node failed; restart the node, and report this.", {
+          error,
+        });
+      })
+      .finally(() => this.#tasks.delete(owned));
+    this.#tasks.add(owned);
+  }
+}
+
+/** Where a log that continues another one has its first snapshot. */
+function firstPlace(log: string): string {
+  return `${log}.first`;
+}
+
+function newestPlace(shard: ShardState, log: string, blobs: (place: string) => Blobs): Blobs | undefined {
+  if (shard.log !== log) return undefined;
+  if (shard.snapshot !== undefined) return blobs(`${log}.${shard.snapshot.epoch}`);
+  return shard.parent === undefined ? undefined : blobs(firstPlace(log));
+}

@@ -1,0 +1,86 @@
+/**
+ * Repairing a shard whose log was sealed because it is not whole: the member with the longest verified copy begins a new log with what
+ * its copy says, and publishes it in the system log by compare-and-set (G8).
+ *
+ * RP1 Nothing is begun before every member has told how far its copy reaches, and for `graceMs` after the seal was seen: a node that
+ *     restarts may have the longest.
+ * RP2 One whose copy is shorter leaves it to the one with the longest; of equal ones the lowest member id does it.
+ * RP3 Of two new logs the one that is published first is the shard's; the other is never used.
+ */
+import { toHex } from "../base/bytes.ts";
+import { OnefoldError } from "../base/errors.ts";
+import { readGenesisPayload } from "../entity/genesis.ts";
+import type { Host } from "../host/host.ts";
+import type { LogEngine } from "../log/engine-log.ts";
+import type { Blobs } from "../store/blobs.ts";
+import { beginContinuingLog } from "./continuing-log.ts";
+import type { ToldPosition } from "./copy-positions.ts";
+import type { Replica } from "./replica.ts";
+import type { SystemRecord } from "./system-records.ts";
+import type { ShardState } from "./system-state.ts";
+
+export interface RepairParts {
+  readonly host: Pick<Host, "clock" | "random" | "timers" | "trace">;
+  readonly engine: LogEngine;
+  readonly member: string;
+  readonly shard: ShardState;
+  /** Nobody else works on it meanwhile. */
+  readonly replica: Replica;
+  readonly positions: () => Promise<{ readonly told: readonly ToldPosition[]; readonly isComplete: boolean }>;
+  /** The place for the first snapshot of the log of this name. */
+  readonly blobsOfNew: (log: string) => Blobs;
+  readonly isWanted: () => boolean;
+}
+
+/** What to publish; undefined where it is not this member's to do, or can't be known yet. Throws `unavailable`. */
+export async function repairShard(parts: RepairParts): Promise<SystemRecord | undefined> {
+  const { host, engine, shard, replica, member } = parts;
+  const { end } = replica;
+  const { told, isComplete } = await parts.positions();
+  if (end === null || !isComplete) return undefined;
+  const isLongest = told.every(({ member: other, position }) => {
+    const reach = position?.sequence ?? 0;
+    return reach < end.sequence || (reach === end.sequence && member < other);
+  });
+  if (!isLongest) return undefined;
+  await replica.fold();
+  const log = `shard-${shard.id}-${toHex(host.random.bytes(6))}`;
+  const view = replica.store.view();
+  try {
+    if (view.position?.sequence !== end.sequence) throw new OnefoldError("unavailable", "The store is not there yet.");
+    const incarnation = await beginContinuingLog({
+      host,
+      engine,
+      name: log,
+      parent: { ...end, timeMs: replica.timeMs },
+      parentGenesis: readGenesisPayload(replica.store),
+      view,
+      blobs: parts.blobsOfNew(log),
+      isWanted: parts.isWanted,
+    });
+    host.trace(
+      "warn",
+      "A shard goes on in a new log, begun from this node's copy. Look for what damaged the old one.",
+      {
+        shard: shard.id,
+        log,
+        sequence: end.sequence,
+      },
+    );
+    const parent = { log: shard.log, ...positionAsText(end) };
+    return { type: "repaired", shard: shard.id, log, incarnation: toHex(incarnation), parent };
+  } finally {
+    view.close();
+  }
+}
+
+/** A position as the system log has it. */
+export function positionAsText(position: {
+  readonly incarnation: Uint8Array;
+  readonly epoch: number;
+  readonly sequence: number;
+  readonly hash: Uint8Array;
+}) {
+  const { incarnation, epoch, sequence, hash } = position;
+  return { incarnation: toHex(incarnation), epoch, sequence, hash: toHex(hash) };
+}
