@@ -127,7 +127,7 @@ describe("a simulated engine in a storm", () => {
   test("keeps what it has said to be appended, says it once for a sequence, and serves again once all is healed", async () => {
     let appendedCount = 0;
     const kinds = new Set<string>();
-    for (let seed = 0; seed < 150; seed++) {
+    for (let seed = 0; seed < 40; seed++) {
       const storm = new Storm(seed);
       try {
         await storm.world.run(() => storm.run());
@@ -137,7 +137,7 @@ describe("a simulated engine in a storm", () => {
       appendedCount += storm.appended.size;
       for (const [kind] of storm.world.engine.counts.entries()) kinds.add(kind);
     }
-    assert.ok(appendedCount > 10_000, `only ${appendedCount} appended`);
+    assert.ok(appendedCount > 4000, `only ${appendedCount} appended`);
     for (const kind of ["election", "late-append", "late-commit", "discarded-append", "stale-read", "quorum-loss"]) {
       assert.ok(kinds.has(kind), `no ${kind} in ${[...kinds]}`);
     }

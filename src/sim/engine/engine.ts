@@ -236,7 +236,8 @@ export class SimulatedEngine implements LiveEngineWorld, GroupWorld {
     return shelf;
   }
 
-  get shelves(): readonly BlobShelf[] {
-    return [...this.#shelves.values()];
+  /** Names under which blobs are kept. */
+  get shelfNames(): readonly string[] {
+    return [...this.#shelves.keys()];
   }
 }
