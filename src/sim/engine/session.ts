@@ -102,58 +102,94 @@ export class EngineSession {
         life.end();
         return;
       }
-      const settle = (answer: Answer<T>) => {
+      const exchange = new Exchange(this.#world, this, request, (answer) => {
         if (moment === "after") life.end();
         else life.whenAwake(() => ("value" in answer ? resolve(answer.value) : reject(answer.error)));
-      };
-      if (this.#isClosed) settle(request.expired());
-      else this.#send(request, settle);
+      });
+      if (this.#isClosed) exchange.end(request.expired());
+      else exchange.send(this.home());
       if (moment === "during") life.end();
     });
   }
 
-  #send<T>(request: EngineRequest<T>, settle: (answer: Answer<T>) => void): void {
-    const { scheduler, servers, times } = this.#world;
-    const sentMs = scheduler.nowMs;
-    let isOver = false;
-    let expiry: Scheduled | undefined;
-    const end = (answer: Answer<T>) => {
-      if (isOver || !this.life.alive) return;
-      isOver = true;
-      expiry?.cancel();
-      settle(answer);
-    };
-    const silence = () => {
-      if (isOver || expiry !== undefined) return;
-      expiry = scheduler.at(Math.max(0, sentMs + times.answerMs - scheduler.nowMs), () => {
-        this.#isSuspect = true;
-        end(request.expired());
-      });
-    };
-    const home = this.home();
+  /** An answer is missing: the home is left for another server (SE3). */
+  suspectHome(): void {
+    this.#isSuspect = true;
+  }
+}
+
+/** One request under way. A class, since there are many: closures made for each would cost several times as much. */
+class Exchange<T> implements Reply<T> {
+  readonly #world: SessionWorld;
+  readonly #session: EngineSession;
+  readonly #request: EngineRequest<T>;
+  readonly #settle: (answer: Answer<T>) => void;
+  readonly #sentMs: number;
+  #home = "";
+  #isOver = false;
+  #expiry: Scheduled | undefined;
+
+  constructor(
+    world: SessionWorld,
+    session: EngineSession,
+    request: EngineRequest<T>,
+    settle: (answer: Answer<T>) => void,
+  ) {
+    this.#world = world;
+    this.#session = session;
+    this.#request = request;
+    this.#settle = settle;
+    this.#sentMs = world.scheduler.nowMs;
+  }
+
+  get isExpired(): boolean {
+    return this.#isOver;
+  }
+
+  send(home: string | undefined): void {
     if (home === undefined) {
-      silence();
+      this.silence();
       return;
     }
-    const reply: Reply<T> = {
-      get isExpired() {
-        return isOver;
-      },
-      answer: (answer) => {
-        const isSent =
-          !isOver &&
-          this.life.alive &&
-          servers.isRunning(home) &&
-          servers.carry(home, this.node, { afterMs: this.wayMs(), step: () => end(answer) });
-        if (!isSent) silence();
-        return isSent;
-      },
-      silence,
-    };
-    const arrive = () => {
-      if (!servers.arrive(home, () => request.perform(home, reply))) silence();
-    };
-    const lateMs = request.lateMs ?? 0;
-    if (!servers.carry(this.node, home, { afterMs: this.wayMs() + lateMs, step: arrive }) || lateMs > 0) silence();
+    this.#home = home;
+    const { lateMs = 0 } = this.#request;
+    const afterMs = this.#session.wayMs() + lateMs;
+    const isUnderWay = this.#world.servers.carry(this.#session.node, home, { afterMs, step: () => this.#arrive() });
+    if (!isUnderWay || lateMs > 0) this.silence();
+  }
+
+  #arrive(): void {
+    const isCarriedOut = this.#world.servers.arrive(this.#home, () => this.#request.perform(this.#home, this));
+    if (!isCarriedOut) this.silence();
+  }
+
+  answer(answer: Answer<T>): boolean {
+    const { servers } = this.#world;
+    const isSent =
+      !this.#isOver &&
+      this.#session.life.alive &&
+      servers.isRunning(this.#home) &&
+      servers.carry(this.#home, this.#session.node, {
+        afterMs: this.#session.wayMs(),
+        step: () => this.end(answer),
+      });
+    if (!isSent) this.silence();
+    return isSent;
+  }
+
+  silence(): void {
+    if (this.#isOver || this.#expiry !== undefined) return;
+    const { scheduler, times } = this.#world;
+    this.#expiry = scheduler.at(Math.max(0, this.#sentMs + times.answerMs - scheduler.nowMs), () => {
+      this.#session.suspectHome();
+      this.end(this.#request.expired());
+    });
+  }
+
+  end(answer: Answer<T>): void {
+    if (this.#isOver || !this.#session.life.alive) return;
+    this.#isOver = true;
+    this.#expiry?.cancel();
+    this.#settle(answer);
   }
 }
