@@ -2,7 +2,8 @@
  * Simulated clocks and timers, on the scheduler's virtual time. A node's clock runs at its own rate, and its wall clock may
  * jump; nobody but the scheduler knows the true time.
  *
- * T1  The monotonic clock never goes back and is never set: a node's clocks survive its restart with the same rate.
+ * T1  The monotonic clock never goes back and is never set: a node's clocks survive its restart with the same rate. The rate itself
+ *     may be changed (`drift`); a timer that would then be early waits for the rest.
  * T2  A timer fires once the node's own monotonic clock has passed its delay, never synchronously, never while the
  *     node is paused, and never after its life has ended.
  */
@@ -11,7 +12,7 @@ import { assert } from "../base/assert.ts";
 import type { SeededRandom } from "../base/random.ts";
 import type { Clock, Timer, Timers } from "../host/host.ts";
 import type { NodeLife } from "./life.ts";
-import type { Scheduler } from "./scheduler.ts";
+import type { Scheduled, Scheduler } from "./scheduler.ts";
 
 /** 2026-01-01T00:00:00Z. */
 const wallStartMsDefault = 1_767_225_600_000;
@@ -29,13 +30,15 @@ export interface SimulatedClockOptions {
 
 export class SimulatedClock implements Clock {
   readonly #scheduler: Scheduler;
-  readonly #rate: number;
+  #rate: number;
+  /** Since when the rate is what it is: true time, and what the monotonic clock showed. */
+  #sinceMs = 0;
+  #shownMs = 0;
   #wallOffsetMs: number;
 
   constructor(options: SimulatedClockOptions) {
     this.#scheduler = options.scheduler;
-    this.#rate = 1 + (options.driftPpm ?? 0) / 1e6;
-    assert(this.#rate > 0, "a clock must run forward");
+    this.#rate = rateOf(options.driftPpm ?? 0);
     this.#wallOffsetMs = options.wallStartMs ?? wallStartMsDefault;
   }
 
@@ -44,7 +47,14 @@ export class SimulatedClock implements Clock {
   }
 
   monotonicMs(): number {
-    return this.#scheduler.nowMs * this.#rate;
+    return this.#shownMs + (this.#scheduler.nowMs - this.#sinceMs) * this.#rate;
+  }
+
+  /** From now on the clock gains so much on true time, or loses where it is negative. */
+  drift(driftPpm: number): void {
+    this.#shownMs = this.monotonicMs();
+    this.#sinceMs = this.#scheduler.nowMs;
+    this.#rate = rateOf(driftPpm);
   }
 
   /** True milliseconds in which this clock advances by `localMs`. */
@@ -56,6 +66,12 @@ export class SimulatedClock implements Clock {
   jumpWall(byMs: number): void {
     this.#wallOffsetMs += byMs;
   }
+}
+
+function rateOf(driftPpm: number): number {
+  const rate = 1 + driftPpm / 1e6;
+  assert(rate > 0, "a clock must run forward");
+  return rate;
 }
 
 export interface SimulatedTimersOptions {
@@ -80,14 +96,14 @@ export class SimulatedTimers implements Timers {
 
   after(delayMs: number, callback: () => void): Timer {
     const latenessMs = latenessMsMin + this.#random.next() * (latenessMsMax - latenessMsMin);
-    return this.#fire(this.#clock.trueMs(Math.max(0, delayMs) + latenessMs), callback);
+    return this.#fire(Math.max(0, delayMs) + latenessMs, callback);
   }
 
   soon(callback: () => void): void {
     this.#fire(0, callback);
   }
 
-  #fire(trueDelayMs: number, callback: () => void): Timer {
+  #fire(localDelayMs: number, callback: () => void): Timer {
     if (!this.#life.alive) return { cancel: () => undefined };
     // As with real timers, values of a `Scope` follow from where a timer was set to where it fires.
     const resource = new AsyncResource("SimulatedTimer");
@@ -102,7 +118,15 @@ export class SimulatedTimers implements Timers {
       resource.runInAsyncScope(callback);
       if (moment === "after") this.#life.end();
     };
-    const event = this.#scheduler.at(trueDelayMs, () => this.#life.whenAwake(fire));
+    const dueMs = this.#clock.monotonicMs() + localDelayMs;
+    const wait = (forLocalMs: number): Scheduled =>
+      this.#scheduler.at(this.#clock.trueMs(forLocalMs), () => {
+        const earlyMs = dueMs - this.#clock.monotonicMs();
+        // Rounding is no change of rate.
+        if (earlyMs > latenessMsMin / 2) event = wait(earlyMs);
+        else this.#life.whenAwake(fire);
+      });
+    let event = wait(localDelayMs);
     return {
       cancel: () => {
         // The event may have passed while the node was paused.

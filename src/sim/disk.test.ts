@@ -382,3 +382,39 @@ describe("the simulated disk and its seed", () => {
     assert(process.memoryUsage().arrayBuffers - before < 8 * 1024 * 1024);
   });
 });
+
+describe("a misdirected write", () => {
+  test("lands at another sector of its file, whole and durable, and leaves its place as it was", async () => {
+    for (const seed of seeds.slice(0, 40)) {
+      const { scheduler, disk, live } = setup(seed);
+      await scheduler.complete(
+        (async () => {
+          const file = await makeDurableFile(live, 4096);
+          disk.misdirectNext(2);
+          await file.writeDurable(0, filled(512, 2));
+          await file.writeDurable(1024, filled(512, 3));
+        })(),
+      );
+      disk.crash();
+      const content = disk.content("f");
+      assert.equal(content.length, 4096);
+      assert.deepEqual([content[0], content[1024]], [content.indexOf(3) === 0 ? 3 : 2, 1]);
+      assert.equal(content.indexOf(3) % 512, 0);
+      assert.equal(content.filter((byte) => byte === 3).length, 512);
+      assert.equal(disk.counts.get("misdirected-write"), 1);
+    }
+  });
+
+  test("leaves a file as long as its writer thinks it is", async () => {
+    const { scheduler, disk, live } = setup("long");
+    await scheduler.complete(
+      (async () => {
+        const file = await makeDurableFile(live, 512);
+        disk.misdirectNext();
+        await file.write(512, filled(512, 2));
+      })(),
+    );
+    const content = disk.content("f");
+    assert.deepEqual([content.length, content[0], content[512]], [1024, 2, 0]);
+  });
+});

@@ -14,7 +14,7 @@ import type { SeededRandom } from "../base/random.ts";
 import { type Disk, DiskError } from "../host/host.ts";
 import { DirectoryTree } from "./directory-tree.ts";
 import { FaultCounts, type FaultKind } from "./faults.ts";
-import type { Inode } from "./inode.ts";
+import { type Inode, sectorBytes } from "./inode.ts";
 import { type CrashMoment, NodeLife } from "./life.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { LiveDisk } from "./live-disk.ts";
@@ -88,6 +88,8 @@ export class SimulatedDisk {
   #locks = new Set<string>();
   #underWay = new Set<OperationPlan<unknown>>();
   readonly #forcedFailures = new Map<DiskOperation, Set<number>>();
+  readonly #misdirected = new Set<number>();
+  #writeCount = 0;
   readonly #operationCounts: Record<DiskOperation, number> = { read: 0, write: 0, sync: 0, name: 0 };
 
   constructor(options: SimulatedDiskOptions) {
@@ -151,6 +153,18 @@ export class SimulatedDisk {
     assert(Number.isInteger(nth) && nth >= 1, "operations are counted from 1");
     const numbers = this.#forcedFailures.get(operation) ?? new Set();
     this.#forcedFailures.set(operation, numbers.add(this.#operationCounts[operation] + nth));
+  }
+
+  /** Makes the `nth` write to a file from now (1 is the next) land at another place of that file. Nobody is told. */
+  misdirectNext(nth = 1): void {
+    assert(Number.isInteger(nth) && nth >= 1, "writes are counted from 1");
+    this.#misdirected.add(this.#writeCount + nth);
+  }
+
+  /** Takes back `failNext` and `misdirectNext` where they have not come about. */
+  cancelFailures(): void {
+    this.#forcedFailures.clear();
+    this.#misdirected.clear();
   }
 
   /** Inverts one bit of a file; bit 0 is the lowest of its first byte. */
@@ -252,6 +266,16 @@ export class SimulatedDisk {
     const count = (this.#openFiles.get(inode) ?? 0) + by;
     if (count === 0) this.#openFiles.delete(inode);
     else this.#openFiles.set(inode, count);
+  }
+
+  /** Where a write to `position` of a file goes that will have at least `sizeBytes`: there, or to another of its sectors. */
+  placeOf(position: number, sizeBytes: number): number {
+    if (!this.#misdirected.delete(++this.#writeCount)) return position;
+    const sector = Math.floor(position / sectorBytes);
+    const sectorCount = Math.max(2, Math.ceil(sizeBytes / sectorBytes));
+    const other = (sector + 1 + this.random.integer(sectorCount - 1)) % sectorCount;
+    this.counts.add("misdirected-write");
+    return position + (other - sector) * sectorBytes;
   }
 
   /** Begins an operation of `life`. Never settles if the life has ended or ends meanwhile. */

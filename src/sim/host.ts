@@ -3,6 +3,7 @@
  * its clocks. Each `start` gives the host of a new life; code of an earlier life has no effect on the world any more.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
+import { assert } from "../base/assert.ts";
 import { encodeUtf8 } from "../base/bytes.ts";
 import type { SeededRandom } from "../base/random.ts";
 import type { Disk, Host, LogLevel, Scope, Trace } from "../host/host.ts";
@@ -166,6 +167,23 @@ export class SimulatedNode {
   jumpWall(byMs: number): void {
     this.clock.jumpWall(byMs);
     this.counts.add("clock-jump");
+  }
+
+  /** Changes the rate of its clocks; see `SimulatedClock`. */
+  drift(driftPpm: number): void {
+    this.clock.drift(driftPpm);
+    if (driftPpm !== 0) this.counts.add("clock-drift");
+  }
+
+  /** Calls `listener`, once, when the present life ends. */
+  onDeath(listener: () => void): void {
+    assert(this.#life?.alive === true, `${this.name} is down`);
+    this.#life.onEnd(listener);
+  }
+
+  /** Takes back `crashAt`. */
+  cancelCrash(): void {
+    this.#life?.cancelCrash();
   }
 
   /** For the hosts of this node. */

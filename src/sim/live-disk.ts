@@ -34,7 +34,7 @@ class LiveFile implements DiskFile {
 
   write(position: number, bytes: Uint8Array): Promise<void> {
     assertRange(position, bytes.length);
-    return this.#operate("write", "write", () => this.#write(position, bytes), {
+    return this.#operate("write", "write", () => void this.#write(position, bytes), {
       onFailure: () => this.#writePart(position, bytes),
       onCrash: () => this.#writeAtCrash(position, bytes),
     });
@@ -43,8 +43,8 @@ class LiveFile implements DiskFile {
   writeDurable(position: number, bytes: Uint8Array): Promise<void> {
     assertRange(position, bytes.length);
     const effect = () => {
-      this.#write(position, bytes);
-      this.#inode.completeRange(position, bytes.length);
+      const place = this.#write(position, bytes);
+      this.#inode.completeRange(place, bytes.length);
     };
     return this.#operate("sync", "writeDurable", effect, {
       onFailure: () => {
@@ -55,13 +55,20 @@ class LiveFile implements DiskFile {
     });
   }
 
-  #write(position: number, bytes: Uint8Array): void {
+  /** Returns where the bytes are now. */
+  #write(position: number, bytes: Uint8Array): number {
     if (!this.#hasSpace(position, bytes.length)) {
       this.#writePart(position, bytes);
       this.#disk.counts.add("full-disk");
       throw new DiskError("full", `no space for ${bytes.length} bytes at ${position} of ${this.path}`);
     }
-    this.#inode.write(position, bytes, this.#disk.random);
+    if (bytes.length === 0) return position;
+    const sizeBytes = Math.max(this.#inode.sizeBytes, position + bytes.length);
+    const place = this.#disk.placeOf(position, sizeBytes);
+    this.#inode.write(place, bytes, this.#disk.random);
+    // The file is as long as its writer thinks, wherever the bytes went.
+    if (this.#inode.sizeBytes < sizeBytes) this.#inode.truncate(sizeBytes, this.#disk.random);
+    return place;
   }
 
   #hasSpace(position: number, length: number): boolean {

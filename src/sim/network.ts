@@ -63,6 +63,7 @@ export class SimulatedNetwork {
   readonly #obstructions = new Set<Obstruction>();
   /** Clogs to come. */
   readonly #swizzling = new Set<Scheduled>();
+  readonly #watchers: (() => void)[] = [];
   /** In order of sending. */
   readonly #flights = new Set<Flight>();
   /** Those of them that a clog holds, in order of arrival. */
@@ -102,11 +103,31 @@ export class SimulatedNetwork {
     const own = { ...obstruction };
     this.#obstructions.add(own);
     this.scheduler.note(`${own.kind} from ${own.from} to ${own.to ?? "the others"}`);
+    this.#tell();
     return {
       clear: () => {
-        if (this.#obstructions.delete(own)) this.#release();
+        if (!this.#obstructions.delete(own)) return;
+        this.#release();
+        this.#tell();
       },
     };
+  }
+
+  /**
+   * What is in the way from one host to another now. For worlds that keep hosts of their own on this network, such as the engine's
+   * servers: they don't send messages, and obstructions are in their way all the same.
+   */
+  way(from: string, to: string): Obstruction["kind"] | undefined {
+    return this.#obstruction(from, to);
+  }
+
+  /** Calls `watcher` whenever obstructions have changed. */
+  watchWays(watcher: () => void): void {
+    this.#watchers.push(watcher);
+  }
+
+  #tell(): void {
+    for (const watcher of this.#watchers) watcher();
   }
 
   /**
@@ -134,6 +155,7 @@ export class SimulatedNetwork {
     for (const clogging of this.#swizzling) clogging.cancel();
     this.#swizzling.clear();
     this.#release();
+    this.#tell();
   }
 
   #release(): void {

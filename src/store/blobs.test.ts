@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { encodeUtf8 } from "../base/bytes.ts";
-import { type BlobAddress, type Blobs, blobAddress, openDiskBlobs, parseBlobAddress } from "./blobs.ts";
+import { type BlobAddress, type Blobs, openDiskBlobs, parseBlobAddress } from "./blobs.ts";
+import { blobsSuite } from "./blobs.suite.ts";
 import { simulatedDisk } from "./snapshot.fixture.ts";
 
 async function withBlobs(body: (blobs: Blobs, disk: ReturnType<typeof simulatedDisk>["disk"]) => Promise<void>) {
@@ -11,52 +12,23 @@ async function withBlobs(body: (blobs: Blobs, disk: ReturnType<typeof simulatedD
   );
 }
 
-describe("blobs on a disk", () => {
-  test("are found again by the address of their content", () =>
-    withBlobs(async (blobs) => {
-      const address = await blobs.put(encodeUtf8("content"));
-      assert.equal(address, blobAddress(encodeUtf8("content")));
-      assert.deepEqual(Buffer.from(await blobs.get(address)), Buffer.from("content"));
-      const empty = await blobs.put(new Uint8Array(0));
-      assert.equal((await blobs.get(empty)).length, 0);
-      assert.deepEqual(await blobs.list(), [address, empty].sort());
-    }));
+blobsSuite("on a disk", () => {
+  const { scheduler, disk } = simulatedDisk("blobs");
+  return {
+    open: () => openDiskBlobs({ disk: disk.attach(), directory: "blobs" }),
+    drive: (body) => scheduler.complete(body()),
+    damage: (address, bit) => disk.flip(`blobs/${address}`, bit),
+    damagePointer: (name, bit) => disk.flip(`blobs/${name}.pointer`, bit),
+  };
+});
 
-  test("are kept once, and can be deleted, also twice", () =>
+describe("blobs on a disk", () => {
+  test("that are there are read, not written again", () =>
     withBlobs(async (blobs, disk) => {
-      const address = await blobs.put(encodeUtf8("content"));
+      await blobs.put(encodeUtf8("content"));
       const before = disk.operationCount;
       await blobs.put(encodeUtf8("content"));
-      assert.ok(disk.operationCount - before <= 4, "a blob that is there is read, not written");
-      assert.equal((await blobs.list()).length, 1);
-      await blobs.delete(address);
-      await blobs.delete(address);
-      assert.deepEqual(await blobs.list(), []);
-      await assert.rejects(blobs.get(address), { name: "OnefoldError", code: "not-found" });
-    }));
-
-  test("that are damaged are named, at every bit, and healed by the next put", () =>
-    withBlobs(async (blobs, disk) => {
-      const bytes = encodeUtf8("some content");
-      const address = await blobs.put(bytes);
-      for (let bit = 0; bit < bytes.length * 8; bit += 5) {
-        disk.flip(`blobs/${address}`, bit);
-        await assert.rejects(blobs.get(address), { name: "OnefoldError", code: "damaged" });
-        assert.equal(await blobs.put(bytes), address);
-        assert.deepEqual(Buffer.from(await blobs.get(address)), Buffer.from(bytes));
-      }
-    }));
-
-  test("have pointers that are replaced whole, and named when damaged", () =>
-    withBlobs(async (blobs, disk) => {
-      assert.equal(await blobs.readPointer("newest"), undefined);
-      await blobs.setPointer("newest", encodeUtf8("one"));
-      await blobs.setPointer("newest", encodeUtf8("two, which is longer"));
-      await blobs.setPointer("newest", encodeUtf8("3"));
-      assert.deepEqual(Buffer.from((await blobs.readPointer("newest"))!), Buffer.from("3"));
-      assert.deepEqual(await blobs.list(), []);
-      disk.flip("blobs/newest.pointer", 3);
-      await assert.rejects(blobs.readPointer("newest"), { name: "OnefoldError", code: "damaged" });
+      assert.ok(disk.operationCount - before <= 4);
     }));
 
   test("refuse as damaged what is no address", () => {
