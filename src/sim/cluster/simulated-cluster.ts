@@ -1,0 +1,204 @@
+/**
+ * A simulated cluster over all lives of its nodes: each node is the real `ClusterNode` on a simulated host, over the simulated engine.
+ *
+ * SC1 What outlives a life is the node's disk and its stores' files, as they were at the crash.
+ * SC2 A node that stops by itself, or does not come up, is started again a little later.
+ */
+import type { SeededRandom } from "../../base/random.ts";
+import { ClusterNode } from "../../cluster/cluster-node.ts";
+import type { SystemHandle } from "../../entity/definition.ts";
+import type { Service } from "../../entity/service.ts";
+import { type MemoryStoreEngine, memoryStore } from "../../store/engine/memory.ts";
+import { SimulatedEngine } from "../engine/engine.ts";
+import type { FaultCounts } from "../faults.ts";
+import { type SimulatedHost, SimulatedNode, type TraceLine } from "../host.ts";
+import { SimulatedNetwork } from "../network.ts";
+import type { Scheduler } from "../scheduler.ts";
+import type { ClusterWorld } from "./strike.ts";
+
+export interface SimulatedClusterOptions {
+  readonly scheduler: Scheduler;
+  readonly random: SeededRandom;
+  readonly counts: FaultCounts;
+  /** The system that a life of a node runs; `codeChoice` as a fault asked for. */
+  readonly system: (codeChoice: number | undefined) => SystemHandle;
+  readonly nodeCount: number;
+  readonly shardCount: number;
+  readonly followerCount?: number;
+  readonly snapshotBytes?: number;
+  readonly onTrace?: (node: string, line: TraceLine) => void;
+  /** A node has stopped by itself, or did not come up. */
+  readonly onFailure?: (node: string, error: unknown) => void;
+}
+
+const restartMs = 300;
+const segmentBytes = 64 * 1024;
+
+/** One node over its lives. */
+interface Member {
+  readonly node: SimulatedNode;
+  readonly stores: Map<string, MemoryStoreEngine>;
+  host: SimulatedHost | undefined;
+  cluster: ClusterNode | undefined;
+}
+
+/** A life of a node that serves. */
+export interface ServingNode {
+  readonly name: string;
+  readonly service: Service;
+  readonly cluster: ClusterNode;
+  readonly isAlive: () => boolean;
+}
+
+export class SimulatedCluster {
+  readonly engine: SimulatedEngine;
+  readonly network: SimulatedNetwork;
+  readonly names: readonly string[];
+  readonly #options: SimulatedClusterOptions;
+  readonly #members = new Map<string, Member>();
+  #isOver = false;
+
+  constructor(options: SimulatedClusterOptions) {
+    const { scheduler, random, counts, nodeCount } = options;
+    this.#options = options;
+    this.network = new SimulatedNetwork({ scheduler, random: random.fork("network"), counts });
+    this.engine = new SimulatedEngine({ scheduler, random: random.fork("engine"), network: this.network, counts });
+    this.names = Array.from({ length: nodeCount }, (_, index) => `n${index + 1}`);
+    for (const name of this.names) {
+      const node = new SimulatedNode({
+        scheduler,
+        network: this.network,
+        random: random.fork(name),
+        name,
+        counts,
+        onTrace: (line) => options.onTrace?.(name, line),
+      });
+      this.#members.set(name, { node, stores: new Map(), host: undefined, cluster: undefined });
+    }
+  }
+
+  /** What faults strike. */
+  get world(): ClusterWorld {
+    return {
+      scheduler: this.#options.scheduler,
+      nodes: [...this.#members.values()].map(({ node }) => node),
+      network: this.network,
+      engine: this.engine,
+      hooks: {
+        start: (name, { codeChoice }) => this.start(name, codeChoice),
+        stop: async (name) => {
+          await this.#members.get(name)?.cluster?.close();
+        },
+        move: (choice) => this.#move(choice),
+      },
+    };
+  }
+
+  /** Nodes that serve now. */
+  get serving(): readonly ServingNode[] {
+    return [...this.#members].flatMap(([name, { node, cluster }]) =>
+      cluster === undefined || !node.alive
+        ? []
+        : [{ name, service: cluster.service, cluster, isAlive: () => this.#members.get(name)?.cluster === cluster }],
+    );
+  }
+
+  host(name: string): SimulatedHost | undefined {
+    return this.#members.get(name)?.host;
+  }
+
+  node(name: string): SimulatedNode {
+    return this.#members.get(name)!.node;
+  }
+
+  /** Begins a life of a node that is down. */
+  start(name: string, codeChoice?: number): void {
+    const member = this.#members.get(name)!;
+    if (this.#isOver || member.node.alive) return;
+    const host = member.node.start();
+    member.host = host;
+    host.life.onEnd(() => {
+      member.cluster = undefined;
+      // In an event of its own: what the dead life's code still does in this one has no effect, but must not fail either.
+      this.#options.scheduler.at(0, () => {
+        for (const store of member.stores.values()) store.crash();
+      });
+    });
+    void this.#live(name, member, host, codeChoice);
+  }
+
+  /** Ends everything at once. */
+  end(): void {
+    this.#isOver = true;
+    for (const { node } of this.#members.values()) node.crash();
+  }
+
+  async #live(name: string, member: Member, host: SimulatedHost, codeChoice: number | undefined): Promise<void> {
+    const failed = (error: unknown): void => this.#failed(name, member, host, error);
+    try {
+      const cluster = await ClusterNode.open({
+        system: this.#options.system(codeChoice),
+        host,
+        engine: this.engine.attach(name, host.life),
+        blobs: (place) => this.engine.blobs(place, { node: name, life: host.life }),
+        storeEngine: (log) => this.#store(name, member, log),
+        name,
+        address: `${name}:1`,
+        labels: { zone: name },
+        shardCount: this.#options.shardCount,
+        followerCount: this.#options.followerCount ?? 1,
+        segmentBytes,
+        snapshotBytes: this.#options.snapshotBytes ?? 64 * 1024,
+        onFailed: failed,
+      });
+      if (host.life.alive) member.cluster = cluster;
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  #failed(name: string, member: Member, host: SimulatedHost, error: unknown): void {
+    if (!host.life.alive) return;
+    this.#options.scheduler.note(`${name} failed: ${error instanceof Error ? error.message : String(error)}`);
+    this.#options.onFailure?.(name, error);
+    const { scheduler } = this.#options;
+    scheduler.at(0, () => {
+      if (member.host !== host || !host.life.alive) return;
+      member.node.crash();
+      scheduler.at(restartMs, () => this.start(name));
+    });
+  }
+
+  #store(name: string, member: Member, log: string): MemoryStoreEngine {
+    let store = member.stores.get(log);
+    if (store === undefined) {
+      const timers = {
+        after: (delayMs: number, run: () => void) => member.host!.timers.after(delayMs, run),
+        soon: (run: () => void) => member.host!.timers.soon(run),
+      };
+      store = memoryStore({ timers, random: this.#options.random.fork(`store ${name} ${log}`) });
+      member.stores.set(log, store);
+    }
+    return store;
+  }
+
+  /** Orders a planned move through the controller, if there is one. */
+  #move(choice: number): void {
+    const controller = this.serving.find(({ cluster }) => cluster.isController);
+    if (controller === undefined) return;
+    const { systemLog } = controller.cluster;
+    void systemLog.propose(
+      (state) => {
+        const shards = [...state.shards.values()].filter(
+          ({ status, owner, movingTo }) => status === "active" && owner !== undefined && movingTo === undefined,
+        );
+        const shard = shards[choice % Math.max(1, shards.length)];
+        const to = shard?.followers[choice % Math.max(1, shard.followers.length)];
+        const term = state.controller?.term;
+        if (shard === undefined || to === undefined || term === undefined) return undefined;
+        return [{ type: "move-planned", term, shard: shard.id, to, assignment: shard.assignment }];
+      },
+      { deadlineMs: 2000 },
+    );
+  }
+}
