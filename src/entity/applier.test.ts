@@ -40,6 +40,7 @@ function batchOf(sequence: number, entryCount: number): DurableBatch {
       deadLetter: null,
       result: null,
       expired: [],
+      transaction: null,
     };
   });
   return { position: positionAt(sequence), timeMs: 0, entries, sizeBytes: 100 * entryCount };

@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { slotOf } from "../base/ids.ts";
 import { decodeBatch, type EntityEffect, type Entry, encodeBatch, entryBytesMax } from "./batch.ts";
+import { transactionPartArbitrary } from "./entry.fixture.ts";
 import { foldBatch, WriteSet } from "./fold.ts";
 import { entityName, keys } from "./keys.ts";
 
@@ -100,6 +101,7 @@ const entry: fc.Arbitrary<Entry> = fc.record({
   ),
   result: fc.option(result),
   expired: fc.array(fc.record({ expiresMs: whole, key: digest }), { maxLength: 3 }),
+  transaction: fc.option(transactionPartArbitrary, { nil: null }),
 });
 
 /** Byte strings decoded from a batch are views of some kind; only their bytes count. */
@@ -230,6 +232,7 @@ describe("folding", () => {
         outcome: Uint8Array.of(1),
       },
       expired: [],
+      transaction: null,
     };
     assert.equal(folded([[kept]]).size, 2);
     const removal: Entry = { ...kept, result: null, expired: [{ expiresMs: 99, key: at }] };

@@ -14,8 +14,8 @@ import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { Clock, Timers } from "../host/host.ts";
 import type { AppendOutcome, Log, LogPosition } from "../log/log.ts";
-import { encodeRecord, formatVersion } from "../log/record.ts";
-import { type Entry, encodeBatch, entryBytesMax } from "./batch.ts";
+import { encodeRecord } from "../log/record.ts";
+import { type Entry, encodeBatch, entryBytesMax, readerVersionOf } from "./batch.ts";
 import type { Work } from "./work.ts";
 
 export interface Batch {
@@ -179,7 +179,7 @@ export class Committer {
     const { bytes, hash } = encodeRecord(
       {
         kind: "batch",
-        readerVersion: formatVersion,
+        readerVersion: readerVersionOf(batch.entries),
         incarnation,
         epoch,
         sequence: batch.sequence,

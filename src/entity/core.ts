@@ -14,13 +14,16 @@ import type { Committer, MeasuredEntry } from "./committer.ts";
 import type { EntityDefinition, SystemDefinition } from "./definition.ts";
 import type { Executor } from "./executor.ts";
 import { CommandFailure } from "./failure.ts";
-import { type BinaryString, entityName } from "./keys.ts";
+import { type BinaryString, binaryOfBytes, entityName } from "./keys.ts";
+import type { Age } from "./locks.ts";
 import type { Mailroom } from "./mailroom.ts";
+import type { Neighbours } from "./neighbours.ts";
 import { quarantined } from "./out-of-reach.ts";
 import { encodeOutcome, type Outcome } from "./outcome.ts";
 import type { RequestIdentity, Requests } from "./requests.ts";
 import { callUserCode, type Surroundings, type UnnumberedMessage } from "./run-command.ts";
 import type { Principal } from "./service.ts";
+import type { TransactionPart } from "./transaction-parts.ts";
 import type { LiveEntity, WorkingSet } from "./working-set.ts";
 
 export interface CoreParts {
@@ -30,6 +33,10 @@ export interface CoreParts {
   readonly store: Store;
   readonly working: WorkingSet;
   readonly requests: Requests;
+  /** Undefined for a lone shard, whose own all slots are. */
+  readonly neighbours: Neighbours | undefined;
+  /** Of the ownership that this is. */
+  readonly epoch: number;
 }
 
 /** An entry as works build it: messages have no numbers yet, and most parts are usually absent. */
@@ -42,6 +49,7 @@ export interface EntryDraft {
   readonly consumed?: Entry["consumed"];
   readonly deadLetter?: Entry["deadLetter"];
   readonly expired?: Entry["expired"];
+  readonly transaction?: TransactionPart;
 }
 
 /** An outcome to be kept for a request's repetitions. */
@@ -61,13 +69,17 @@ export class Core {
   readonly store: Store;
   readonly working: WorkingSet;
   readonly requests: Requests;
+  readonly neighbours: Neighbours | undefined;
+  readonly epoch: number;
   // Set once, right after construction: they need the core, and it needs them.
   committer!: Committer;
   executor!: Executor;
   mailroom!: Mailroom;
   /** A read of the store found damage. */
   onDamage!: (error: OnefoldError) => void;
-  #age = 0;
+  #ageCount = 0;
+  /** Tells this owner's ages from those of others. */
+  readonly #ageOwner: BinaryString;
   /** As the last work found them. */
   #surroundings: Surroundings | undefined = undefined;
 
@@ -78,11 +90,19 @@ export class Core {
     this.store = parts.store;
     this.working = parts.working;
     this.requests = parts.requests;
+    this.neighbours = parts.neighbours;
+    this.epoch = parts.epoch;
+    this.#ageOwner = parts.neighbours === undefined ? "" : binaryOfBytes(parts.host.random.bytes(8));
   }
 
-  /** The next place in the order of ages, for locks. */
-  nextAge(): number {
-    return ++this.#age;
+  /** Whether the slot's log is this shard's own. */
+  isOwn(slot: number): boolean {
+    return this.neighbours === undefined || this.neighbours.isOwn(slot);
+  }
+
+  /** The next place in the order of ages, for locks: by log time, so that it means something to other shards. */
+  nextAge(): Age {
+    return { timeMs: this.committer.timeMs, count: ++this.#ageCount, owner: this.#ageOwner };
   }
 
   readonly definitionOf = (kind: string): EntityDefinition | undefined => this.system.entities.get(kind);
@@ -100,8 +120,7 @@ export class Core {
   entity(definition: EntityDefinition, tenant: string, id: string): LiveEntity {
     const name = entityName(tenant, definition.name, id);
     return (
-      this.working.cached(name) ??
-      this.working.load(definition, this.#slotOf(definition, id, tenant, name), name, tenant, id)
+      this.working.cached(name) ?? this.working.load(definition, this.slotOf(definition, tenant, id), name, tenant, id)
     );
   }
 
@@ -112,8 +131,9 @@ export class Core {
   }
 
   /** An affinity is the user's code. */
-  #slotOf(definition: EntityDefinition, id: string, tenant: string, name: BinaryString): number {
+  slotOf(definition: EntityDefinition, tenant: string, id: string): number {
     if (definition.affinity === undefined) return slotOfEntity(definition, id, tenant);
+    const name = entityName(tenant, definition.name, id);
     if (this.working.isQuarantined(name)) throw quarantined(definition.name, id);
     const { guard } = this.host;
     const find = () => slotOfEntity(definition, id, tenant);
@@ -164,7 +184,8 @@ export class Core {
   /** Builds the entry that `draft` and `result` describe. Throws `too-large`, `overloaded`. Changes nothing. */
   entry(draft: EntryDraft, result?: KeptResult): MeasuredEntry {
     const messages = this.#number(draft.messages ?? nothing);
-    if (messages.length > 0) {
+    // What was prepared has been promised room.
+    if (messages.length > 0 && draft.transaction?.type !== "outcome") {
       this.mailroom.assertRoom(messages, { isFromOutside: draft.origin === "call" || draft.origin === "transaction" });
     }
     return this.committer.measure({
@@ -180,6 +201,7 @@ export class Core {
         result === undefined
           ? (draft.expired ?? nothing)
           : this.requests.expiredPredecessor(result.request, result.slot, this.working),
+      transaction: draft.transaction ?? null,
     });
   }
 

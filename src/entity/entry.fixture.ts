@@ -10,6 +10,7 @@ import type {
   TimerRecord,
 } from "./batch.ts";
 import { entityName, keys } from "./keys.ts";
+import { type PreparedPart, type TransactionId, type TransactionPart, transactionId } from "./transaction-parts.ts";
 
 const bytes = (maxLength = 40) => fc.uint8Array({ maxLength });
 const slot = fc.integer({ min: 0, max: 4095 });
@@ -93,6 +94,40 @@ const expired = fc.record({
   key: fc.tuple(slot, binaryText(32)).map(([at, digest]) => keys.idempotency(at, digest)),
 });
 
+const transactionIdArbitrary: fc.Arbitrary<TransactionId> = fc
+  .record({ homeSlot: slot, homeEpoch: whole, random: binaryText(16) })
+  .map(transactionId);
+
+export const preparedArbitrary: fc.Arbitrary<PreparedPart> = fc.record({
+  type: fc.constant("prepared" as const),
+  id: transactionIdArbitrary,
+  slot,
+  epoch: whole,
+  grant: whole,
+  age: fc.record({ timeMs: whole, count: whole, owner: binaryText(8) }),
+  effects: fc.array(effectArbitrary, { maxLength: 3 }),
+  messages: fc.array(
+    message.map(({ number: _number, ...rest }) => rest),
+    { maxLength: 2 },
+  ),
+  locks: fc.array(
+    fc.record({ tenant: name, kind: name, id: text, mode: fc.constantFrom("shared" as const, "exclusive" as const) }),
+    { maxLength: 3 },
+  ),
+});
+
+/** Of every type, with every part that one may have. */
+export const transactionPartArbitrary: fc.Arbitrary<TransactionPart> = fc.oneof(
+  preparedArbitrary,
+  fc.record({
+    type: fc.constant("decision" as const),
+    id: transactionIdArbitrary,
+    participants: fc.array(fc.record({ slot, epoch: whole }), { maxLength: 4 }),
+  }),
+  fc.record({ type: fc.constant("outcome" as const), id: transactionIdArbitrary, slot, isCommit: fc.boolean() }),
+  fc.record({ type: fc.constant("forgotten" as const), ids: fc.array(transactionIdArbitrary, { maxLength: 4 }) }),
+);
+
 export const entryArbitrary: fc.Arbitrary<Entry> = fc.record({
   origin: fc.constantFrom(
     "call" as const,
@@ -123,6 +158,7 @@ export const entryArbitrary: fc.Arbitrary<Entry> = fc.record({
   ),
   result: fc.option(result, { nil: null }),
   expired: fc.array(expired, { maxLength: 3 }),
+  transaction: fc.option(transactionPartArbitrary, { nil: null }),
 });
 
 /** An entry in which nothing is but what `parts` says. */
@@ -137,6 +173,7 @@ export function entryOf(parts: Partial<Entry>): Entry {
     deadLetter: null,
     result: null,
     expired: [],
+    transaction: null,
     ...parts,
   };
 }

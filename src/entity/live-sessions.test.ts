@@ -118,6 +118,7 @@ function entryOf(key: SessionResultKey): Entry {
     consumed: null,
     deadLetter: null,
     expired: [],
+    transaction: null,
     result: { key, outcome: new Uint8Array(1) },
   };
 }

@@ -1,10 +1,14 @@
-/** Reads of one entity: queries, and its raw state. They take no locks: a transaction's changes show all at once. */
+/**
+ * Reads of one entity: queries, and its raw state. They take no locks: a transaction's changes show all at once. But one over
+ * several shards may be decided and not known here yet, so a prepared one is waited for.
+ */
 import type { OnefoldError, Refused } from "../base/errors.ts";
 import type { Settle } from "./accepted-work.ts";
 import type { Core } from "./core.ts";
 import type { EntityDefinition } from "./definition.ts";
 import type { StopReason } from "../host/host.ts";
 import { failureOf, stoppedFailure } from "./failure.ts";
+import type { LockWaiter } from "./locks.ts";
 import type { Work } from "./work.ts";
 import type { LiveEntity } from "./working-set.ts";
 
@@ -13,7 +17,7 @@ export interface Found<T> {
   readonly value: T;
 }
 
-export class ReadCall<T> implements Work {
+export class ReadCall<T> implements Work, LockWaiter {
   readonly #core: Core;
   readonly #definition: EntityDefinition;
   readonly #tenant: string;
@@ -55,6 +59,10 @@ export class ReadCall<T> implements Work {
     let sequence = 0;
     try {
       const entity = this.#core.entity(this.#definition, this.#tenant, this.#id);
+      if (entity.lock?.isUndecided === true) {
+        entity.lock.awaitDecision(this);
+        return this.#core.executor.park(this);
+      }
       sequence = entity.lastSequence;
       this.#found = { value: this.#read(entity) };
     } catch (error) {
@@ -66,6 +74,11 @@ export class ReadCall<T> implements Work {
       }
     }
     this.#core.committer.hold(this, sequence);
+  }
+
+  /** The entity is decided. */
+  granted(): void {
+    this.#core.executor.grant(this);
   }
 
   release(): void {

@@ -185,6 +185,7 @@ class Slots {
       deadLetter: null,
       result: null,
       expired: [],
+      transaction: null,
       ...part,
     };
     this.#open.push(entry);

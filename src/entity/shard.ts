@@ -20,13 +20,14 @@ import { CommandCall, deleteCommand } from "./command-call.ts";
 import { Committer, type DurableBatch } from "./committer.ts";
 import { Core, didYouMean } from "./core.ts";
 import type { DeadLetterCounts } from "./dead-letters.ts";
-import type { CommandDefinition, EntityDefinition, SystemDefinition, TransactionDefinition } from "./definition.ts";
+import type { CommandDefinition, EntityDefinition, SystemDefinition } from "./definition.ts";
 import { Executor } from "./executor.ts";
 import { history } from "./history.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { entityName } from "./keys.ts";
 import { list } from "./listing.ts";
 import { Mailroom } from "./mailroom.ts";
+import type { Neighbours } from "./neighbours.ts";
 import { assertPrincipal } from "./principal.ts";
 import { ReadCall } from "./read-call.ts";
 import type { RequestIdentity } from "./requests.ts";
@@ -50,30 +51,10 @@ import type {
   StateReply,
   Watch,
 } from "./service.ts";
+import type { TransactionRunner } from "./transaction-runner.ts";
 import { Watches } from "./watches.ts";
 import type { LiveEntity } from "./working-set.ts";
 import { WorkingSet } from "./working-set.ts";
-
-export interface TransactionRequest {
-  readonly definition: TransactionDefinition;
-  readonly input: unknown;
-  readonly caller: Principal;
-  readonly deadlineMs: number;
-  readonly request: RequestIdentity | undefined;
-  readonly sizeBytes: number;
-  readonly settle: Settle<CallReply>;
-}
-
-/** What runs transactions on a shard; `src/transaction` has it. */
-export interface TransactionRunner {
-  readonly openCount: number;
-  readonly isInside: boolean;
-  submit(request: TransactionRequest): void;
-  afterSlice(): void;
-  dropped(): void;
-  failExpired(nowMs: number): void;
-  stop(error: OnefoldError): void;
-}
 
 export interface ShardOptions {
   readonly host: Host;
@@ -90,6 +71,8 @@ export interface ShardOptions {
   /** Names of entities that none of the user's code is to run for. None by default. */
   readonly quarantined?: ReadonlySet<string>;
   readonly transactions: (core: Core) => TransactionRunner;
+  /** The other shards of its system; a shard without them has all slots. */
+  readonly neighbours?: Neighbours;
   /** The shard has stopped for good; `isDamage` tells that its store must be rebuilt. */
   readonly onStopped: (error: OnefoldError, facts: { readonly isDamage: boolean }) => void;
 }
@@ -122,7 +105,7 @@ export class Shard implements Service {
   readonly #problems = new Map<string, string>();
 
   constructor(options: ShardOptions) {
-    const { host, limits, system, log, store } = options;
+    const { host, limits, system, log, store, neighbours } = options;
     this.#host = host;
     this.#limits = limits;
     this.#log = log;
@@ -131,7 +114,7 @@ export class Shard implements Service {
     const working = new WorkingSet(store, cacheBytes, options.quarantined);
     working.appliedSequence = store.position?.sequence ?? 0;
     const requests = new Requests({ secret: options.secret, incarnation: log.end!.incarnation, limits });
-    const core = new Core({ host, limits, system, store, working, requests });
+    const core = new Core({ host, limits, system, store, working, requests, neighbours, epoch: log.end!.epoch });
     this.#core = core;
     this.#committer = new Committer({
       log,
@@ -194,6 +177,9 @@ export class Shard implements Service {
   /** Begins to serve. */
   start(): void {
     this.#core.requests.load(this.#core.store);
+    // First of all that may run: what is prepared holds its locks.
+    this.#core.working.transactions.load();
+    this.#transactions.load();
     this.#mailroom.load();
     this.#alarms.load();
     this.#state = "ready";
@@ -202,6 +188,7 @@ export class Shard implements Service {
     if (this.#stopped !== undefined) return;
     this.#applier.start();
     this.#alarms.start();
+    this.#transactions.start();
     keepHouse(this.#core, () => this.#state === "ready" || this.#state === "draining");
   }
 
@@ -214,6 +201,7 @@ export class Shard implements Service {
     this.#applier.add(batch);
     this.#mailroom.durable(batch);
     this.#alarms.durable(batch);
+    this.#transactions.durable(batch);
     this.#watches.durable(batch);
     this.#changes.durable(batch);
     // A batch that was full has kept the executor waiting.
@@ -378,6 +366,27 @@ export class Shard implements Service {
       sizeBytes: callOverheadBytes + (options.inputBytes ?? inputBytesGuess),
       settle,
     });
+  }
+
+  // ---------------------------------------------------------------------------------------------------- other shards
+
+  /** Who answers what other shards ask, by the first word of its type. */
+  readonly #answerers: Readonly<Record<string, (type: string, body: Value) => Promise<Value>>> = {
+    transaction: (type, body) => this.#transactions.answer(type, body),
+  };
+
+  /**
+   * Answers another shard (`Neighbours.ask`), once what it says is durable. Rejects with `not-ready`, `not-owner` or
+   * `overloaded` (retry safe), with what stopped the shard, or with `malformed` for what no shard asks.
+   */
+  async answer(type: string, body: Value): Promise<Value> {
+    if (this.#stopped !== undefined) throw this.#stopped;
+    if (this.#state !== "ready" && this.#state !== "draining") {
+      throw new OnefoldError("not-ready", "The shard is starting or stopping.", { retryAfterMs: 200 });
+    }
+    const answerer = this.#answerers[type.slice(0, type.indexOf("."))];
+    if (answerer === undefined) throw new OnefoldError("malformed", `No shard answers '${type}'.`);
+    return answerer(type, body);
   }
 
   // ---------------------------------------------------------------------------------------------------------- reads

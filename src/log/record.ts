@@ -14,11 +14,13 @@ import { OnefoldError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { LogPosition } from "./log.ts";
 
-/** The version of payloads and records that this program writes, but for a genesis that continues another log. */
+/** The version of payloads and records that this program writes, but for those that need one of the two below. */
 export const formatVersion = 1;
 /** A genesis above sequence 1, which continues another log's numbers (R5). Readers of version 1 know no such thing. */
 export const continuingVersion = 2;
-const readableVersionMax = continuingVersion;
+/** A batch with effects that only a system of several shards has (`entity/batch.ts`). Readers of version 2 would pass over them. */
+export const crossingVersion = 3;
+const readableVersionMax = crossingVersion;
 
 /** The kinds of record. A kind is a promise about the payload; new kinds raise `readerVersion`. */
 export const recordKinds = { genesis: 1, batch: 2, claim: 3, release: 4, seal: 5 } as const;
@@ -92,10 +94,7 @@ export function encodeRecord(header: RecordHeader, payload: Uint8Array): Encoded
   assert(header.incarnation.length === incarnationBytes, "an incarnation has 16 bytes");
   assert(header.previousHash.length === sha256Bytes, "a hash has 32 bytes");
   const continues = header.kind === "genesis" && header.sequence > 1;
-  assert(
-    header.readerVersion === (continues ? continuingVersion : formatVersion),
-    "a record needs no reader but its own",
-  );
+  assert(isVersionOf(header, { continues }), "a record needs no reader but its own");
   assert(continues || (header.kind === "genesis") === (header.sequence === 1), "nothing but a genesis has sequence 1");
   const bytes = new Uint8Array(recordHeaderBytes + payload.length);
   const view = new DataView(bytes.buffer);
@@ -113,6 +112,11 @@ export function encodeRecord(header: RecordHeader, payload: Uint8Array): Encoded
   view.setUint32(at.payloadCrc, crc32(payload), true);
   view.setUint32(at.headerCrc, crc32(bytes.subarray(0, at.headerCrc)), true);
   return { bytes, hash: sha256(bytes) };
+}
+
+function isVersionOf({ kind, readerVersion }: RecordHeader, { continues }: { readonly continues: boolean }): boolean {
+  if (continues) return readerVersion === continuingVersion;
+  return readerVersion === formatVersion || (kind === "batch" && readerVersion === crossingVersion);
 }
 
 /**

@@ -1,33 +1,37 @@
 /**
- * One transaction from its request to its answer, over all its attempts, where all participants are in one log: strict
- * two-phase locking with wound-wait, one entry in one batch as commit, no second phase (design 8).
+ * One transaction from its request to its answer, over all its attempts: strict two-phase locking with wound-wait (design 8).
+ * Where all that it touches is in the home's log, one entry in one batch is the commit, and there is no second phase.
  *
  * T1  Nothing that a transaction did is visible before its entry is in a batch, nor told to anyone before that is durable.
  * T2  A transaction that is aborted, throws, or loses leaves nothing; a caught refusal undoes that command alone.
  * T3  A retry keeps its first age, so that every transaction is the oldest in the end; retries are bounded all the same.
  * T4  With a request's identity, the outcome is kept at the home's slot, in the same entry as the effects.
  * T5  Its body runs outside the watchdog (it is asynchronous), each of its steps and its `.at` inside.
+ * T6  Where it has left its shard, it commits only when all participants have agreed, by one entry at its home, the decision;
+ *     and what it fails of is told only when they have confirmed what it was found from.
  *
  *     queued ──execute──► ready ──attempt──► body runs ──its end──► finish ──► held ──durable──► answered
- *       ▲                                        │ aborted            │ aborted
- *       └────────────────── retry ◄──────────────┴────────────────────┘
+ *       ▲                                        │ aborted          │  ▲ │ aborted
+ *       │                                        │                  ▼  │ │
+ *       │                                        │       others vote or  │
+ *       └────────────────── retry ◄──────────────┴───────── confirm ◄────┘
  */
 import { OnefoldError, type Refused } from "../base/errors.ts";
-import { parseId, slotOfParts } from "../base/ids.ts";
 import { cloneValue, type Value } from "../base/value.ts";
 import { replayed } from "../entity/command-call.ts";
-import type { Core, KeptResult } from "../entity/core.ts";
-import type { TransactionDefinition } from "../entity/definition.ts";
+import type { Core } from "../entity/core.ts";
 import { failureOf, stoppedFailure, withoutClaimOfDamage } from "../entity/failure.ts";
-import { isKept } from "../entity/outcome.ts";
-import type { RequestIdentity } from "../entity/requests.ts";
 import { callUserCode } from "../entity/run-command.ts";
 import type { CallReply } from "../entity/service.ts";
-import type { TransactionRequest } from "../entity/shard.ts";
-import { validate } from "../entity/validate.ts";
+import type { Age } from "../entity/locks.ts";
+import type { RequestIdentity } from "../entity/requests.ts";
+import type { TransactionRequest } from "../entity/transaction-runner.ts";
 import type { Work } from "../entity/work.ts";
 import type { Scope, StopReason } from "../host/host.ts";
+import type { Attempt } from "./attempt.ts";
 import { callerOf } from "./calls.ts";
+import { type EndingParts, takeInCommit, takeInFailure } from "./ending.ts";
+import { checkedInput, type Home, homeSlot } from "./home.ts";
 import { Aborted, Transaction } from "./transaction.ts";
 
 /** Longest wait before another attempt; attempts begin at once and wait twice as long each time. */
@@ -38,11 +42,12 @@ export interface RunOwner {
   readyToBegin(run: Run): void;
   /** The body of an attempt has ended, or will never be heard of again. */
   bodyEnded(run: Run): void;
+  /** For an attempt that may leave its shard; undefined where there is no other. */
+  beginAttempt(homeSlot: number, command: string): Attempt | undefined;
   /** The request is answered. */
   over(run: Run): void;
 }
 
-type Home = ReturnType<NonNullable<TransactionDefinition["at"]>>;
 type Ended = { readonly output: Value | undefined } | { readonly error: OnefoldError | Refused };
 type Answer = { readonly reply: CallReply } | { readonly error: Error };
 
@@ -51,11 +56,14 @@ export class Run implements Work {
   readonly #core: Core;
   readonly #request: TransactionRequest;
   readonly #owner: RunOwner;
-  readonly #age: number;
+  readonly #age: Age;
   readonly deadlineMs: number;
   readonly sizeBytes: number;
   isSettled = false;
   transaction: Transaction | undefined = undefined;
+  /** What the present transaction is at other shards. */
+  #attempt: Attempt | undefined = undefined;
+  #isAgreed = false;
   #attempts = 0;
   #input: unknown = undefined;
   #home = 0;
@@ -73,6 +81,10 @@ export class Run implements Work {
     this.sizeBytes = request.sizeBytes;
   }
 
+  get request(): RequestIdentity | undefined {
+    return this.#request.request;
+  }
+
   get #what(): string {
     return `transaction ${this.#request.definition.name}`;
   }
@@ -84,7 +96,7 @@ export class Run implements Work {
     const { host, limits } = this.#core;
     try {
       const at = callUserCode({ guard: host.guard, limits }, this.#what, () => this.#checkInput());
-      if (this.#attempts === 0) this.#findHome(at);
+      if (this.#attempts === 0) this.#home = homeSlot(this.#core, this.#request, at);
       if (this.#replays()) return;
       this.#owner.readyToBegin(this);
     } catch (error) {
@@ -98,23 +110,6 @@ export class Run implements Work {
     // Anew for each attempt: a body may change what it gets, and what a schema makes of the input need not be a value.
     this.#input = checkedInput(definition, cloneValue(input as Value | undefined));
     return this.#attempts === 0 ? definition.at?.(this.#input as never) : undefined;
-  }
-
-  #findHome(at: Home | undefined): void {
-    const { caller, request } = this.#request;
-    const id = at && parseId(at.id);
-    // Without a request's identity nothing is kept, and no slot needed to keep it at.
-    if (request === undefined) return;
-    const home = at && this.#core.entity(at.entity.definition, caller.tenant, id!);
-    this.#home = this.#homeSlot(request, home?.slot);
-  }
-
-  #homeSlot(request: RequestIdentity, ofEntity: number | undefined): number {
-    const { definition, caller } = this.#request;
-    // Where the outcome is kept must not depend on the input if another input under the same key is to be noticed.
-    if (request.type === "idempotency") return slotOfParts([caller.tenant, definition.name, request.digest]);
-    // Without a home of its own: where its request's number leads.
-    return ofEntity ?? slotOfParts([caller.tenant, definition.name, request.session, `${request.number}`]);
   }
 
   /** T4. True if the request has an outcome already. */
@@ -134,8 +129,13 @@ export class Run implements Work {
   attempt(scope: Scope<Transaction>): void {
     this.#attempts++;
     const { definition, caller } = this.#request;
-    const transaction = new Transaction(this.#core, { age: this.#age, caller });
+    const attempt = this.#owner.beginAttempt(this.#home, definition.name);
+    const onEnd = attempt && (() => attempt.abort());
+    const transaction = new Transaction(this.#core, { age: this.#age, caller, onEnd });
+    attempt?.begin(transaction);
     this.transaction = transaction;
+    this.#attempt = attempt;
+    this.#isAgreed = false;
     const input = this.#input as never;
     let body: Promise<unknown>;
     try {
@@ -150,9 +150,9 @@ export class Run implements Work {
     );
   }
 
-  /** Its body has no step under way. */
+  /** Its body has no step under way at this shard. */
   get isAway(): boolean {
-    return this.transaction?.hasOpenSteps === false;
+    return this.transaction?.isAway === true;
   }
 
   #bodyEnded(
@@ -215,10 +215,12 @@ export class Run implements Work {
     if (transaction === undefined || transaction.aborted !== undefined) return this.#retry();
     try {
       if (this.#replays()) return;
+      const attempt = this.#attempt;
+      if (attempt?.isAlone === false && !this.#isAgreed) return this.#askOthers(transaction, attempt, ended);
       if ("error" in ended) return this.#giveUp(transaction, ended.error);
       // Checked even where nothing keeps it, what a transaction returns must be a value; and from here on it is nobody else's.
       const output = cloneValue(ended.output);
-      const sequence = this.#commit(transaction, output);
+      const sequence = takeInCommit(this.#parts, transaction, this.#attempt, output);
       transaction.committed();
       this.#hold({ reply: { output, sequence } }, sequence);
     } catch (error) {
@@ -226,41 +228,46 @@ export class Run implements Work {
     }
   }
 
-  #commit(transaction: Transaction, output: Value | undefined): number {
-    const { definition, caller } = this.#request;
-    const kept = this.#kept({ kind: "done", output });
-    const effects = transaction.effects();
-    const { messages } = transaction;
-    if (effects.length === 0 && messages.length === 0 && kept === undefined) return transaction.observedSequence;
-    const entry = this.#core.entry(
-      { origin: "transaction", command: definition.name, subject: caller.subject, effects, messages },
-      kept,
-    );
-    return this.#core.takeIn(entry);
+  /** T6. When they have answered, this goes on in its turn. */
+  #askOthers(transaction: Transaction, attempt: Attempt, ended: Ended): void {
+    const { working, limits } = this.#core;
+    if ("error" in ended) {
+      attempt.confirm().then((isConfirmed) => this.#goOn(transaction, isConfirmed));
+    } else if (working.transactions.decisionCount >= limits.decisionsMax) {
+      const message = "Too many transactions wait for other shards to acknowledge them; nothing was changed.";
+      this.#giveUp(transaction, new OnefoldError("overloaded", message, { retryAfterMs: 1000 }));
+    } else {
+      attempt.vote().then((verdict) => {
+        if (verdict.kind !== "failed" || transaction !== this.transaction) {
+          return this.#goOn(transaction, verdict.kind === "agreed");
+        }
+        this.#ended = { error: verdict.error };
+        this.#askOthers(transaction, attempt, this.#ended);
+      });
+    }
   }
 
-  #kept(outcome: KeptResult["outcome"]): KeptResult | undefined {
-    const { request } = this.#request;
-    if (request === undefined) return undefined;
-    return { request, slot: this.#home, outcome, outputBytes: undefined };
+  #goOn(transaction: Transaction, isAgreed: boolean): void {
+    if (this.isSettled || transaction !== this.transaction) return;
+    this.#isAgreed = isAgreed;
+    if (!isAgreed) transaction.abort(new Aborted("Another shard has let go of it.", { isRetried: true }));
+    this.#core.executor.resubmit(this);
   }
 
   /** T2: nothing of it stays but, for a request that may be repeated, its outcome. */
   #giveUp(transaction: Transaction, error: OnefoldError | Refused): void {
-    const { definition, caller } = this.#request;
-    let sequence = transaction.observedSequence;
+    const { observedSequence } = transaction;
     transaction.end();
     this.#core.reportFailure(error, this.#what);
-    const kept = isKept(error) ? this.#kept({ kind: "failed", error }) : undefined;
     try {
-      if (kept !== undefined) {
-        const draft = { origin: "transaction", command: definition.name, subject: caller.subject } as const;
-        sequence = this.#core.takeIn(this.#core.entry(draft, kept));
-      }
-      this.#hold({ error }, sequence);
+      this.#hold({ error }, takeInFailure(this.#parts, error) ?? observedSequence);
     } catch (unkeepable) {
-      this.#hold({ error: failureOf(unkeepable, this.#what) }, sequence);
+      this.#hold({ error: failureOf(unkeepable, this.#what) }, observedSequence);
     }
+  }
+
+  get #parts(): EndingParts {
+    return { core: this.#core, request: this.#request, homeSlot: this.#home };
   }
 
   // ------------------------------------------------------------------------------------------------------------ settling
@@ -320,12 +327,4 @@ export class Run implements Work {
     // An earlier sending of the same request may have been done: its home would know, which could not be found.
     this.fail(new OnefoldError(code, message, { retry: this.#request.request === undefined ? retry : "unknown" }));
   }
-}
-
-function checkedInput({ name, input: schema }: TransactionDefinition, input: unknown): unknown {
-  if (schema !== undefined) return validate(schema, input, { what: `the input of ${name}` });
-  if (input === undefined || input === null) return undefined;
-  throw new OnefoldError("invalid-input", `${name} takes no input.`, {
-    details: { issues: [{ path: [], message: "no input is expected" }] },
-  });
 }
