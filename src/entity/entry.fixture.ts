@@ -178,6 +178,19 @@ export function entryOf(parts: Partial<Entry>): Entry {
   };
 }
 
+/** What a transaction is going to do at slot 9, which is nothing but to hold a read lock. */
+export const preparedPart: PreparedPart = {
+  type: "prepared",
+  id: transactionId({ homeSlot: 7, homeEpoch: 3, random: "\u00ff".repeat(16) }),
+  slot: 9,
+  epoch: 4,
+  grant: 2,
+  age: { timeMs: 1000, count: 5, owner: "\u0080".repeat(8) },
+  effects: [],
+  messages: [],
+  locks: [{ tenant: "default", kind: "note", id: "a", mode: "shared" }],
+};
+
 /** An effect on the entity `note` of this id in the default tenant. */
 export function effectOn(id: string, parts: Partial<EntityEffect>): EntityEffect {
   return {

@@ -72,10 +72,9 @@ export class Attempts {
     }
   }
 
-  /** Decisions that were not durable are none. Those whose being forgotten was not, are told again. */
+  /** Decisions that were not durable are none. */
   dropped(): void {
     for (const attempt of [...this.#open.values()]) attempt.dropped();
-    this.#teller.start();
   }
 
   stop(): void {

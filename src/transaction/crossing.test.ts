@@ -81,8 +81,11 @@ function losing(type: string, count = Number.POSITIVE_INFINITY): (crossing: Cros
 }
 
 function code(expected: string) {
-  return (error: unknown) =>
-    (error instanceof OnefoldError || error instanceof Refused) && (assert.equal(error.code, expected), true);
+  return (error: unknown) => {
+    assert.ok(error instanceof OnefoldError || error instanceof Refused);
+    assert.equal(error.code, expected);
+    return true;
+  };
 }
 
 describe("a transaction over two shards", () => {

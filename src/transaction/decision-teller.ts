@@ -27,7 +27,7 @@ export class DecisionTeller {
     this.#ask = ask;
   }
 
-  /** Tells all that nobody is telling: after a start, or after memory was dropped. */
+  /** Tells what earlier owners have left. */
   start(): void {
     for (const { part } of this.#core.working.transactions.allDecisions()) this.tell(part);
   }
@@ -43,7 +43,7 @@ export class DecisionTeller {
     let missing = participants.length;
     for (const participant of participants) {
       void this.#tellOne(id, participant).then((isDone) => {
-        if (isDone && --missing === 0) this.#forget(id);
+        if (isDone && --missing === 0) this.#forget([id]);
       });
     }
   }
@@ -64,17 +64,18 @@ export class DecisionTeller {
   }
 
   /** DT2. */
-  #forget(id: TransactionId): void {
-    this.#acknowledged.push(id);
+  #forget(ids: readonly TransactionId[]): void {
+    for (const id of ids) this.#acknowledged.push(id);
     if (this.#willForget) return;
     this.#willForget = true;
     this.#core.host.timers.after(forgetDelayMs, () => {
       this.#willForget = false;
       if (this.#isStopped) return;
-      const ids = this.#acknowledged;
+      const all = this.#acknowledged;
       this.#acknowledged = [];
-      for (let at = 0; at < ids.length; at += forgottenPerEntryMax)
-        this.#record(ids.slice(at, at + forgottenPerEntryMax));
+      for (let at = 0; at < all.length; at += forgottenPerEntryMax) {
+        this.#record(all.slice(at, at + forgottenPerEntryMax));
+      }
     });
   }
 
@@ -88,8 +89,8 @@ export class DecisionTeller {
       for (const id of ids) this.#told.delete(id);
     };
     recorded.then(over, (error: unknown) => {
-      over();
-      this.#core.host.trace("debug", "Decisions could not be forgotten; their participants are told again.", { error });
+      this.#core.host.trace("debug", "Decisions could not be forgotten; that is tried again.", { error });
+      this.#forget(ids);
     });
   }
 }

@@ -28,7 +28,8 @@ import type { RequestIdentity } from "../entity/requests.ts";
 import type { TransactionRequest } from "../entity/transaction-runner.ts";
 import type { Work } from "../entity/work.ts";
 import type { Scope, StopReason } from "../host/host.ts";
-import type { Attempt } from "./attempt.ts";
+import { agreement, type Ended } from "./agreement.ts";
+import type { Attempt, Verdict } from "./attempt.ts";
 import { callerOf } from "./calls.ts";
 import { type EndingParts, takeInCommit, takeInFailure } from "./ending.ts";
 import { checkedInput, type Home, homeSlot } from "./home.ts";
@@ -48,8 +49,9 @@ export interface RunOwner {
   over(run: Run): void;
 }
 
-type Ended = { readonly output: Value | undefined } | { readonly error: OnefoldError | Refused };
 type Answer = { readonly reply: CallReply } | { readonly error: Error };
+
+const lostElsewhere = new Aborted("Another shard has let go of it.", { isRetried: true });
 
 /** As a work it is its own beginning and its own end. */
 export class Run implements Work {
@@ -216,7 +218,10 @@ export class Run implements Work {
     try {
       if (this.#replays()) return;
       const attempt = this.#attempt;
-      if (attempt?.isAlone === false && !this.#isAgreed) return this.#askOthers(transaction, attempt, ended);
+      if (attempt?.isAlone === false && !this.#isAgreed) {
+        void agreement(this.#core, attempt, ended).then((verdict) => this.#goOn(transaction, verdict));
+        return;
+      }
       if ("error" in ended) return this.#giveUp(transaction, ended.error);
       // Checked even where nothing keeps it, what a transaction returns must be a value; and from here on it is nobody else's.
       const output = cloneValue(ended.output);
@@ -228,29 +233,12 @@ export class Run implements Work {
     }
   }
 
-  /** T6. When they have answered, this goes on in its turn. */
-  #askOthers(transaction: Transaction, attempt: Attempt, ended: Ended): void {
-    const { working, limits } = this.#core;
-    if ("error" in ended) {
-      attempt.confirm().then((isConfirmed) => this.#goOn(transaction, isConfirmed));
-    } else if (working.transactions.decisionCount >= limits.decisionsMax) {
-      const message = "Too many transactions wait for other shards to acknowledge them; nothing was changed.";
-      this.#giveUp(transaction, new OnefoldError("overloaded", message, { retryAfterMs: 1000 }));
-    } else {
-      attempt.vote().then((verdict) => {
-        if (verdict.kind !== "failed" || transaction !== this.transaction) {
-          return this.#goOn(transaction, verdict.kind === "agreed");
-        }
-        this.#ended = { error: verdict.error };
-        this.#askOthers(transaction, attempt, this.#ended);
-      });
-    }
-  }
-
-  #goOn(transaction: Transaction, isAgreed: boolean): void {
+  /** T6. They have answered; this goes on in its turn. */
+  #goOn(transaction: Transaction, verdict: Verdict): void {
     if (this.isSettled || transaction !== this.transaction) return;
-    this.#isAgreed = isAgreed;
-    if (!isAgreed) transaction.abort(new Aborted("Another shard has let go of it.", { isRetried: true }));
+    this.#isAgreed = true;
+    if (verdict.kind === "failed") this.#ended = { error: verdict.error };
+    if (verdict.kind === "lost") transaction.abort(lostElsewhere);
     this.#core.executor.resubmit(this);
   }
 
