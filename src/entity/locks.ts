@@ -55,7 +55,7 @@ export class EntityLock {
   /** Oldest first. */
   #queue: Place[] = [];
   /** Reads that wait until a prepared holder lets go. */
-  #reads: LockWaiter[] | undefined = undefined;
+  #reads: Set<LockWaiter> | undefined = undefined;
 
   /** Nobody holds it and nobody waits for it. */
   get isFree(): boolean {
@@ -106,8 +106,13 @@ export class EntityLock {
 
   /** `waiter` is told when it is decided; it holds nothing then. */
   awaitDecision(waiter: LockWaiter): void {
-    this.#reads ??= [];
-    this.#reads.push(waiter);
+    this.#reads ??= new Set();
+    this.#reads.add(waiter);
+  }
+
+  /** It waits for the decision no more. */
+  stopAwaiting(waiter: LockWaiter): void {
+    this.#reads?.delete(waiter);
   }
 
   #tellReads(): void {

@@ -8,7 +8,7 @@ import type { Core } from "./core.ts";
 import type { EntityDefinition } from "./definition.ts";
 import type { StopReason } from "../host/host.ts";
 import { failureOf, stoppedFailure } from "./failure.ts";
-import type { LockWaiter } from "./locks.ts";
+import type { EntityLock, LockWaiter } from "./locks.ts";
 import type { Work } from "./work.ts";
 import type { LiveEntity } from "./working-set.ts";
 
@@ -28,6 +28,8 @@ export class ReadCall<T> implements Work, LockWaiter {
   readonly deadlineMs: number;
   readonly sizeBytes: number;
   isSettled = false;
+  /** What a prepared transaction holds that it waits for. */
+  #awaited: EntityLock | undefined = undefined;
   #wasStopped = false;
   #found: Found<T> | undefined = undefined;
   #error: OnefoldError | Refused | undefined = undefined;
@@ -60,7 +62,8 @@ export class ReadCall<T> implements Work, LockWaiter {
     try {
       const entity = this.#core.entity(this.#definition, this.#tenant, this.#id);
       if (entity.lock?.isUndecided === true) {
-        entity.lock.awaitDecision(this);
+        this.#awaited = entity.lock;
+        this.#awaited.awaitDecision(this);
         return this.#core.executor.park(this);
       }
       sequence = entity.lastSequence;
@@ -91,6 +94,7 @@ export class ReadCall<T> implements Work, LockWaiter {
   fail(error: OnefoldError): void {
     if (this.isSettled) return;
     this.isSettled = true;
+    this.#awaited?.stopAwaiting(this);
     this.#settle.reject(error);
   }
 

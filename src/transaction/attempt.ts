@@ -34,6 +34,8 @@ export interface AttemptParts {
   readonly ask: Ask;
   /** The transaction's name. */
   readonly command: string;
+  /** Which of its attempts this is, from 1. */
+  readonly number: number;
   /** Called once, before its first step at another shard. Gives its id. */
   readonly onLeft: (attempt: Attempt) => TransactionId;
   /** Called once, when what has left is committed or aborted. */
@@ -105,7 +107,8 @@ export class Attempt {
     const { age, caller } = transaction;
     const number = ++participant.steps;
     const { granted } = participant;
-    const question: StepQuestion = { ...what, id: this.#name, entityId, input, number, granted, age, caller };
+    const attempt = this.#parts.number;
+    const question: StepQuestion = { ...what, id: this.#name, entityId, input, number, granted, age, attempt, caller };
     const answer = (await this.#ask(participant.slot, "transaction.step", bodyOf.step(question))) as
       | StepAnswer
       | undefined;

@@ -28,11 +28,11 @@ export class Attempts {
   }
 
   /** An attempt at home in this slot. Known here from its first step at another shard on. */
-  begin(homeSlot: number, command: string): Attempt {
+  begin(homeSlot: number, parts: { readonly command: string; readonly number: number }): Attempt {
     return new Attempt({
       core: this.#core,
       ask: this.#ask,
-      command,
+      ...parts,
       onLeft: (attempt) => {
         const random = binaryOfBytes(this.#core.host.random.bytes(16));
         const id = transactionId({ homeSlot, homeEpoch: this.#core.epoch, random });

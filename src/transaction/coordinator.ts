@@ -97,8 +97,8 @@ export class Coordinator implements TransactionRunner, RunOwner {
     if (next !== undefined) this.#core.executor.resubmit(next);
   }
 
-  beginAttempt(homeSlot: number, command: string): Attempt | undefined {
-    return this.#core.neighbours === undefined ? undefined : this.#attempts.begin(homeSlot, command);
+  beginAttempt(homeSlot: number, parts: { readonly command: string; readonly number: number }): Attempt | undefined {
+    return this.#core.neighbours === undefined ? undefined : this.#attempts.begin(homeSlot, parts);
   }
 
   // ------------------------------------------------------------------------------------------------------- other shards

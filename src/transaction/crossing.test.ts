@@ -185,6 +185,29 @@ describe("steps", () => {
     }));
 });
 
+describe("attempts of one transaction", () => {
+  test("don't wait for each other: a later one ends what an earlier one has left", () =>
+    withBank(async ({ rig, a, b, run, account }) => {
+      const other = rig.idAt("account", 0, "other");
+      let attempts = 0;
+      // Whoever has lost is not told.
+      rig.fate = (crossing) => (/outcome|decision/.test(crossing.type) && attempts < 2 ? lost : prompt);
+      const deposit = run(a, async (tx) => {
+        attempts++;
+        await tx(account, b).deposit({ cents: 1 });
+        await rig.sleep(20);
+      });
+      await rig.until(() => !rig.isFree("account", b));
+      // What it saw at home is rolled back.
+      rig.members[0]!.outcomes.push({ kind: "full" });
+      await assert.rejects(rig.command("account", other, "deposit", { cents: 1 }), code("disk-full"));
+      await deposit;
+      assert.equal(attempts, 2);
+      assert.ok(rig.scheduler.nowMs < 500, `it took until ${rig.scheduler.nowMs} ms`);
+      assert.equal(await rig.query("account", b, "balance"), 101);
+    }));
+});
+
 describe("votes", () => {
   test("of another epoch than that which granted the locks are no, so the transaction is tried again", () =>
     withBank(async ({ rig, a, b, run, account, balances }) => {
@@ -340,6 +363,103 @@ describe("what comes late", () => {
       await rig.until(() => rig.isFree("account", b), 20_000);
       await rig.members[0]!.open();
     }));
+});
+
+describe("what a prepared transaction is going to change", () => {
+  test("is read once its outcome is known, or not at all: a read gives up at its deadline and is forgotten", () =>
+    withBank(async ({ rig, a, b }) => {
+      rig.fate = (crossing) => (/outcome|decision/.test(crossing.type) ? lost : prompt);
+      await rig.transaction("transfer", { from: a, to: b, cents: 30 });
+      const { shard } = rig.members[1]!;
+      const principal = { tenant: "default", subject: "tester", scopes: ["*"] };
+      const options = { principal, deadlineMs: 300 };
+      await assert.rejects(
+        shard!.query({ kind: "account", id: b }, "balance", undefined, options),
+        code("deadline-passed"),
+      );
+      const late = rig.query("account", b, "balance");
+      rig.fate = () => prompt;
+      assert.equal(await late, 130);
+    }));
+
+  test("is not reported missing to who deletes it: it may be there already", () =>
+    withBank(async ({ rig, a, run, account }) => {
+      const born = rig.idAt("account", 1, "born");
+      rig.fate = losing("transaction.outcome");
+      await run(a, async (tx) => {
+        await tx(account, born).deposit({ cents: 1 });
+      });
+      const principal = { tenant: "default", subject: "tester", scopes: ["*"] };
+      const deletion = rig.members[1]!.shard!.delete({ kind: "account", id: born }, { principal });
+      await rig.sleep(50);
+      rig.fate = () => prompt;
+      await deletion;
+      assert.equal(await rig.query("account", born, "balance"), 0);
+    }));
+
+  test("is held for a new owner's reads though the store was lost", () =>
+    withBank(async ({ rig, a, b }) => {
+      rig.fate = (crossing) => (/outcome|decision/.test(crossing.type) ? lost : prompt);
+      await rig.transaction("transfer", { from: a, to: b, cents: 30 });
+      await rig.members[1]!.restart({ loseStore: true });
+      const read = rig.query("account", b, "balance");
+      await rig.sleep(100);
+      assert.equal(rig.isFree("account", b), false);
+      rig.fate = () => prompt;
+      assert.equal(await read, 130);
+    }));
+});
+
+describe("bounds", () => {
+  test("on what is prepared: a transaction that finds no room is tried again, and says so in the end", () =>
+    withBank(
+      async ({ rig, a, b, balances }) => {
+        rig.fate = (crossing) => (/outcome|decision/.test(crossing.type) ? lost : prompt);
+        await rig.transaction("transfer", { from: a, to: b, cents: 1 });
+        const third = rig.idAt("account", 1, "third");
+        await assert.rejects(rig.transaction("transfer", { from: a, to: third, cents: 1 }), code("conflict"));
+        rig.fate = () => prompt;
+        await rig.until(() => rig.isAtRest);
+        await rig.transaction("transfer", { from: a, to: third, cents: 1 });
+        assert.deepEqual(await balances(), [98, 101]);
+      },
+      { limits: { preparedMax: 1 } },
+    ));
+
+  test("on decisions that are not acknowledged: one more is refused before it is decided", () =>
+    withBank(
+      async ({ rig, a, b, balances }) => {
+        rig.fate = losing("transaction.outcome");
+        await rig.transaction("transfer", { from: a, to: b, cents: 1 });
+        const third = rig.idAt("account", 1, "third");
+        await assert.rejects(rig.transaction("transfer", { from: a, to: third, cents: 1 }), code("overloaded"));
+        rig.fate = () => prompt;
+        assert.deepEqual(await balances(), [99, 101]);
+      },
+      { limits: { decisionsMax: 1 } },
+    ));
+
+  test("on participants: whoever finds no room waits until its deadline", () =>
+    withBank(
+      async ({ rig, a, b, run, account }) => {
+        let open: () => void = () => undefined;
+        const first = run(a, async (tx) => {
+          await tx(account, b).balance();
+          await new Promise<void>((resolve) => {
+            open = resolve;
+          });
+        });
+        await rig.sleep(20);
+        const third = rig.idAt("account", 1, "third");
+        const other = rig.idAt("account", 0, "other");
+        const second = run(other, async (tx) => await tx(account, third).deposit({ cents: 1 }), 200);
+        await assert.rejects(second, code("deadline-passed"));
+        open();
+        await first;
+        assert.equal(await run(other, async (tx) => await tx(account, third).deposit({ cents: 1 })), 1);
+      },
+      { limits: { participationsMax: 1 } },
+    ));
 });
 
 describe("contention over shards", () => {

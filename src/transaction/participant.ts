@@ -21,6 +21,8 @@ export class Participant implements Inquirer {
   readonly id: TransactionId;
   readonly slot: number;
   readonly grant: number;
+  /** Which of its transaction's attempts it is of. */
+  readonly attempt: number;
   readonly transaction: Transaction;
   readonly isPrepared = false;
   heardMs: number;
@@ -36,6 +38,7 @@ export class Participant implements Inquirer {
     this.id = question.id;
     this.slot = question.slot;
     this.grant = parts.grant;
+    this.attempt = question.attempt;
     this.transaction = new Transaction(core, { age: question.age, caller: question.caller, onEnd: parts.onEnd });
     this.heardMs = core.host.clock.monotonicMs();
   }

@@ -11,6 +11,7 @@
 import { OnefoldError } from "../base/errors.ts";
 import type { Core } from "../entity/core.ts";
 import { type BinaryString, uint16 } from "../entity/keys.ts";
+import type { Age } from "../entity/locks.ts";
 import { encodeOutcome } from "../entity/outcome.ts";
 import type { PreparedPart, TransactionId } from "../entity/transaction-parts.ts";
 import { homeOf } from "../entity/transaction-parts.ts";
@@ -38,12 +39,19 @@ function yes(sequence: number): Said<VoteAnswer> {
 const letGo = new Aborted("The transaction is over, or its home can't be reached.", { isRetried: false });
 const dropped = new Aborted("What it saw was rolled back.", { isRetried: true });
 
+/** All attempts of one transaction have one age. */
+function transactionKey({ slot, age }: { readonly slot: number; readonly age: Age }): BinaryString {
+  return `${uint16(slot)}${age.timeMs} ${age.count} ${age.owner}`;
+}
+
 export class Participants {
   readonly #core: Core;
   readonly #ask: Ask;
   readonly #inquiries: Inquiries;
   /** Not prepared, by slot and transaction. */
   readonly #open = new Map<BinaryString, Participant>();
+  /** The same, by slot and age: of one transaction's attempts the latest alone is open. */
+  readonly #latest = new Map<BinaryString, Participant>();
   /** Of those that are prepared, by the same key. */
   readonly #locks = new Map<BinaryString, PreparedLocks>();
   #grants = 0;
@@ -98,10 +106,15 @@ export class Participants {
     }
     // PA2: what has begun before has been let go of, or is prepared, or over.
     if (granted !== undefined || number !== 1 || this.#locks.has(key)) return { kind: "lost" };
-    return this.#begin(question).step(question);
+    return this.#begin(question)?.step(question) ?? { kind: "lost" };
   }
 
-  #begin(question: StepQuestion): Participant {
+  /** Undefined where a later attempt of the same transaction is here. An earlier one is over, and waits for nothing but that word. */
+  #begin(question: StepQuestion): Participant | undefined {
+    const transaction = transactionKey(question);
+    const other = this.#latest.get(transaction);
+    if (other !== undefined && other.attempt > question.attempt) return undefined;
+    other?.transaction.abort(letGo);
     if (this.#open.size >= this.#core.limits.participationsMax) {
       throw new OnefoldError("overloaded", "Too many transactions of other shards are open here.", {
         retryAfterMs: 100,
@@ -111,14 +124,20 @@ export class Participants {
     const participant: Participant = new Participant(this.#core, question, {
       grant: ++this.#grants,
       onEnd: () => {
-        this.#open.delete(key);
+        this.#close(participant);
         const { aborted } = participant.transaction;
         if (aborted !== letGo && aborted !== dropped) this.#tellWounded(question.id);
       },
     });
     this.#open.set(key, participant);
+    this.#latest.set(transaction, participant);
     this.#inquiries.start();
     return participant;
+  }
+
+  #close({ slot, id, transaction: { age } }: Participant): void {
+    this.#open.delete(uint16(slot) + id);
+    this.#latest.delete(transactionKey({ slot, age }));
   }
 
   /** A hint, so that its home does not run on in vain. Who misses it hears the same at the next step, or when it votes. */
@@ -147,7 +166,11 @@ export class Participants {
     const participant = this.#open.get(uint16(slot) + id);
     if (participant === undefined || !participant.isMeant(question) || !participant.canPrepare(question)) return no;
     const { preparedMax, preparedBytesMax } = this.#core.limits;
-    if (transactions.preparedCount >= preparedMax || transactions.preparedBytes > preparedBytesMax) return no;
+    if (transactions.preparedCount >= preparedMax || transactions.preparedBytes > preparedBytesMax) {
+      // A no is final, so it need not wait to be told.
+      participant.transaction.abort(letGo);
+      return no;
+    }
     try {
       return yes(this.#takeIn(participant, question));
     } catch (error) {
@@ -175,7 +198,7 @@ export class Participants {
     const sequence = this.#core.takeIn(entry);
     const key = uint16(slot) + id;
     this.#locks.set(key, PreparedLocks.takenOver({ part }, transaction, participant.heardMs));
-    this.#open.delete(key);
+    this.#close(participant);
     return sequence;
   }
 

@@ -25,6 +25,8 @@ export interface StepQuestion {
   /** Known from the first answer on. */
   readonly granted: Granted | undefined;
   readonly age: Age;
+  /** Which of the transaction's attempts this is, from 1; all have one age. */
+  readonly attempt: number;
   readonly caller: Principal;
   readonly kind: string;
   readonly entityId: string;
@@ -71,6 +73,7 @@ export const bodyOf = {
     number: q.number,
     granted: q.granted && { ...q.granted },
     age: { ...q.age, owner: bytesOfBinary(q.age.owner) },
+    attempt: q.attempt,
     caller: { ...q.caller },
     kind: q.kind,
     entityId: q.entityId,
@@ -109,6 +112,7 @@ export const parse = {
       number: whole(body.number),
       granted: body.granted === undefined ? undefined : granted(body.granted),
       age: { timeMs: whole(age.timeMs), count: whole(age.count), owner: bytes(age.owner) },
+      attempt: whole(body.attempt),
       caller: { tenant: text(caller.tenant), subject: text(caller.subject), scopes: caller.scopes.map(text) },
       kind: text(body.kind),
       entityId: text(body.entityId),

@@ -44,7 +44,7 @@ export interface RunOwner {
   /** The body of an attempt has ended, or will never be heard of again. */
   bodyEnded(run: Run): void;
   /** For an attempt that may leave its shard; undefined where there is no other. */
-  beginAttempt(homeSlot: number, command: string): Attempt | undefined;
+  beginAttempt(homeSlot: number, parts: { readonly command: string; readonly number: number }): Attempt | undefined;
   /** The request is answered. */
   over(run: Run): void;
 }
@@ -131,7 +131,7 @@ export class Run implements Work {
   attempt(scope: Scope<Transaction>): void {
     this.#attempts++;
     const { definition, caller } = this.#request;
-    const attempt = this.#owner.beginAttempt(this.#home, definition.name);
+    const attempt = this.#owner.beginAttempt(this.#home, { command: definition.name, number: this.#attempts });
     const onEnd = attempt && (() => attempt.abort());
     const transaction = new Transaction(this.#core, { age: this.#age, caller, onEnd });
     attempt?.begin(transaction);
