@@ -118,6 +118,19 @@ export const limits = {
   transactionsOpenMax: 4096,
   /** Bodies that run at once while they make progress: more of them mostly wound each other. See docs/performance.md. */
   transactionsRunningMax: 32,
+  /** Transactions of other shards that have begun here and are not prepared; each slot that one touches counts. */
+  participationsMax: 4096,
+  /** Prepared here, by slot, and what they are going to do: above it, others are not prepared, and are tried again. */
+  preparedMax: 4096,
+  preparedBytesMax: 64 * MiB,
+  /** Decided here, and not acknowledged by all participants: above it, no others are decided. */
+  decisionsMax: 16_384,
+  /** One request between shards; repeated until the transaction's deadline. */
+  transactionAskMs: 2_000,
+  /** A participant that has heard nothing of its transaction for so long asks its home. */
+  transactionInquiryMs: 1_000,
+  /** One that is not prepared, and whose home has not been reached for so long, lets go. */
+  participationSilenceMs: 10_000,
   deadlineMsDefault: 30_000,
   deadlineMsMax: 300_000,
 
@@ -314,6 +327,11 @@ export function assertLimits(l: Limits): void {
     l.changesWaitMsMax < l.deadlineMsDefault,
     "who waits for changes must be answered within the default deadline",
   );
+  assert(
+    l.transactionInquiryMs + l.transactionAskMs < l.participationSilenceMs,
+    "a participant must have asked before it lets go",
+  );
+  assert(l.effectsBytesMax <= l.preparedBytesMax, "there must be room for any one prepared transaction");
   assert(l.deadlineMsDefault <= l.deadlineMsMax, "the default deadline must be allowed");
   assert(l.networkMessageBytesMax * 2 <= l.networkQueueBytesMax, "a queue of messages must hold several");
   assert(l.networkRedialMs < l.networkAnswerMs, "a peer that is back must be found sooner than one is given up");

@@ -36,7 +36,7 @@ export interface SplitParts {
 export async function splitShard(parts: SplitParts): Promise<SystemRecord> {
   const { shard, replica, host } = parts;
   if (replica.ownership?.kind !== "seal") {
-    if (hasRowsOf(replica.store, "deadLetter")) {
+    if (hasRowsOf(replica.store, "prepared")) {
       host.trace("info", "A shard is not split now: a transaction is not decided yet.", { shard: shard.id });
       return { type: "split-abandoned", shard: shard.id, log: shard.log };
     }

@@ -41,6 +41,7 @@ function batchOf(sequence: number, entryCount: number): DurableBatch {
       result: null,
       expired: [],
       delivered: [],
+      transaction: null,
     };
   });
   return { position: positionAt(sequence), timeMs: 0, entries, sizeBytes: 100 * entryCount };

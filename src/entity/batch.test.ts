@@ -6,6 +6,7 @@ import { unpack } from "msgpackr";
 import { slotOf } from "../base/ids.ts";
 import { decodeRecord } from "../log/record.ts";
 import { decodeBatch, type EntityEffect, type Entry, encodeBatch, entryBytesMax, readerVersionOf } from "./batch.ts";
+import { transactionPartArbitrary } from "./entry.fixture.ts";
 import { foldBatch, WriteSet } from "./fold.ts";
 import { entityName, keys } from "./keys.ts";
 
@@ -109,6 +110,7 @@ const entry: fc.Arbitrary<Entry> = fc.record({
       .map(({ count, ...run }) => ({ ...run, through: run.first + count - 1 })),
     { maxLength: 3 },
   ),
+  transaction: fc.option(transactionPartArbitrary, { nil: null }),
 });
 
 /** Byte strings decoded from a batch are views of some kind; only their bytes count. */
@@ -269,6 +271,7 @@ describe("folding", () => {
       },
       expired: [],
       delivered: [],
+      transaction: null,
     };
     assert.equal(folded([[kept]]).size, 2);
     const removal: Entry = { ...kept, result: null, expired: [{ expiresMs: 99, key: at }] };

@@ -15,6 +15,14 @@ import { OnefoldError } from "../base/errors.ts";
 import { crossingVersion, formatVersion } from "../log/record.ts";
 import type { BinaryString } from "./keys.ts";
 import { entityName } from "./keys.ts";
+import {
+  type DecisionPart,
+  packTransactionPart,
+  type PreparedPart,
+  type TransactionPart,
+  transactionPartBytesMax,
+  unpackTransactionPart,
+} from "./transaction-parts.ts";
 
 export type Origin = "call" | "transaction" | "message" | "timer" | "admin";
 const origins: readonly Origin[] = ["call", "transaction", "message", "timer", "admin"];
@@ -162,6 +170,8 @@ export interface Entry {
   readonly expired: readonly { readonly expiresMs: number; readonly key: BinaryString }[];
   /** Of several pairs of slots, each at most once. */
   readonly delivered: readonly DeliveredMessages[];
+  /** Its part in a transaction over several shards. */
+  readonly transaction: TransactionPart | null;
 }
 
 const packr = new Packr({ useRecords: false, useBigIntExtension: true, mapsAsObjects: true });
@@ -226,24 +236,35 @@ function packEntry(entry: Entry): Packed {
     entry.command,
     entry.subject,
     orNull(entry.effects, packEffect),
-    orNull(entry.messages, (m) => [
-      m.fromSlot,
-      m.toSlot,
-      m.number,
-      m.tenant,
-      m.kind,
-      m.id,
-      m.command,
-      m.input,
-      m.subject,
-    ]),
+    orNull(entry.messages, packMessage),
     consumed === null ? null : [consumed.fromSlot, consumed.toSlot, consumed.number],
     deadLetter === null ? null : packDeadLetter(deadLetter),
     entry.result === null ? null : packResult(entry.result),
     orNull(entry.expired, (item) => [item.expiresMs, item.key]),
     orNull(entry.delivered, (run) => [run.fromSlot, run.toSlot, run.first, run.through]),
+    entry.transaction === null ? null : packTransactionPart(entry.transaction, preparedCodec),
   ]);
 }
+
+function packMessage(m: MessageRecord): Packed {
+  return [m.fromSlot, m.toSlot, m.number, m.tenant, m.kind, m.id, m.command, m.input, m.subject];
+}
+
+/** How what a transaction is going to do is written: as what commands have done. */
+const preparedCodec = {
+  pack: ({ effects, messages }: Pick<PreparedPart, "effects" | "messages">): Packed => [
+    orNull(effects, packEffect),
+    // They get their numbers when they are sent.
+    orNull(messages, (message) => packMessage({ ...message, number: 0 })),
+  ],
+  unpack: ([effects, messages]: Packed): Pick<PreparedPart, "effects" | "messages"> => ({
+    effects: ((effects ?? []) as Packed[]).map(unpackEffect),
+    messages: ((messages ?? []) as Packed[]).map((packed) => {
+      const { number: _none, ...message } = unpackMessage(packed);
+      return message;
+    }),
+  }),
+};
 
 /** The payload of a batch record. A fresh byte string. */
 export function encodeBatch(entries: readonly Entry[]): Uint8Array {
@@ -252,7 +273,8 @@ export function encodeBatch(entries: readonly Entry[]): Uint8Array {
 
 /** The least version of reader that understands a batch of these entries (B5). */
 export function readerVersionOf(entries: readonly Entry[]): number {
-  return entries.some(({ delivered }) => delivered.length > 0) ? crossingVersion : formatVersion;
+  const crosses = ({ delivered, transaction }: Entry): boolean => delivered.length > 0 || transaction !== null;
+  return entries.some(crosses) ? crossingVersion : formatVersion;
 }
 
 /**
@@ -260,8 +282,29 @@ export function readerVersionOf(entries: readonly Entry[]): number {
  * batches. Strings count three bytes a code unit.
  */
 export function entryBytesMax(entry: Entry): number {
-  let size = 64 + 3 * (entry.command.length + entry.subject.length);
-  for (const effect of entry.effects) {
+  let size = 64 + 3 * (entry.command.length + entry.subject.length) + effectsBytesMax(entry.effects);
+  for (const message of entry.messages) size += messageBytesMax(message);
+  if (entry.deadLetter !== null) size += deadLetterBytesMax(entry.deadLetter);
+  if (entry.result !== null) {
+    size += 160 + entry.result.outcome.length;
+  }
+  for (const { key } of entry.expired) size += 24 + 2 * key.length;
+  const part = entry.transaction;
+  if (part !== null) size += transactionPartBytesMax(part);
+  if (part?.type === "prepared") size += preparedBytesMax(part);
+  return size + deliveredBytesMax * entry.delivered.length;
+}
+
+/** What a transaction is going to do takes in a batch, at most; about what it takes in memory. */
+export function preparedBytesMax({ effects, messages }: Pick<PreparedPart, "effects" | "messages">): number {
+  let size = effectsBytesMax(effects);
+  for (const message of messages) size += messageBytesMax(message);
+  return size;
+}
+
+function effectsBytesMax(effects: readonly EntityEffect[]): number {
+  let size = 0;
+  for (const effect of effects) {
     size += 96 + 3 * (effect.tenant.length + effect.kind.length + effect.id.length);
     if (effect.state instanceof Uint8Array) size += effect.state.length;
     for (const item of effect.items) {
@@ -272,19 +315,13 @@ export function entryBytesMax(entry: Entry): number {
       if (timer !== null) size += timer.input.length + 3 * (timer.command.length + timer.subject.length);
     }
   }
-  for (const message of entry.messages) size += messageBytesMax(message);
-  if (entry.deadLetter !== null) size += deadLetterBytesMax(entry.deadLetter);
-  if (entry.result !== null) {
-    size += 160 + entry.result.outcome.length;
-  }
-  for (const { key } of entry.expired) size += 24 + 2 * key.length;
-  return size + deliveredBytesMax * entry.delivered.length;
+  return size;
 }
 
 /** Two slots and two numbers. */
 const deliveredBytesMax = 25;
 
-export function messageBytesMax(message: MessageRecord): number {
+export function messageBytesMax(message: Omit<MessageRecord, "number">): number {
   const { tenant, kind, id, command, subject, input } = message;
   return 48 + input.length + 3 * (tenant.length + kind.length + id.length + command.length + subject.length);
 }
@@ -387,7 +424,8 @@ function unpackResult(packed: Packed): ResultEffect {
 }
 
 function unpackEntry(packed: Packed): Entry {
-  const [origin, command, subject, effects, messages, consumed, deadLetter, result, expired, delivered] = packed;
+  const [origin, command, subject, effects, messages, consumed, deadLetter, result, expired, delivered, transaction] =
+    packed;
   const known = origins[origin as number];
   assert(known !== undefined, "an entry's origin is one of those that this version knows");
   return {
@@ -416,6 +454,7 @@ function unpackEntry(packed: Packed): Entry {
       first: first!,
       through: through!,
     })),
+    transaction: (transaction ?? null) === null ? null : unpackTransactionPart(transaction as Packed, preparedCodec),
   };
 }
 
@@ -431,13 +470,29 @@ export function decodeBatch(payload: Uint8Array): readonly Entry[] {
   }
 }
 
-/** A timer or a message as the store keeps it. */
+/** What a transaction is going to do here, as the store keeps it: with what its entry says besides. */
+export interface StoredPrepared {
+  readonly part: PreparedPart;
+  /** The transaction's name. */
+  readonly command: string;
+  readonly subject: string;
+}
+
+/** A timer, a message and more as the store keeps them. */
 export const storedRecords = {
   encodeTimer: (timer: TimerRecord): Uint8Array => packr.pack([timer.dueMs, timer.command, timer.input, timer.subject]),
   decodeTimer: (bytes: Uint8Array): TimerRecord => unpackTimer(packr.unpack(bytes) as Packed),
-  encodeMessage: (m: MessageRecord): Uint8Array =>
-    packr.pack([m.fromSlot, m.toSlot, m.number, m.tenant, m.kind, m.id, m.command, m.input, m.subject]),
+  encodeMessage: (message: MessageRecord): Uint8Array => packr.pack(packMessage(message)),
   decodeMessage: (bytes: Uint8Array): MessageRecord => unpackMessage(packr.unpack(bytes) as Packed),
+  encodePrepared: ({ part, command, subject }: StoredPrepared): Uint8Array =>
+    packr.pack([command, subject, packTransactionPart(part, preparedCodec)]),
+  decodePrepared: (bytes: Uint8Array): StoredPrepared => {
+    const [command, subject, part] = packr.unpack(bytes) as [string, string, Packed];
+    return { command, subject, part: unpackTransactionPart(part, preparedCodec) as PreparedPart };
+  },
+  encodeDecision: (part: DecisionPart): Uint8Array => packr.pack(packTransactionPart(part, preparedCodec)),
+  decodeDecision: (bytes: Uint8Array): DecisionPart =>
+    unpackTransactionPart(packr.unpack(bytes) as Packed, preparedCodec) as DecisionPart,
   encodeDeadLetter: (letter: StoredDeadLetter): Uint8Array => packr.pack({ ...letter }),
   /** What early versions did not keep gets the value that says so. */
   decodeDeadLetter: (bytes: Uint8Array): StoredDeadLetter => ({

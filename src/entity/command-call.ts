@@ -49,7 +49,8 @@ export class CommandCall extends EntityCommand {
         return true;
       }
     }
-    if (this.#isDeletion && !entity.exists) {
+    // One that a prepared transaction may have made: it waits for the lock like any command.
+    if (this.#isDeletion && !entity.exists && entity.lock?.isUndecided !== true) {
       this.#hold({ error: notFound(entity) }, entity.lastSequence);
       return true;
     }

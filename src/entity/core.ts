@@ -5,7 +5,7 @@
  * X1  `takeIn` is the only place where effects become visible to later works, and it does so whole: batch and memory together.
  */
 import { OnefoldError, type Refused } from "../base/errors.ts";
-import { closest } from "../base/ids.ts";
+import { closest, slotOfEntity } from "../base/ids.ts";
 import type { Limits } from "../base/limits.ts";
 import type { Host } from "../host/host.ts";
 import type { Store } from "../store/store.ts";
@@ -15,7 +15,8 @@ import type { Committer, MeasuredEntry } from "./committer.ts";
 import type { EntityDefinition, SystemDefinition } from "./definition.ts";
 import type { Executor } from "./executor.ts";
 import { CommandFailure } from "./failure.ts";
-import { type BinaryString, entityName } from "./keys.ts";
+import { type BinaryString, binaryOfBytes, entityName } from "./keys.ts";
+import type { Age } from "./locks.ts";
 import type { Mailroom } from "./mailroom.ts";
 import type { Neighbours } from "./neighbours.ts";
 import { quarantined } from "./out-of-reach.ts";
@@ -23,6 +24,7 @@ import { encodeOutcome, type Outcome } from "./outcome.ts";
 import type { RequestIdentity, Requests } from "./requests.ts";
 import type { Surroundings, UnnumberedMessage } from "./run-command.ts";
 import type { Principal } from "./service.ts";
+import type { TransactionPart } from "./transaction-parts.ts";
 import type { LiveEntity, WorkingSet } from "./working-set.ts";
 
 export interface CoreParts {
@@ -34,6 +36,8 @@ export interface CoreParts {
   readonly requests: Requests;
   /** Undefined for a lone shard, whose own all slots are. */
   readonly neighbours: Neighbours | undefined;
+  /** Of the ownership that this is. */
+  readonly epoch: number;
 }
 
 /** An entry as works build it: messages have no numbers yet, and most parts are usually absent. */
@@ -47,6 +51,7 @@ export interface EntryDraft {
   readonly deadLetter?: Entry["deadLetter"];
   readonly expired?: Entry["expired"];
   readonly delivered?: Entry["delivered"];
+  readonly transaction?: TransactionPart;
 }
 
 /** An outcome to be kept for a request's repetitions. */
@@ -67,13 +72,16 @@ export class Core {
   readonly working: WorkingSet;
   readonly requests: Requests;
   readonly neighbours: Neighbours | undefined;
+  readonly epoch: number;
   // Set once, right after construction: they need the core, and it needs them.
   committer!: Committer;
   executor!: Executor;
   mailroom!: Mailroom;
   /** A read of the store found damage. */
   onDamage!: (error: OnefoldError) => void;
-  #age = 0;
+  #ageCount = 0;
+  /** Tells this owner's ages from those of others. */
+  readonly #ageOwner: BinaryString;
   /** As the last work found them. */
   #surroundings: Surroundings | undefined = undefined;
 
@@ -85,6 +93,8 @@ export class Core {
     this.working = parts.working;
     this.requests = parts.requests;
     this.neighbours = parts.neighbours;
+    this.epoch = parts.epoch;
+    this.#ageOwner = parts.neighbours === undefined ? "" : binaryOfBytes(parts.host.random.bytes(8));
   }
 
   /** Whether the slot's log is this shard's own. */
@@ -92,9 +102,9 @@ export class Core {
     return this.neighbours === undefined || this.neighbours.isOwn(slot);
   }
 
-  /** The next place in the order of ages, for locks. */
-  nextAge(): number {
-    return ++this.#age;
+  /** The next place in the order of ages, for locks: by log time, so that it means something to other shards. */
+  nextAge(): Age {
+    return { timeMs: this.committer.timeMs, count: ++this.#ageCount, owner: this.#ageOwner };
   }
 
   readonly definitionOf = (kind: string): EntityDefinition | undefined => this.system.entities.get(kind);
@@ -112,8 +122,7 @@ export class Core {
   entity(definition: EntityDefinition, tenant: string, id: string): LiveEntity {
     const name = entityName(tenant, definition.name, id);
     return (
-      this.working.cached(name) ??
-      this.working.load(definition, this.#slotOf(definition, id, tenant, name), name, tenant, id)
+      this.working.cached(name) ?? this.working.load(definition, this.slotOf(definition, tenant, id), name, tenant, id)
     );
   }
 
@@ -124,8 +133,9 @@ export class Core {
   }
 
   /** An affinity is the user's code. */
-  #slotOf(definition: EntityDefinition, id: string, tenant: string, name: BinaryString): number {
-    if (definition.affinity !== undefined && this.working.isQuarantined(name)) throw quarantined(definition.name, id);
+  slotOf(definition: EntityDefinition, tenant: string, id: string): number {
+    if (definition.affinity === undefined) return slotOfEntity(definition, id, tenant);
+    if (this.working.isQuarantined(entityName(tenant, definition.name, id))) throw quarantined(definition.name, id);
     return guardedSlotOf({ guard: this.host.guard, limits: this.limits }, definition, { id, tenant });
   }
 
@@ -170,7 +180,8 @@ export class Core {
   /** Builds the entry that `draft` and `result` describe. Throws `too-large`, `overloaded`. Changes nothing. */
   entry(draft: EntryDraft, result?: KeptResult): MeasuredEntry {
     const messages = this.#number(draft.messages ?? nothing);
-    if (messages.length > 0) {
+    // What was prepared has been promised room.
+    if (messages.length > 0 && draft.transaction?.type !== "outcome") {
       this.mailroom.assertRoom(messages, { isFromOutside: draft.origin === "call" || draft.origin === "transaction" });
     }
     return this.committer.measure({
@@ -187,6 +198,7 @@ export class Core {
           ? (draft.expired ?? nothing)
           : this.requests.expiredPredecessor(result.request, result.slot, this.working),
       delivered: draft.delivered ?? nothing,
+      transaction: draft.transaction ?? null,
     });
   }
 

@@ -10,7 +10,7 @@ import type { Core, EntryDraft, KeptResult } from "./core.ts";
 import type { CommandDefinition, EntityDefinition } from "./definition.ts";
 import type { StopReason } from "../host/host.ts";
 import { failureOf, stoppedFailure } from "./failure.ts";
-import type { EntityLock, LockHolder, LockWaiter } from "./locks.ts";
+import type { Age, EntityLock, LockHolder, LockWaiter } from "./locks.ts";
 import { type CommandResult, effectOf, runCommand } from "./run-command.ts";
 import type { Principal } from "./service.ts";
 import type { Work } from "./work.ts";
@@ -29,7 +29,8 @@ export abstract class EntityCommand implements Work, LockHolder, LockWaiter {
   readonly deadlineMs: number;
   readonly sizeBytes: number;
   isSettled = false;
-  #age = 0;
+  /** Since it first had to wait. */
+  #age: Age | undefined = undefined;
   #stops = 0;
   /** It has been stopped once too often, and fails for that at its next turn. */
   #verdict: OnefoldError | undefined = undefined;
@@ -158,7 +159,8 @@ export abstract class EntityCommand implements Work, LockHolder, LockWaiter {
 
   // ----------------------------------------------------------------------------------------------------------- the lock
 
-  get age(): number {
+  get age(): Age {
+    this.#age ??= this.core.nextAge();
     return this.#age;
   }
 
@@ -176,7 +178,6 @@ export abstract class EntityCommand implements Work, LockHolder, LockWaiter {
     // Memory was dropped while it waited, and the entity loaded anew: what it waited for is nobody's lock any more.
     if (lock !== this.#lock) this.#unlock();
     if (lock === undefined || lock.isFree) return true;
-    if (this.#age === 0) this.#age = this.core.nextAge();
     // The shard's own works (messages, timers) are bounded elsewhere and must not be lost to a crowd of callers.
     if (!this.#isOwn && lock.waiterCount >= this.core.limits.waitingPerEntityMax) {
       throw new OnefoldError("overloaded", "Too many requests wait for this entity.", { retryAfterMs: 100 });

@@ -10,6 +10,7 @@ import type {
   TimerRecord,
 } from "./batch.ts";
 import { entityName, keys } from "./keys.ts";
+import { type PreparedPart, type TransactionId, type TransactionPart, transactionId } from "./transaction-parts.ts";
 
 const bytes = (maxLength = 40) => fc.uint8Array({ maxLength });
 const slot = fc.integer({ min: 0, max: 4095 });
@@ -96,6 +97,39 @@ const expired = fc.record({
 const delivered = fc
   .record({ fromSlot: slot, toSlot: slot, first: fc.nat(1e9), count: fc.integer({ min: 1, max: 5 }) })
   .map(({ count, ...run }) => ({ ...run, through: run.first + count - 1 }));
+const transactionIdArbitrary: fc.Arbitrary<TransactionId> = fc
+  .record({ homeSlot: slot, homeEpoch: whole, random: binaryText(16) })
+  .map(transactionId);
+
+export const preparedArbitrary: fc.Arbitrary<PreparedPart> = fc.record({
+  type: fc.constant("prepared" as const),
+  id: transactionIdArbitrary,
+  slot,
+  epoch: whole,
+  grant: whole,
+  age: fc.record({ timeMs: whole, count: whole, owner: binaryText(8) }),
+  effects: fc.array(effectArbitrary, { maxLength: 3 }),
+  messages: fc.array(
+    message.map(({ number: _number, ...rest }) => rest),
+    { maxLength: 2 },
+  ),
+  locks: fc.array(
+    fc.record({ tenant: name, kind: name, id: text, mode: fc.constantFrom("shared" as const, "exclusive" as const) }),
+    { maxLength: 3 },
+  ),
+});
+
+/** Of every type, with every part that one may have. */
+export const transactionPartArbitrary: fc.Arbitrary<TransactionPart> = fc.oneof(
+  preparedArbitrary,
+  fc.record({
+    type: fc.constant("decision" as const),
+    id: transactionIdArbitrary,
+    participants: fc.array(fc.record({ slot, epoch: whole }), { maxLength: 4 }),
+  }),
+  fc.record({ type: fc.constant("outcome" as const), id: transactionIdArbitrary, slot, isCommit: fc.boolean() }),
+  fc.record({ type: fc.constant("forgotten" as const), ids: fc.array(transactionIdArbitrary, { maxLength: 4 }) }),
+);
 
 export const entryArbitrary: fc.Arbitrary<Entry> = fc.record({
   origin: fc.constantFrom(
@@ -128,6 +162,7 @@ export const entryArbitrary: fc.Arbitrary<Entry> = fc.record({
   result: fc.option(result, { nil: null }),
   expired: fc.array(expired, { maxLength: 3 }),
   delivered: fc.array(delivered, { maxLength: 3 }),
+  transaction: fc.option(transactionPartArbitrary, { nil: null }),
 });
 
 /** An entry in which nothing is but what `parts` says. */
@@ -143,9 +178,23 @@ export function entryOf(parts: Partial<Entry>): Entry {
     result: null,
     expired: [],
     delivered: [],
+    transaction: null,
     ...parts,
   };
 }
+
+/** What a transaction is going to do at slot 9, which is nothing but to hold a read lock. */
+export const preparedPart: PreparedPart = {
+  type: "prepared",
+  id: transactionId({ homeSlot: 7, homeEpoch: 3, random: "\u00ff".repeat(16) }),
+  slot: 9,
+  epoch: 4,
+  grant: 2,
+  age: { timeMs: 1000, count: 5, owner: "\u0080".repeat(8) },
+  effects: [],
+  messages: [],
+  locks: [{ tenant: "default", kind: "note", id: "a", mode: "shared" }],
+};
 
 /** An effect on the entity `note` of this id in the default tenant. */
 export function effectOn(id: string, parts: Partial<EntityEffect>): EntityEffect {

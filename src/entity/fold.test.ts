@@ -6,9 +6,10 @@ import { memoryStore } from "../store/engine/memory.ts";
 import { realTimers } from "../store/snapshot.fixture.ts";
 import type { StoreReader, Write } from "../store/store.ts";
 import { type EntityEffect, type Entry, storedRecords, touchThresholdBytes } from "./batch.ts";
-import { effectOn, entryArbitrary, entryOf } from "./entry.fixture.ts";
-import { entriesWithPrefix, foldBatch, readEntity, WriteSet } from "./fold.ts";
+import { effectOn, entryArbitrary, entryOf, preparedPart } from "./entry.fixture.ts";
+import { entriesWithPrefix, foldBatch, readDecision, readEntity, readPrepared, WriteSet } from "./fold.ts";
 import { type BinaryString, binaryOfBytes, entityName, keys, type TableName, tables } from "./keys.ts";
+import type { TransactionPart } from "./transaction-parts.ts";
 
 type Batch = readonly Entry[];
 const firstSequence = 2;
@@ -136,12 +137,61 @@ describe("folding batches", () => {
           outcome: new Uint8Array([1]),
         },
       }),
+      entryOf({ transaction: preparedPart }),
+      entryOf({ transaction: { type: "decision", id: preparedPart.id, participants: [{ slot: 9, epoch: 4 }] } }),
     ];
     const found = new Set([...applied([writesOf([entries], 5)]).keys()].map((key) => key.charCodeAt(0)));
     const expected = (Object.keys(tables) as TableName[])
       .filter((name) => name !== "meta" && name !== "session")
       .map((name) => tables[name]);
     assert.deepEqual([...found].sort(), [...expected].sort());
+  });
+});
+
+describe("a transaction over several shards", () => {
+  const effects = [effectOn("a", { isBirth: true })];
+  const prepared = entryOf({ command: "transfer", transaction: { ...preparedPart, effects } });
+  const outcome = (isCommit: boolean) =>
+    entryOf({
+      effects: isCommit ? effects : [],
+      transaction: { type: "outcome", id: preparedPart.id, slot: preparedPart.slot, isCommit },
+    });
+
+  test("changes nothing where it is prepared, but that it is", async () => {
+    const store = await storeOf([[prepared]]);
+    const [row, ...others] = [...entriesWithPrefix(store, String.fromCharCode(tables.prepared))];
+    assert.deepEqual(others, []);
+    assert.equal(row!.key, keys.prepared(preparedPart.slot, preparedPart.id));
+    const { part, command } = readPrepared(row!.value);
+    assert.equal(command, "transfer");
+    assert.deepEqual([part.age, part.locks, part.effects.length], [preparedPart.age, preparedPart.locks, 1]);
+    assert.deepEqual([...entriesWithPrefix(store, String.fromCharCode(tables.entity))], []);
+  });
+
+  test("leaves with its outcome what it did, or nothing", async () => {
+    for (const isCommit of [true, false]) {
+      const store = await storeOf([[prepared], [outcome(isCommit)]]);
+      assert.deepEqual([...entriesWithPrefix(store, String.fromCharCode(tables.prepared))], []);
+      const entities = [...entriesWithPrefix(store, String.fromCharCode(tables.entity))];
+      assert.equal(entities.length, isCommit ? 1 : 0);
+    }
+  });
+
+  test("is remembered at its home until it is forgotten", async () => {
+    const decision: TransactionPart = {
+      type: "decision",
+      id: preparedPart.id,
+      participants: [{ slot: 9, epoch: 4 }],
+    };
+    const decided = await storeOf([[entryOf({ transaction: decision })]]);
+    const rows = [...entriesWithPrefix(decided, String.fromCharCode(tables.decision))];
+    assert.deepEqual(
+      rows.map(({ value }) => readDecision(value)),
+      [decision],
+    );
+    const forgotten = entryOf({ transaction: { type: "forgotten", ids: [preparedPart.id] } });
+    const store = await storeOf([[entryOf({ transaction: decision })], [forgotten]]);
+    assert.deepEqual([...entriesWithPrefix(store, String.fromCharCode(tables.decision))], []);
   });
 });
 

@@ -8,7 +8,8 @@
 import { Packr } from "msgpackr";
 import { OnefoldError } from "../base/errors.ts";
 import type { StoreReader, Write } from "../store/store.ts";
-import { type EntityEffect, type Entry, type ResultKey, storedRecords } from "./batch.ts";
+import { type EntityEffect, type Entry, type ResultKey, type StoredPrepared, storedRecords } from "./batch.ts";
+import { type DecisionPart, homeOf, type TransactionPart } from "./transaction-parts.ts";
 import {
   afterPrefix,
   type BinaryString,
@@ -100,6 +101,35 @@ export function foldEntry(entry: Entry, sequence: number, index: number, writes:
     );
   }
   if (entry.result !== null) foldResult(entry.result.key, entry.result.outcome, writes);
+  if (entry.transaction !== null) foldTransactionPart(entry.transaction, entry, writes);
+}
+
+/** What an outcome brings stands in its entry like any other effect, so nothing has to be looked up (F1). */
+function foldTransactionPart(part: TransactionPart, { command, subject }: Entry, writes: WriteSet): void {
+  switch (part.type) {
+    case "prepared": {
+      writes.slots.add(part.slot);
+      writes.put(keys.prepared(part.slot, part.id), storedRecords.encodePrepared({ part, command, subject }));
+      return;
+    }
+    case "outcome": {
+      writes.slots.add(part.slot);
+      writes.put(keys.prepared(part.slot, part.id), null);
+      return;
+    }
+    case "decision": {
+      const { slot } = homeOf(part.id);
+      writes.slots.add(slot);
+      writes.put(keys.decision(slot, part.id), storedRecords.encodeDecision(part));
+      return;
+    }
+    case "forgotten":
+      for (const id of part.ids) {
+        const { slot } = homeOf(id);
+        writes.slots.add(slot);
+        writes.put(keys.decision(slot, id), null);
+      }
+  }
 }
 
 function foldEffect(effect: EntityEffect, sequence: number, writes: WriteSet): void {
@@ -168,8 +198,12 @@ function encodeTouch(effect: EntityEffect, sequence: number): Uint8Array {
 }
 
 function unpack<T>(bytes: Uint8Array, what: string): T {
+  return decoded(bytes, what, (packed) => packr.unpack(packed) as T);
+}
+
+function decoded<T>(bytes: Uint8Array, what: string, decode: (bytes: Uint8Array) => T): T {
   try {
-    return packr.unpack(bytes) as T;
+    return decode(bytes);
   } catch (cause) {
     throw new OnefoldError("damaged", `The store's ${what} could not be decoded though its checksum is right.`, {
       cause,
@@ -227,6 +261,14 @@ export function readIdempotency(store: StoreReader, slot: number, digest: Binary
   if (bytes === undefined) return undefined;
   const [expiresMs, fingerprint, outcome] = unpack<[number, Uint8Array, Uint8Array]>(bytes, "idempotency record");
   return { expiresMs, fingerprint, outcome };
+}
+
+export function readPrepared(bytes: Uint8Array): StoredPrepared {
+  return decoded(bytes, "prepared transaction", storedRecords.decodePrepared);
+}
+
+export function readDecision(bytes: Uint8Array): DecisionPart {
+  return decoded(bytes, "decision", storedRecords.decodeDecision);
 }
 
 export function decodeDueTimer(value: Uint8Array): { slot: number; name: BinaryString; key: string } {

@@ -23,6 +23,8 @@ export const tables = {
   deadLetter: 0x09,
   touch: 0x0a,
   session: 0x0b,
+  prepared: 0x10,
+  decision: 0x11,
   listing: 0x80,
   timerDue: 0x81,
   expiry: 0x82,
@@ -123,6 +125,10 @@ export const keys = {
   inboxNumber: (to: number, from: number) => slotTable("inboxNumber", to) + uint16(from),
   deadLetter: (slot: number, sequence: number, index: number) =>
     slotTable("deadLetter", slot) + uint64(sequence) + uint32(index),
+  /** What a transaction is going to do at a slot. */
+  prepared: (slot: number, transaction: BinaryString) => slotTable("prepared", slot) + transaction,
+  /** A transaction's decision, at its home. */
+  decision: (homeSlot: number, transaction: BinaryString) => slotTable("decision", homeSlot) + transaction,
   listing: (name: BinaryString) => table("listing") + name,
   /** The listing of one kind; ids follow. */
   listingOfKind: (tenant: string, kind: string) => `${table("listing")}${tenant}\0${kind}\0`,

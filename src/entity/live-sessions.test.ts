@@ -119,6 +119,7 @@ function entryOf(key: SessionResultKey): Entry {
     deadLetter: null,
     expired: [],
     delivered: [],
+    transaction: null,
     result: { key, outcome: new Uint8Array(1) },
   };
 }

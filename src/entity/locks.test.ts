@@ -1,20 +1,20 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { EntityLock, type LockHolder, type LockMode } from "./locks.ts";
+import { type Age, EntityLock, type LockHolder, type LockMode } from "./locks.ts";
 
 /** A transaction that touches a list of locks in turn, as the coordinator would run it. */
 class Holder implements LockHolder {
-  readonly age: number;
+  readonly age: Age;
   readonly log: string[];
   readonly held = new Set<EntityLock>();
   wounded = false;
   constructor(age: number, log: string[] = []) {
-    this.age = age;
+    this.age = { timeMs: 1, count: age, owner: "" };
     this.log = log;
   }
   wound(): void {
-    this.log.push(`wounded ${this.age}`);
+    this.log.push(`wounded ${this.age.count}`);
     this.wounded = true;
     for (const lock of [...this.held]) lock.release(this);
     this.held.clear();
@@ -158,7 +158,7 @@ function runAll(plans: readonly Plan[], choices: readonly number[]): void {
     assert.ok(turn < 20_000, "the transactions do not come to an end");
     for (const actor of actors) {
       if (!actor.holder.wounded) continue;
-      actor.holder = new Holder(actor.holder.age);
+      actor.holder = new Holder(actor.holder.age.count);
       actor.next = 0;
       actor.waits = false;
     }

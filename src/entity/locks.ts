@@ -2,8 +2,9 @@
  * Locks on one entity: strict two-phase locking with wound-wait (Rosenkrantz, Stearns and Lewis, 1978).
  *
  * K1  Holders that conflict never hold at once. Shared conflicts with exclusive, exclusive with everything.
- * K2  Who waits, waits only for older holders, or for one that ends without waiting for any lock (a plain command): so there
- *     is no cycle, hence no deadlock.
+ * K2  Who waits, waits only for older holders, or for one that ends without waiting for any lock (a plain command, or a
+ *     transaction that is prepared and has all its locks): so there is no cycle, hence no deadlock. Ages are ordered over all
+ *     shards, so that this holds for what waits at one shard and holds at another.
  * K3  Waiters are served oldest first, and nobody overtakes an older waiter that conflicts with him.
  *
  * Nearly every lock is taken by one holder, alone and exclusively, and given back before anyone else asks: that way makes no
@@ -12,9 +13,26 @@
 
 export type LockMode = "shared" | "exclusive";
 
+/** Unique, but for the holders of one transaction, which are at different entities. A transaction that is retried keeps its first. */
+export interface Age {
+  /** Log time of the shard where it began. */
+  readonly timeMs: number;
+  /** Counts what its owner has begun. */
+  readonly count: number;
+  readonly owner: string;
+}
+
+/** The order of ages, over all shards and whatever their clocks: by time, then by count, then by owner. */
+export function isOlder(a: Age, b: Age): boolean {
+  if (a.timeMs !== b.timeMs) return a.timeMs < b.timeMs;
+  if (a.count !== b.count) return a.count < b.count;
+  return a.owner < b.owner;
+}
+
 export interface LockHolder {
-  /** Unique; smaller is older. A transaction that is retried keeps its first. */
-  readonly age: number;
+  readonly age: Age;
+  /** It may be decided already, elsewhere: what it will do to the entity can't be known here until it lets go. */
+  readonly isPrepared?: boolean;
   /** Asks a younger holder to give way. It has let go of all its locks when this returns, unless it ends by itself soon. */
   wound(): void;
 }
@@ -36,6 +54,8 @@ export class EntityLock {
   readonly #sharers: LockHolder[] = [];
   /** Oldest first. */
   #queue: Place[] = [];
+  /** Reads that wait until a prepared holder lets go. */
+  #reads: Set<LockWaiter> | undefined = undefined;
 
   /** Nobody holds it and nobody waits for it. */
   get isFree(): boolean {
@@ -67,10 +87,45 @@ export class EntityLock {
     return false;
   }
 
+  /** `to` holds what `from` has held, at once; nobody who waits comes between. */
+  handOver(from: LockHolder, to: LockHolder): void {
+    if (this.#exclusive === from) this.#exclusive = to;
+    const at = this.#sharers.indexOf(from);
+    if (at >= 0) this.#sharers[at] = to;
+  }
+
+  /** In which mode the holder has it. */
+  modeOf(holder: LockHolder): LockMode {
+    return this.#exclusive === holder ? "exclusive" : "shared";
+  }
+
+  /** A prepared transaction is going to change the entity, or to leave it as it is: a read has to wait. */
+  get isUndecided(): boolean {
+    return this.#exclusive?.isPrepared === true;
+  }
+
+  /** `waiter` is told when it is decided; it holds nothing then. */
+  awaitDecision(waiter: LockWaiter): void {
+    this.#reads ??= new Set();
+    this.#reads.add(waiter);
+  }
+
+  /** It waits for the decision no more. */
+  stopAwaiting(waiter: LockWaiter): void {
+    this.#reads?.delete(waiter);
+  }
+
+  #tellReads(): void {
+    const reads = this.#reads;
+    this.#reads = undefined;
+    for (const read of reads ?? []) read.granted();
+  }
+
   /** Lets go, also of its place in the queue, and grants to whom it frees. Harmless if it holds nothing. */
   release(holder: LockHolder): void {
     if (this.#exclusive === holder) this.#exclusive = undefined;
     else if (this.#sharers.length > 0) this.#removeSharer(holder);
+    if (this.#reads !== undefined && !this.isUndecided) this.#tellReads();
     if (this.#queue.length === 0) return;
     if (this.#queue.some((place) => place.holder === holder)) {
       this.#queue = this.#queue.filter((place) => place.holder !== holder);
@@ -108,13 +163,13 @@ export class EntityLock {
 
   #hasOlderInQueue(holder: LockHolder, mode: LockMode): boolean {
     return this.#queue.some(
-      (place) => place.holder.age < holder.age && (mode === "exclusive" || place.mode === "exclusive"),
+      (place) => isOlder(place.holder.age, holder.age) && (mode === "exclusive" || place.mode === "exclusive"),
     );
   }
 
   #enqueue(place: Place): void {
     let at = this.#queue.length;
-    while (at > 0 && this.#queue[at - 1]!.holder.age > place.holder.age) at--;
+    while (at > 0 && isOlder(place.holder.age, this.#queue[at - 1]!.holder.age)) at--;
     this.#queue.splice(at, 0, place);
   }
 
@@ -131,7 +186,7 @@ export class EntityLock {
   }
 
   #youngerInTheWay(holder: LockHolder, mode: LockMode, asked: ReadonlySet<LockHolder> | undefined) {
-    const isInTheWay = (other: LockHolder) => other.age > holder.age && asked?.has(other) !== true;
+    const isInTheWay = (other: LockHolder) => isOlder(holder.age, other.age) && asked?.has(other) !== true;
     if (this.#exclusive !== undefined) return isInTheWay(this.#exclusive) ? this.#exclusive : undefined;
     return mode === "exclusive" ? this.#sharers.find(isInTheWay) : undefined;
   }

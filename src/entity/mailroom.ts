@@ -79,7 +79,10 @@ export class Mailroom {
   }
 
   /** Throws `overloaded` where the outbox has no room for these. */
-  assertRoom(messages: readonly MessageRecord[], { isFromOutside }: { readonly isFromOutside: boolean }): void {
+  assertRoom(
+    messages: readonly Omit<MessageRecord, "number">[],
+    { isFromOutside }: { readonly isFromOutside: boolean },
+  ): void {
     const { outboxSoftMax, outboxSoftBytesMax, outboxHardMax, outboxHardBytesMax } = this.#core.limits;
     const [countMax, bytesMax] = isFromOutside
       ? [outboxSoftMax, outboxSoftBytesMax]

@@ -1,10 +1,14 @@
-/** Reads of one entity: queries, and its raw state. They take no locks: a transaction's changes show all at once. */
+/**
+ * Reads of one entity: queries, and its raw state. They take no locks: a transaction's changes show all at once. But one over
+ * several shards may be decided and not known here yet, so a prepared one is waited for.
+ */
 import type { OnefoldError, Refused } from "../base/errors.ts";
 import type { Settle } from "./accepted-work.ts";
 import type { Core } from "./core.ts";
 import type { EntityDefinition } from "./definition.ts";
 import type { StopReason } from "../host/host.ts";
 import { failureOf, stoppedFailure } from "./failure.ts";
+import type { EntityLock, LockWaiter } from "./locks.ts";
 import type { Work } from "./work.ts";
 import type { LiveEntity } from "./working-set.ts";
 
@@ -13,7 +17,7 @@ export interface Found<T> {
   readonly value: T;
 }
 
-export class ReadCall<T> implements Work {
+export class ReadCall<T> implements Work, LockWaiter {
   readonly #core: Core;
   readonly #definition: EntityDefinition;
   readonly #tenant: string;
@@ -24,6 +28,8 @@ export class ReadCall<T> implements Work {
   readonly deadlineMs: number;
   readonly sizeBytes: number;
   isSettled = false;
+  /** What a prepared transaction holds that it waits for. */
+  #awaited: EntityLock | undefined = undefined;
   #wasStopped = false;
   #found: Found<T> | undefined = undefined;
   #error: OnefoldError | Refused | undefined = undefined;
@@ -55,6 +61,11 @@ export class ReadCall<T> implements Work {
     let sequence = 0;
     try {
       const entity = this.#core.entity(this.#definition, this.#tenant, this.#id);
+      if (entity.lock?.isUndecided === true) {
+        this.#awaited = entity.lock;
+        this.#awaited.awaitDecision(this);
+        return this.#core.executor.park(this);
+      }
       sequence = entity.lastSequence;
       this.#found = { value: this.#read(entity) };
     } catch (error) {
@@ -68,6 +79,11 @@ export class ReadCall<T> implements Work {
     this.#core.committer.hold(this, sequence);
   }
 
+  /** The entity is decided. */
+  granted(): void {
+    this.#core.executor.grant(this);
+  }
+
   release(): void {
     if (this.isSettled) return;
     this.isSettled = true;
@@ -78,6 +94,7 @@ export class ReadCall<T> implements Work {
   fail(error: OnefoldError): void {
     if (this.isSettled) return;
     this.isSettled = true;
+    this.#awaited?.stopAwaiting(this);
     this.#settle.reject(error);
   }
 

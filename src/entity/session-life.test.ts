@@ -186,6 +186,7 @@ class Slots {
       result: null,
       expired: [],
       delivered: [],
+      transaction: null,
       ...part,
     };
     this.#open.push(entry);

@@ -21,7 +21,7 @@ import { CommandCall, deleteCommand } from "./command-call.ts";
 import { Committer, type DurableBatch } from "./committer.ts";
 import { Core, didYouMean } from "./core.ts";
 import type { DeadLetterCounts } from "./dead-letters.ts";
-import type { CommandDefinition, EntityDefinition, SystemDefinition, TransactionDefinition } from "./definition.ts";
+import type { CommandDefinition, EntityDefinition, SystemDefinition } from "./definition.ts";
 import { Executor } from "./executor.ts";
 import { history } from "./history.ts";
 import { keepHouse } from "./housekeeping.ts";
@@ -53,30 +53,10 @@ import type {
   StateReply,
   Watch,
 } from "./service.ts";
+import type { TransactionRunner } from "./transaction-runner.ts";
 import { Watches } from "./watches.ts";
 import type { LiveEntity } from "./working-set.ts";
 import { WorkingSet } from "./working-set.ts";
-
-export interface TransactionRequest {
-  readonly definition: TransactionDefinition;
-  readonly input: unknown;
-  readonly caller: Principal;
-  readonly deadlineMs: number;
-  readonly request: RequestIdentity | undefined;
-  readonly sizeBytes: number;
-  readonly settle: Settle<CallReply>;
-}
-
-/** What runs transactions on a shard; `src/transaction` has it. */
-export interface TransactionRunner {
-  readonly openCount: number;
-  readonly isInside: boolean;
-  submit(request: TransactionRequest): void;
-  afterSlice(): void;
-  dropped(): void;
-  failExpired(nowMs: number): void;
-  stop(error: OnefoldError): void;
-}
 
 export interface ShardOptions {
   readonly host: Host;
@@ -129,13 +109,8 @@ export class Shard implements Service {
   /** Calls that have not been answered. */
   readonly #accepted = new AcceptedWork();
   readonly #problems = new Map<string, string>();
-  /** Who answers other shards, by type of request. */
-  readonly #answers: ReadonlyMap<string, (body: Value) => Promise<Value>> = new Map([
-    [mailDeliver, (body: Value) => this.#mailroom.incoming.deliver(body)],
-  ]);
-
   constructor(options: ShardOptions) {
-    const { host, limits, system, log, store } = options;
+    const { host, limits, system, log, store, neighbours } = options;
     this.#host = host;
     this.#limits = limits;
     this.#log = log;
@@ -145,7 +120,7 @@ export class Shard implements Service {
     working.appliedSequence = store.position?.sequence ?? 0;
     const incarnation = options.sessionsOf ?? log.end!.incarnation;
     const requests = new Requests({ secret: options.secret, incarnation, limits });
-    const core = new Core({ host, limits, system, store, working, requests, neighbours: options.neighbours });
+    const core = new Core({ host, limits, system, store, working, requests, neighbours, epoch: log.end!.epoch });
     this.#core = core;
     this.#committer = new Committer({
       log,
@@ -209,6 +184,9 @@ export class Shard implements Service {
   /** Begins to serve. */
   start(): void {
     this.#core.requests.load(this.#core.store);
+    // First of all that may run: what is prepared holds its locks.
+    this.#core.working.transactions.load();
+    this.#transactions.load();
     this.#mailroom.load();
     this.#alarms.load();
     this.#state = "ready";
@@ -217,6 +195,7 @@ export class Shard implements Service {
     if (this.#stopped !== undefined) return;
     this.#applier.start();
     this.#alarms.start();
+    this.#transactions.start();
     keepHouse(this.#core, () => this.#state === "ready" || this.#state === "draining");
   }
 
@@ -229,6 +208,7 @@ export class Shard implements Service {
     this.#applier.add(batch);
     this.#mailroom.durable(batch);
     this.#alarms.durable(batch);
+    this.#transactions.durable(batch);
     this.#watches.durable(batch);
     this.#changes.durable(batch);
     // A batch that was full has kept the executor waiting.
@@ -396,16 +376,29 @@ export class Shard implements Service {
     });
   }
 
+  // ---------------------------------------------------------------------------------------------------- other shards
+
+  /** Who answers what other shards ask, by the first word of its type. */
+  readonly #answerers: Readonly<Record<string, (type: string, body: Value) => Promise<Value>>> = {
+    mail: (type, body) => {
+      if (type !== mailDeliver) throw new OnefoldError("malformed", `No shard answers '${type}'.`);
+      return this.#mailroom.incoming.deliver(body);
+    },
+    transaction: (type, body) => this.#transactions.answer(type, body),
+  };
+
   /**
-   * Answers what a neighbour asks (`neighbours.ts`). Bears repetition. Rejects with `malformed` for a type that nobody here
-   * answers, with `not-ready` or what has stopped the shard (retry safe), and as the one who answers says.
+   * Answers another shard (`Neighbours.ask`), once what it says is durable. Bears repetition. Rejects with `malformed` for what no
+   * shard asks, with `not-ready`, `not-owner` or `overloaded` (retry safe), or with what has stopped the shard.
    */
   async answer(type: string, body: Value): Promise<Value> {
     if (this.#stopped !== undefined) throw notBegunBecause(this.#stopped);
-    if (this.#state !== "ready") throw new OnefoldError("not-ready", "The node is starting or stopping.");
-    const answer = this.#answers.get(type);
-    if (answer === undefined) throw new OnefoldError("malformed", `A shard does not answer '${type}'.`);
-    return answer(body);
+    if (this.#state !== "ready" && this.#state !== "draining") {
+      throw new OnefoldError("not-ready", "The shard is starting or stopping.", { retryAfterMs: 200 });
+    }
+    const answerer = this.#answerers[type.slice(0, type.indexOf("."))];
+    if (answerer === undefined) throw new OnefoldError("malformed", `No shard answers '${type}'.`);
+    return answerer(type, body);
   }
 
   // ---------------------------------------------------------------------------------------------------------- reads

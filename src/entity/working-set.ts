@@ -23,6 +23,7 @@ import { entriesWithPrefix, readEntity, readIdempotency, readNumber, type Stored
 import { type BinaryString, keys, textOfBinary } from "./keys.ts";
 import { LiveItems } from "./live-items.ts";
 import { LiveSessions } from "./live-sessions.ts";
+import { LiveTransactions } from "./live-transactions.ts";
 import type { EntityLock } from "./locks.ts";
 
 /** One entity in memory. Only this folder's files hold on to it. */
@@ -164,6 +165,8 @@ export class WorkingSet {
   readonly #entities = new Map<BinaryString, LiveEntity>();
   /** What its requests have left at each slot. */
   readonly sessions: LiveSessions;
+  /** Those over several shards. Empty until it is loaded. */
+  readonly transactions: LiveTransactions;
   readonly #idempotency = new Map<BinaryString, Overlaid<StoredIdempotency | undefined>>();
   readonly #outboxNumbers = new Map<BinaryString, number>();
   readonly #inboxNumbers = new Map<BinaryString, Overlaid<number>>();
@@ -175,6 +178,7 @@ export class WorkingSet {
   constructor(store: Store, budgetBytes: number, quarantined: ReadonlySet<BinaryString> = new Set()) {
     this.#store = store;
     this.sessions = new LiveSessions(store);
+    this.transactions = new LiveTransactions(store);
     this.#quarantined = quarantined;
     this.#budgetBytes = budgetBytes;
   }
@@ -302,6 +306,7 @@ export class WorkingSet {
     for (const message of entry.messages) this.#absorbMessage(message);
     if (entry.consumed !== null) this.#absorbConsumed(entry.consumed, sequence);
     if (entry.result !== null) this.#absorbResult(entry.result.key, entry.result.outcome, sequence);
+    this.transactions.absorb(entry, sequence);
   }
 
   #absorbEffect(entity: LiveEntity, effect: EntityEffect, sequence: number): void {
@@ -393,10 +398,11 @@ export class WorkingSet {
     this.sessions.applied(key, sequence);
   }
 
-  /** Forgets everything. The durable batches that the store doesn't have must be absorbed again at once. */
+  /** Forgets everything. The durable batches that the store doesn't have must be absorbed again at once. Throws `damaged`. */
   clear(): void {
     this.#entities.clear();
     this.sessions.clear();
+    this.transactions.load();
     this.#idempotency.clear();
     this.#outboxNumbers.clear();
     this.#inboxNumbers.clear();

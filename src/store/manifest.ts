@@ -15,6 +15,10 @@ import type { LogPosition } from "../log/log.ts";
 import { type BlobAddress, type Blobs, blobAddress, parseBlobAddress } from "./blobs.ts";
 
 export const manifestFormatVersion = 1;
+/** Of a snapshot with entries in tables that readers of version 1 would pass over though they must not. */
+export const crossingManifestVersion = 2;
+/** Slot tables from here on are such ones (`docs/format.md`). */
+export const crossingTableFirst = 0x10;
 const firstLine = "onefold-snapshot ";
 const pointerName = "newest-snapshots";
 
@@ -95,7 +99,7 @@ export function decodeManifest(bytes: Uint8Array): Manifest {
     const text = decodeUtf8(bytes);
     const end = text.indexOf("\n");
     const formatVersion = wholeNumber(Number(text.slice(firstLine.length, end)));
-    if (formatVersion > manifestFormatVersion) {
+    if (formatVersion > crossingManifestVersion) {
       throw new OnefoldError("unsupported-version", "A snapshot needs a newer version of Onefold.");
     }
     return checkManifest(formatVersion, JSON.parse(text.slice(end + 1)) as unknown);

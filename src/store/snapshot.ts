@@ -17,6 +17,8 @@ import {
   encodeManifest,
   type Manifest,
   manifestAddress,
+  crossingManifestVersion,
+  crossingTableFirst,
   manifestFormatVersion,
   type Piece,
   piecesOf,
@@ -92,7 +94,9 @@ export async function composeSnapshot(options: ComposeSnapshotOptions): Promise<
   }
   const global = await dumpGlobal(options);
   const stateHash = stateHashOf(piecesOf({ ranges, global }));
-  const manifest: Manifest = { formatVersion: manifestFormatVersion, position, stateHash, codeVersion, ranges, global };
+  const crosses = tables.some((table) => table >= crossingTableFirst);
+  const formatVersion = crosses ? crossingManifestVersion : manifestFormatVersion;
+  const manifest: Manifest = { formatVersion, position, stateHash, codeVersion, ranges, global };
   await blobs.put(encodeManifest(manifest));
   return manifest;
 }

@@ -69,7 +69,7 @@ function call(
   try {
     transaction.assertOpen();
     // The body may go on with what it passed while the step waits for its lock.
-    step = new Step(transaction, definition, id, target, cloneValue(input as Value | undefined));
+    step = new Step(transaction, { definition, id, target, input: cloneValue(input as Value | undefined) });
   } catch (error) {
     return Promise.reject(error);
   }

@@ -5,9 +5,11 @@
 import { OnefoldError } from "../base/errors.ts";
 import { type EntityId, parseId, slotOfParts } from "../base/ids.ts";
 import { cloneValue, type Value } from "../base/value.ts";
+import type { Core } from "../entity/core.ts";
 import type { EntityDefinition, TransactionDefinition } from "../entity/definition.ts";
 import type { RequestIdentity } from "../entity/requests.ts";
 import type { Principal } from "../entity/service.ts";
+import type { TransactionRequest } from "../entity/transaction-runner.ts";
 import { validate } from "../entity/validate.ts";
 
 /** What of a request's identity decides its home. */
@@ -54,6 +56,35 @@ export function homeSlot(
   if (request.type === "idempotency") return slotOfParts([caller.tenant, definition.name, request.digest]);
   // Without a home of its own: where its request's number leads.
   return ofEntity ?? slotOfParts([caller.tenant, definition.name, request.session, `${request.number}`]);
+}
+
+/**
+ * The home's slot as the shard finds it that is to run the transaction. Calls the affinity function of `at`'s kind, which is the user's
+ * code. Throws `not-owner` (retry safe) with `details.slot` where it is another shard's.
+ */
+export function homeSlotAt(
+  core: Core,
+  { definition, caller, request }: TransactionRequest,
+  at: HomeEntity | undefined,
+): number {
+  const id = at && homeId(at);
+  // Nothing is kept, and nobody asks where it is decided.
+  if (request === undefined && core.neighbours === undefined) return 0;
+  const ofEntity = at && core.slotOf(at.definition, caller.tenant, id!);
+  const slot = request === undefined ? (ofEntity ?? ownSlot(core)) : homeSlot(definition, caller, request, ofEntity);
+  if (core.isOwn(slot)) return slot;
+  throw new OnefoldError("not-owner", "The transaction's home is at another shard.", { details: { slot } });
+}
+
+/** For a transaction that is the same wherever it runs: any slot of this shard. */
+function ownSlot({ neighbours, host, limits }: Core): number {
+  if (neighbours === undefined) return 0;
+  const from = Math.floor(host.random.next() * limits.slotCount);
+  for (let i = 0; i < limits.slotCount; i++) {
+    const slot = (from + i) % limits.slotCount;
+    if (neighbours.isOwn(slot)) return slot;
+  }
+  throw new OnefoldError("not-owner", "The shard has no slots.");
 }
 
 function checkedInput({ name, input: schema }: TransactionDefinition, input: unknown): unknown {

@@ -1,30 +1,38 @@
 /**
- * One transaction from its request to its answer, over all its attempts, where all participants are in one log: strict
- * two-phase locking with wound-wait, one entry in one batch as commit, no second phase (design 8).
+ * One transaction from its request to its answer, over all its attempts: strict two-phase locking with wound-wait (design 8).
+ * Where all that it touches is in the home's log, one entry in one batch is the commit, and there is no second phase.
  *
  * T1  Nothing that a transaction did is visible before its entry is in a batch, nor told to anyone before that is durable.
  * T2  A transaction that is aborted, throws, or loses leaves nothing; a caught refusal undoes that command alone.
  * T3  A retry keeps its first age, so that every transaction is the oldest in the end; retries are bounded all the same.
  * T4  With a request's identity, the outcome is kept at the home's slot, in the same entry as the effects.
  * T5  Its body runs outside the watchdog (it is asynchronous), each of its steps and its `.at` inside.
+ * T6  Where it has left its shard, it commits only when all participants have agreed, by one entry at its home, the decision;
+ *     and what it fails of is told only when they have confirmed what it was found from.
  *
  *     queued ──execute──► ready ──attempt──► body runs ──its end──► finish ──► held ──durable──► answered
- *       ▲                                        │ aborted            │ aborted
- *       └────────────────── retry ◄──────────────┴────────────────────┘
+ *       ▲                                        │ aborted          │  ▲ │ aborted
+ *       │                                        │                  ▼  │ │
+ *       │                                        │       others vote or  │
+ *       └────────────────── retry ◄──────────────┴───────── confirm ◄────┘
  */
 import { OnefoldError, type Refused } from "../base/errors.ts";
 import { cloneValue, type Value } from "../base/value.ts";
 import { replayed } from "../entity/command-call.ts";
-import type { Core, KeptResult } from "../entity/core.ts";
+import type { Core } from "../entity/core.ts";
 import { failureOf, stoppedFailure, withoutClaimOfDamage } from "../entity/failure.ts";
-import { isKept } from "../entity/outcome.ts";
 import { callUserCode } from "../entity/run-command.ts";
 import type { CallReply } from "../entity/service.ts";
-import type { TransactionRequest } from "../entity/shard.ts";
+import type { Age } from "../entity/locks.ts";
+import type { RequestIdentity } from "../entity/requests.ts";
+import type { TransactionRequest } from "../entity/transaction-runner.ts";
 import type { Work } from "../entity/work.ts";
 import type { Scope, StopReason } from "../host/host.ts";
+import { agreement, type Ended } from "./agreement.ts";
+import type { Attempt, Verdict } from "./attempt.ts";
 import { callerOf } from "./calls.ts";
-import { checkInput, type HomeEntity, homeId, homeSlot } from "./home.ts";
+import { type EndingParts, takeInCommit, takeInFailure } from "./ending.ts";
+import { checkInput, type HomeEntity, homeSlotAt } from "./home.ts";
 import { Aborted, Transaction } from "./transaction.ts";
 
 /** Longest wait before another attempt; attempts begin at once and wait twice as long each time. */
@@ -35,23 +43,29 @@ export interface RunOwner {
   readyToBegin(run: Run): void;
   /** The body of an attempt has ended, or will never be heard of again. */
   bodyEnded(run: Run): void;
+  /** For an attempt that may leave its shard; undefined where there is no other. */
+  beginAttempt(homeSlot: number, parts: { readonly command: string; readonly number: number }): Attempt | undefined;
   /** The request is answered. */
   over(run: Run): void;
 }
 
-type Ended = { readonly output: Value | undefined } | { readonly error: OnefoldError | Refused };
 type Answer = { readonly reply: CallReply } | { readonly error: Error };
+
+const lostElsewhere = new Aborted("Another shard has let go of it.", { isRetried: true });
 
 /** As a work it is its own beginning and its own end. */
 export class Run implements Work {
   readonly #core: Core;
   readonly #request: TransactionRequest;
   readonly #owner: RunOwner;
-  readonly #age: number;
+  readonly #age: Age;
   readonly deadlineMs: number;
   readonly sizeBytes: number;
   isSettled = false;
   transaction: Transaction | undefined = undefined;
+  /** What the present transaction is at other shards. */
+  #attempt: Attempt | undefined = undefined;
+  #isAgreed = false;
   #attempts = 0;
   #input: unknown = undefined;
   #home = 0;
@@ -69,6 +83,10 @@ export class Run implements Work {
     this.sizeBytes = request.sizeBytes;
   }
 
+  get request(): RequestIdentity | undefined {
+    return this.#request.request;
+  }
+
   get #what(): string {
     return `transaction ${this.#request.definition.name}`;
   }
@@ -80,7 +98,7 @@ export class Run implements Work {
     const { host, limits } = this.#core;
     try {
       const at = callUserCode({ guard: host.guard, limits }, this.#what, () => this.#checkInput());
-      if (this.#attempts === 0) this.#findHome(at);
+      if (this.#attempts === 0) this.#home = homeSlotAt(this.#core, this.#request, at);
       if (this.#replays()) return;
       this.#owner.readyToBegin(this);
     } catch (error) {
@@ -94,15 +112,6 @@ export class Run implements Work {
     const checked = checkInput(definition, input, { findsHome: this.#attempts === 0 });
     this.#input = checked.input;
     return checked.at;
-  }
-
-  #findHome(at: HomeEntity | undefined): void {
-    const { definition, caller, request } = this.#request;
-    const id = at && homeId(at);
-    // Without a request's identity nothing is kept, and no slot needed to keep it at.
-    if (request === undefined) return;
-    const home = at && this.#core.entity(at.definition, caller.tenant, id!);
-    this.#home = homeSlot(definition, caller, request, home?.slot);
   }
 
   /** T4. True if the request has an outcome already. */
@@ -122,8 +131,13 @@ export class Run implements Work {
   attempt(scope: Scope<Transaction>): void {
     this.#attempts++;
     const { definition, caller } = this.#request;
-    const transaction = new Transaction(this.#core, { age: this.#age, caller });
+    const attempt = this.#owner.beginAttempt(this.#home, { command: definition.name, number: this.#attempts });
+    const onEnd = attempt && (() => attempt.abort());
+    const transaction = new Transaction(this.#core, { age: this.#age, caller, onEnd });
+    attempt?.begin(transaction);
     this.transaction = transaction;
+    this.#attempt = attempt;
+    this.#isAgreed = false;
     const input = this.#input as never;
     let body: Promise<unknown>;
     try {
@@ -138,9 +152,9 @@ export class Run implements Work {
     );
   }
 
-  /** Its body has no step under way. */
+  /** Its body has no step under way at this shard. */
   get isAway(): boolean {
-    return this.transaction?.hasOpenSteps === false;
+    return this.transaction?.isAway === true;
   }
 
   #bodyEnded(
@@ -203,10 +217,15 @@ export class Run implements Work {
     if (transaction === undefined || transaction.aborted !== undefined) return this.#retry();
     try {
       if (this.#replays()) return;
+      const attempt = this.#attempt;
+      if (attempt?.isAlone === false && !this.#isAgreed) {
+        void agreement(this.#core, attempt, ended).then((verdict) => this.#goOn(transaction, verdict));
+        return;
+      }
       if ("error" in ended) return this.#giveUp(transaction, ended.error);
       // Checked even where nothing keeps it, what a transaction returns must be a value; and from here on it is nobody else's.
       const output = cloneValue(ended.output);
-      const sequence = this.#commit(transaction, output);
+      const sequence = takeInCommit(this.#parts, transaction, this.#attempt, output);
       transaction.committed();
       this.#hold({ reply: { output, sequence } }, sequence);
     } catch (error) {
@@ -214,41 +233,29 @@ export class Run implements Work {
     }
   }
 
-  #commit(transaction: Transaction, output: Value | undefined): number {
-    const { definition, caller } = this.#request;
-    const kept = this.#kept({ kind: "done", output });
-    const effects = transaction.effects();
-    const { messages } = transaction;
-    if (effects.length === 0 && messages.length === 0 && kept === undefined) return transaction.observedSequence;
-    const entry = this.#core.entry(
-      { origin: "transaction", command: definition.name, subject: caller.subject, effects, messages },
-      kept,
-    );
-    return this.#core.takeIn(entry);
-  }
-
-  #kept(outcome: KeptResult["outcome"]): KeptResult | undefined {
-    const { request } = this.#request;
-    if (request === undefined) return undefined;
-    return { request, slot: this.#home, outcome, outputBytes: undefined };
+  /** T6. They have answered; this goes on in its turn. */
+  #goOn(transaction: Transaction, verdict: Verdict): void {
+    if (this.isSettled || transaction !== this.transaction) return;
+    this.#isAgreed = true;
+    if (verdict.kind === "failed") this.#ended = { error: verdict.error };
+    if (verdict.kind === "lost") transaction.abort(lostElsewhere);
+    this.#core.executor.resubmit(this);
   }
 
   /** T2: nothing of it stays but, for a request that may be repeated, its outcome. */
   #giveUp(transaction: Transaction, error: OnefoldError | Refused): void {
-    const { definition, caller } = this.#request;
-    let sequence = transaction.observedSequence;
+    const { observedSequence } = transaction;
     transaction.end();
     this.#core.reportFailure(error, this.#what);
-    const kept = isKept(error) ? this.#kept({ kind: "failed", error }) : undefined;
     try {
-      if (kept !== undefined) {
-        const draft = { origin: "transaction", command: definition.name, subject: caller.subject } as const;
-        sequence = this.#core.takeIn(this.#core.entry(draft, kept));
-      }
-      this.#hold({ error }, sequence);
+      this.#hold({ error }, takeInFailure(this.#parts, error) ?? observedSequence);
     } catch (unkeepable) {
-      this.#hold({ error: failureOf(unkeepable, this.#what) }, sequence);
+      this.#hold({ error: failureOf(unkeepable, this.#what) }, observedSequence);
     }
+  }
+
+  get #parts(): EndingParts {
+    return { core: this.#core, request: this.#request, homeSlot: this.#home };
   }
 
   // ------------------------------------------------------------------------------------------------------------ settling

@@ -1,12 +1,14 @@
 /** One command or query of a transaction, on one entity. */
 import type { OnefoldError } from "../base/errors.ts";
+import type { Value } from "../base/value.ts";
 import type { CommandDefinition, EntityDefinition, QueryDefinition } from "../entity/definition.ts";
 import { failureOf, stoppedFailure } from "../entity/failure.ts";
 import type { LockWaiter } from "../entity/locks.ts";
 import { runCommand, runQuery } from "../entity/run-command.ts";
 import type { Work } from "../entity/work.ts";
+import type { LiveEntity } from "../entity/working-set.ts";
 import type { StopReason } from "../host/host.ts";
-import type { Aborted, OpenStep, Transaction } from "./transaction.ts";
+import type { Aborted, Elsewhere, OpenStep, Transaction } from "./transaction.ts";
 
 export type StepTarget =
   | { readonly type: "command"; readonly command: CommandDefinition }
@@ -17,20 +19,33 @@ export class Step implements Work, OpenStep, LockWaiter {
   readonly #definition: EntityDefinition;
   readonly #id: string;
   readonly #target: StepTarget;
-  readonly #input: unknown;
+  readonly #input: Value | undefined;
+  /** Where it is known: of a step that another shard has asked for. */
+  readonly #slot: number | undefined;
   #resolve!: (output: unknown) => void;
   #reject!: (error: Error) => void;
   /** What the body gets. */
   readonly answer: Promise<unknown>;
   isSettled = false;
   #wasStopped = false;
+  #isElsewhere = false;
 
-  constructor(transaction: Transaction, definition: EntityDefinition, id: string, target: StepTarget, input: unknown) {
+  constructor(
+    transaction: Transaction,
+    parts: {
+      readonly definition: EntityDefinition;
+      readonly id: string;
+      readonly target: StepTarget;
+      readonly input: Value | undefined;
+      readonly slot?: number;
+    },
+  ) {
     this.#transaction = transaction;
-    this.#definition = definition;
-    this.#id = id;
-    this.#target = target;
-    this.#input = input;
+    this.#definition = parts.definition;
+    this.#id = parts.id;
+    this.#target = parts.target;
+    this.#input = parts.input;
+    this.#slot = parts.slot;
     this.answer = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -57,7 +72,8 @@ export class Step implements Work, OpenStep, LockWaiter {
     const target = this.#target;
     try {
       transaction.assertOpen();
-      const live = core.entity(this.#definition, caller.tenant, this.#id);
+      const live = this.#entity();
+      if (live === undefined) return;
       const entity = transaction.lock(live, target.type === "command" ? "exclusive" : "shared", this);
       if (entity === undefined) return core.executor.park(this);
       const surroundings = core.surroundings(caller);
@@ -79,6 +95,32 @@ export class Step implements Work, OpenStep, LockWaiter {
     }
   }
 
+  /** Undefined where it is another shard's, which runs the step then. */
+  #entity(): LiveEntity | undefined {
+    const { core, caller, elsewhere } = this.#transaction;
+    const { tenant } = caller;
+    if (this.#slot !== undefined) return core.entityAt(this.#definition, this.#slot, tenant, this.#id);
+    if (elsewhere === undefined) return core.entity(this.#definition, tenant, this.#id);
+    const slot = core.slotOf(this.#definition, tenant, this.#id);
+    if (core.isOwn(slot)) return core.entityAt(this.#definition, slot, tenant, this.#id);
+    this.#goElsewhere(elsewhere, slot);
+    return undefined;
+  }
+
+  #goElsewhere(elsewhere: Elsewhere, slot: number): void {
+    const target = this.#target;
+    const { name } = target.type === "command" ? target.command : target.query;
+    const step = { slot, kind: this.#definition.name, id: this.#id, target: target.type, name, input: this.#input };
+    this.#isElsewhere = true;
+    this.#transaction.stepLeft();
+    elsewhere(step).then(
+      (output) => {
+        if (!this.isSettled) this.#succeed(output);
+      },
+      (error: Error) => this.#refuse(error),
+    );
+  }
+
   /** The transaction holds the lock now. */
   granted(): void {
     this.#transaction.core.executor.grant(this);
@@ -87,6 +129,11 @@ export class Step implements Work, OpenStep, LockWaiter {
   #succeed(output: unknown): void {
     this.isSettled = true;
     this.#resolve(output);
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#isElsewhere) this.#transaction.stepReturned();
     this.#transaction.stepEnded(this);
   }
 
@@ -94,7 +141,7 @@ export class Step implements Work, OpenStep, LockWaiter {
     if (this.isSettled) return;
     this.isSettled = true;
     this.#reject(error);
-    this.#transaction.stepEnded(this);
+    this.#end();
     this.#transaction.core.executor.unpark(this);
   }
 

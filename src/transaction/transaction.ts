@@ -9,10 +9,12 @@
 import { OnefoldError } from "../base/errors.ts";
 import type { EntityEffect } from "../entity/batch.ts";
 import type { Core } from "../entity/core.ts";
-import { EntityLock, type LockHolder, type LockMode, type LockWaiter } from "../entity/locks.ts";
+import { type Age, EntityLock, type LockHolder, type LockMode, type LockWaiter } from "../entity/locks.ts";
 import type { UnnumberedMessage } from "../entity/run-command.ts";
 import type { Principal } from "../entity/service.ts";
 import type { LiveEntity } from "../entity/working-set.ts";
+import type { LockRecord } from "../entity/transaction-parts.ts";
+import type { Value } from "../base/value.ts";
 import { TransactionEntity } from "./transaction-entity.ts";
 
 /** Why an attempt ended without its body having decided so. */
@@ -29,6 +31,19 @@ export class Aborted extends Error {
 /** One for all: making an error costs ten microseconds, and under contention it is made often. */
 const wounded = new Aborted("An older transaction needed what this one had locked.", { isRetried: true });
 
+/** A step on an entity whose slot is another shard's. */
+export interface StepElsewhere {
+  readonly slot: number;
+  readonly kind: string;
+  readonly id: string;
+  readonly target: "command" | "query";
+  readonly name: string;
+  readonly input: Value | undefined;
+}
+
+/** Has a step run where its slot is. Rejects with what the step threw; never settles where the transaction is over. */
+export type Elsewhere = (step: StepElsewhere) => Promise<Value | undefined>;
+
 /** A step from its call to its answer. */
 export interface OpenStep {
   /** Answers it with `reason`, unless it has been answered. */
@@ -41,23 +56,33 @@ const noSteps: OpenStep[] = [];
 export class Transaction implements LockHolder {
   readonly core: Core;
   /** T3: kept through all attempts, so that a transaction gets older than those that wound it. */
-  readonly age: number;
+  readonly age: Age;
   readonly caller: Principal;
   /** Those whose locks it holds or waits for, in the order in which it asked for them. */
   #first: TransactionEntity | undefined = undefined;
   #last: TransactionEntity | undefined = undefined;
   #entityCount = 0;
   #steps = noSteps;
+  /** Those of the open steps that are under way at other shards. */
+  #stepsElsewhere = 0;
+  /** Where the transaction may leave its own shard: who takes its steps there. */
+  elsewhere: Elsewhere | undefined = undefined;
+  /** Called once, when it has let go of its locks. */
+  readonly #onEnd: (() => void) | undefined;
   #messages: UnnumberedMessage[] | undefined = undefined;
   /** What must be durable before anyone hears of what this attempt has seen (G3). */
   observedSequence = 0;
   #aborted: Aborted | undefined = undefined;
   #isOver = false;
 
-  constructor(core: Core, parts: { readonly age: number; readonly caller: Principal }) {
+  constructor(
+    core: Core,
+    parts: { readonly age: Age; readonly caller: Principal; readonly onEnd?: (() => void) | undefined },
+  ) {
     this.core = core;
     this.age = parts.age;
     this.caller = parts.caller;
+    this.#onEnd = parts.onEnd;
   }
 
   get aborted(): Aborted | undefined {
@@ -84,6 +109,32 @@ export class Transaction implements LockHolder {
     for (let entity = this.#first; entity !== undefined; entity = entity.next) entity.lock.release(this);
     this.#first = undefined;
     this.#last = undefined;
+    this.#onEnd?.();
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** It is prepared, and over: `holder` has its locks from now on. Returns them. */
+  handOver(holder: LockHolder): readonly EntityLock[] {
+    this.#isOver = true;
+    const locks: EntityLock[] = [];
+    for (let entity = this.#first; entity !== undefined; entity = entity.next) {
+      entity.lock.handOver(this, holder);
+      locks.push(entity.lock);
+    }
+    return locks;
+  }
+
+  /** Its locks, as they are written. */
+  lockRecords(): readonly LockRecord[] {
+    const records: LockRecord[] = [];
+    for (let entity = this.#first; entity !== undefined; entity = entity.next) {
+      const { tenant, kind, id } = entity.live;
+      records.push({ tenant, kind, id, mode: entity.lock.modeOf(this) });
+    }
+    return records;
   }
 
   /** Throws why the transaction can't go on. */
@@ -103,6 +154,20 @@ export class Transaction implements LockHolder {
   stepBegan(step: OpenStep): void {
     if (this.#steps.length === 0) this.#steps = [step];
     else this.#steps.push(step);
+  }
+
+  /** Whether none of its steps is under way at its own shard. */
+  get isAway(): boolean {
+    return this.#steps.length === this.#stepsElsewhere;
+  }
+
+  /** An open step goes on at another shard. */
+  stepLeft(): void {
+    this.#stepsElsewhere++;
+  }
+
+  stepReturned(): void {
+    this.#stepsElsewhere--;
   }
 
   stepEnded(step: OpenStep): void {

@@ -21,14 +21,10 @@ const register = entity("register")
   .command("write", z.object({ value: z.string() }), (state, { value }) => {
     state.value = value;
   })
-  .command(
-    "replace",
-    z.object({ from: z.string().nullable(), to: z.string() }),
-    (state, { from, to }) => {
-      if (state.value !== from) throw new Refused("differs", { value: state.value });
-      state.value = to;
-    },
-  )
+  .command("replace", z.object({ from: z.string().nullable(), to: z.string() }), (state, { from, to }) => {
+    if (state.value !== from) throw new Refused("differs", { value: state.value });
+    state.value = to;
+  })
   .query("read", (state) => state.value);
 
 /** Strictly serializable: lists that transactions append to and read. */
