@@ -509,6 +509,9 @@ describe("a shard's neighbours", () => {
       await rig.net.sleep(300);
       rig.serve("s1", "b");
       assert.deepEqual(await waiting, { by: "s1" });
+      // One that is here and never answers.
+      rig.shards.get("s0")!.answer = () => new Promise(() => undefined);
+      assert.equal(await told(ask(5).then((output) => ({ output }))), "outcome-unknown, unknown");
       rig.net.network.obstruct({ kind: "cut", from: ["b"], to: ["a"] });
       assert.equal(await told(ask(3000).then((output) => ({ output }))), "outcome-unknown, unknown");
     }));
