@@ -6,6 +6,7 @@
  *      so a call is handled by one life at most, and an answer to an earlier life of the asker is nobody's.
  * NP2  Only what a handler means to say leaves it: `OnefoldError` and `Refused`; anything else that it throws is a bug, and `internal`.
  */
+import { assert } from "../base/assert.ts";
 import { toHex } from "../base/bytes.ts";
 import { OnefoldError, Refused } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
@@ -80,7 +81,7 @@ export class NetworkPeers implements Peers {
   }
 
   handle(method: string, handler: PeerHandler): void {
-    if (this.#handlers.has(method)) throw new TypeError(`${method} has a handler`);
+    assert(!this.#handlers.has(method), `${method} has one handler`);
     this.#handlers.set(method, handler);
   }
 

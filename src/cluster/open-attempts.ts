@@ -2,7 +2,7 @@
  * The attempts and pauses of a node's calls that are under way: what ends them before their time.
  *
  * OA1  An attempt is given up, in doubt, once the node is cut off, or its owner was replaced `ownerChangeGraceMs` ago: it may
- *      have taken the call, and its answer be under way.
+ *      have taken the call, and its answer be under way. So it is when it should have ended by itself and did not.
  * OA2  A pause ends when the map changes or the node is cut off.
  */
 import { OnefoldError } from "../base/errors.ts";
@@ -13,6 +13,7 @@ import type { SystemState } from "./system-state.ts";
 
 interface Attempt {
   isOver(state: SystemState): boolean;
+  readonly deadlineMs: number;
   giveUp(error: OnefoldError): void;
   /** When it was first found to be over. */
   overMs: number | undefined;
@@ -39,10 +40,10 @@ export class OpenAttempts {
   }
 
   /** `promise`, or `outcome-unknown` (OA1). */
-  watch<T>(promise: Promise<T>, { isOver }: Pick<Attempt, "isOver">): Promise<T> {
+  watch<T>(promise: Promise<T>, { isOver, deadlineMs }: Pick<Attempt, "isOver" | "deadlineMs">): Promise<T> {
     this.#tickSoon();
     return new Promise((resolve, reject) => {
-      const attempt: Attempt = { isOver, overMs: undefined, giveUp: (error) => end(() => reject(error)) };
+      const attempt: Attempt = { isOver, deadlineMs, overMs: undefined, giveUp: (error) => end(() => reject(error)) };
       const end = (settle: () => void): void => {
         this.#attempts.delete(attempt);
         settle();
@@ -93,7 +94,10 @@ export class OpenAttempts {
     if (standing.isCutOff) for (const end of [...this.#pauses]) end();
     for (const attempt of [...this.#attempts]) {
       if (standing.isCutOff) attempt.giveUp(new OnefoldError("outcome-unknown", "This node was cut off meanwhile."));
-      else if (attempt.isOver(map.state)) {
+      else if (nowMs >= attempt.deadlineMs + 2 * limits.cutOffCheckMs) {
+        // A little later than its own answer would come, which knows better what has become of it.
+        attempt.giveUp(new OnefoldError("outcome-unknown", "There was no answer in time."));
+      } else if (attempt.isOver(map.state)) {
         attempt.overMs ??= nowMs;
         if (nowMs - attempt.overMs >= limits.ownerChangeGraceMs) {
           attempt.giveUp(new OnefoldError("outcome-unknown", "The shard has another owner meanwhile."));

@@ -53,7 +53,7 @@ export class RemoteFeed {
       this.#onChange(watches.map(([number]) => number));
       if (this.#isPolling) return;
       this.#isPolling = true;
-      this.#poll(0);
+      this.#poll();
     });
   }
 
@@ -65,12 +65,11 @@ export class RemoteFeed {
     this.#isOver = true;
   }
 
-  #poll(acknowledged: number): void {
-    const body = { feed: this.#name, shard: this.#shardId, acknowledged };
+  #poll(): void {
+    const body = { feed: this.#name, shard: this.#shardId };
     this.#call("watch.poll", body, this.#parts.limits.watchFeedMs + answerMs, (answer) => {
-      const { number, changed } = answer as { readonly number: number; readonly changed: readonly number[] };
-      this.#onChange(changed);
-      this.#poll(number);
+      this.#onChange(answer as readonly number[]);
+      this.#poll();
     });
   }
 

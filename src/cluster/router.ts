@@ -8,7 +8,7 @@
  *
  * RO1  A call that may have begun is made again only if it bears repetition: a read, or one that its shard knows by its identity.
  * RO2  What fails as retry `safe` has surely not begun, in any attempt.
- * RO3  Every call ends by its deadline; on a node that is cut off, soon after that is known, whatever it waits for.
+ * RO3  Every call ends by its deadline, or a moment later; on a node that is cut off, soon after that is known, whatever it waits for.
  * RO4  What waits is bounded in number and bytes (G9).
  */
 import { OnefoldError } from "../base/errors.ts";
@@ -169,7 +169,8 @@ export class Router {
     const remainingMs = call.deadlineMs - clock.monotonicMs();
     const { shard } = target;
     if ("owned" in target) {
-      return this.#attempts.watch(call.local(target.owned, shard, remainingMs), { isOver: () => false });
+      const { deadlineMs } = call;
+      return this.#attempts.watch(call.local(target.owned, shard, remainingMs), { isOver: () => false, deadlineMs });
     }
     // What bears repetition need not wait for an answer that was lost.
     const patienceMs = limits.routeAttemptMs * 2 ** Math.min(progress.attempts++, 10);
@@ -177,7 +178,7 @@ export class Router {
     const answer = peers.call(target.address, call.method, call.body(shard, remainingMs), { deadlineMs });
     return this.#attempts.watch(
       answer.then((value) => call.reply(value)),
-      { isOver: (state) => isReplaced(state, target) },
+      { isOver: (state) => isReplaced(state, target), deadlineMs: call.deadlineMs },
     );
   }
 

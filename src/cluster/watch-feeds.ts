@@ -2,7 +2,7 @@
  * The owner's half of watches from other nodes: a feed is what one node watches on one shard. That node asks again and again
  * (`watch.poll`) which of its watches have seen a change since.
  *
- * WF1  A change is told until the answer that told it has been acknowledged by the next poll.
+ * WF1  A change is told by one answer. Whoever does not get an answer takes the whole feed for lost, and begins another.
  * WF2  A feed ends with the ownership that it began in, and when nobody has polled it for thrice `watchFeedMs`; whoever polls then
  *      learns it by `not-owner`, and begins another.
  */
@@ -32,10 +32,7 @@ class Feed {
   readonly owned: OwnedShard;
   readonly watches = new Map<number, Watch>();
   polledMs: number;
-  #changed = new Set<number>();
-  /** What the latest answer told. */
-  #told: ReadonlySet<number> = new Set();
-  #answerCount = 0;
+  readonly #changed = new Set<number>();
   #wake: (() => void) | undefined = undefined;
 
   constructor(shardId: string, owned: OwnedShard, nowMs: number) {
@@ -58,10 +55,8 @@ class Feed {
     this.watches.delete(number);
   }
 
-  /** WF1. Waits for the first change, `forMs` at most. */
-  async poll(acknowledged: number, forMs: number, timers: Timers): Promise<Value> {
-    if (acknowledged !== this.#answerCount) for (const number of this.#told) this.#changed.add(number);
-    this.#wake?.();
+  /** WF1. The numbers of watches that have seen a change since the last poll. Waits for the first one, `forMs` at most. */
+  async poll(forMs: number, timers: Timers): Promise<Value> {
     if (this.#changed.size === 0) {
       await new Promise<void>((resolve) => {
         const timer = timers.after(forMs, resolve);
@@ -71,9 +66,9 @@ class Feed {
         };
       });
     }
-    this.#told = this.#changed;
-    this.#changed = new Set();
-    return { number: ++this.#answerCount, changed: [...this.#told].filter((number) => this.watches.has(number)) };
+    const changed = [...this.#changed].filter((number) => this.watches.has(number));
+    this.#changed.clear();
+    return changed;
   }
 
   end(): void {
@@ -140,18 +135,10 @@ export function handleWatchFeeds({ clock, timers, limits, peers, map, local }: W
     return null;
   });
   peers.handle("watch.poll", async (body, { address }) => {
-    const {
-      feed: name,
-      shard,
-      acknowledged,
-    } = body as {
-      readonly feed: string;
-      readonly shard: string;
-      readonly acknowledged: number;
-    };
+    const { feed: name, shard } = body as { readonly feed: string; readonly shard: string };
     const feed = present(`${name} ${address}`, shard);
     if (feed === undefined) throw notOwner(map.state, shard);
     feed.polledMs = clock.monotonicMs();
-    return feed.poll(acknowledged, limits.watchFeedMs, timers);
+    return feed.poll(limits.watchFeedMs, timers);
   });
 }
