@@ -24,10 +24,12 @@ import { ClusterService } from "./cluster-service.ts";
 import { CopyReports, handleReaches } from "./copy-reports.ts";
 import { handlePositions } from "./copy-positions.ts";
 import { foundOrJoin } from "./founding.ts";
+import { KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
 import { Membership } from "./membership.ts";
 import { listenForPeers, type NetworkPeers } from "./network-peers.ts";
 import { NodeShards } from "./node-shards.ts";
+import { withSteadyClock } from "./steady-clock.ts";
 import { SystemLog } from "./system-log.ts";
 import type { ClusterIdentity } from "./system-state.ts";
 
@@ -81,6 +83,7 @@ export class ClusterNode {
   readonly #peers: NetworkPeers;
   readonly #service: ClusterService;
   readonly #cluster: ClusterIdentity;
+  readonly #kept: KeptCopies;
   #life: Life | undefined;
   #renewing: Promise<void> | undefined;
   #isClosing = false;
@@ -92,6 +95,7 @@ export class ClusterNode {
       readonly systemLog: SystemLog;
       readonly peers: NetworkPeers;
       readonly cluster: ClusterIdentity;
+      readonly kept: KeptCopies;
     },
   ) {
     this.#options = options;
@@ -99,6 +103,7 @@ export class ClusterNode {
     this.#systemLog = parts.systemLog;
     this.#peers = parts.peers;
     this.#cluster = parts.cluster;
+    this.#kept = parts.kept;
     const { clock, timers, random, guard } = options.host;
     this.#service = new ClusterService({
       clock,
@@ -120,7 +125,8 @@ export class ClusterNode {
    * Founds the cluster or joins it. At return the node is a member; what it is to own it claims after that. Throws `unavailable` (retry
    * safe) where the engine can't be reached, `invalid-configuration` for a lax engine or another system's cluster, `damaged`, `DiskError`.
    */
-  static async open(options: ClusterNodeOptions): Promise<ClusterNode> {
+  static async open(given: ClusterNodeOptions): Promise<ClusterNode> {
+    const options = { ...given, host: withSteadyClock(given.host) };
     const limits = { ...defaultLimits, ...options.limits };
     assertLimits(limits);
     await assertStrict(options);
@@ -142,7 +148,9 @@ export class ClusterNode {
         { deadlineMs: joinMs },
       );
       peers = await listenForPeers(options.address, { network, clock, timers, random, trace, limits });
-      const node = new ClusterNode(options, { limits, systemLog, peers, cluster });
+      const { segmentBytes = segmentBytesDefault } = options;
+      const kept = await KeptCopies.open({ disk: host.disk, random, trace, segmentBytes });
+      const node = new ClusterNode(options, { limits, systemLog, peers, cluster, kept });
       await node.#begin();
       return node;
     } catch (error) {
@@ -269,6 +277,7 @@ export class ClusterNode {
       segmentBytes: this.#options.segmentBytes ?? segmentBytesDefault,
       snapshotBytes: this.#options.snapshotBytes ?? snapshotBytesDefault,
       cacheBytes: this.#options.cacheBytes,
+      kept: this.#kept,
       mayTellDurable: () => false,
     });
     try {

@@ -18,6 +18,7 @@ import type { StoreEngine } from "../store/store.ts";
 import { seal } from "./claim.ts";
 import { askPositions } from "./copy-positions.ts";
 import { FollowerReader } from "./follower-reader.ts";
+import { copyDirectory, type KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
 import type { LogFault } from "./log-fault.ts";
 import type { Membership } from "./membership.ts";
@@ -45,6 +46,7 @@ export interface NodeShardsParts {
   readonly segmentBytes: number;
   readonly snapshotBytes: number;
   readonly cacheBytes: number | undefined;
+  readonly kept: KeptCopies;
   /** See `Committer`, M5. */
   readonly mayTellDurable: () => boolean;
 }
@@ -102,7 +104,8 @@ export class NodeShards implements LocalShards {
 
   /** How far this node's copy of a log reaches. */
   position(log: string): LogPosition | null {
-    return this.#hosted.get(log)?.host?.replica?.end ?? null;
+    const replica = this.#hosted.get(log)?.host?.replica;
+    return replica === undefined ? this.#parts.kept.end(log) : replica.end;
   }
 
   /** How far this node's copies reach, by shard. */
@@ -164,7 +167,9 @@ export class NodeShards implements LocalShards {
       const intent = shard.status === "splitting" ? "split" : shard.movingTo === undefined ? "serve" : "move";
       return { kind: "owner", assignment: shard.assignment, intent };
     }
-    return shard.followers.includes(self) || shard.movingTo === self ? { kind: "follower" } : undefined;
+    // Whoever has a copy of a log that is not whole may have what a repair needs.
+    const isNeeded = shard.status === "quarantined" && this.#parts.kept.has(shard.log);
+    return shard.followers.includes(self) || shard.movingTo === self || isNeeded ? { kind: "follower" } : undefined;
   }
 
   async #begin(shard: ShardState, role: ShardRole): Promise<void> {
@@ -207,7 +212,9 @@ export class NodeShards implements LocalShards {
     hosted.isClosing = true;
     if (hosted.host === undefined) return;
     await hosted.repairing;
+    const { replica } = hosted.host;
     await hosted.host.close();
+    if (replica !== undefined) this.#parts.kept.note(hosted.log, replica.end);
     this.#hosted.delete(hosted.log);
     this.#reconcile(this.#parts.systemLog.state);
   }
@@ -226,7 +233,7 @@ export class NodeShards implements LocalShards {
       cluster,
       member: membership.id,
       log,
-      directory: `shards/${shard.log}`,
+      directory: copyDirectory(shard.log),
       storeEngine: storeEngine(shard.log),
       newestBlobs: () => newestPlace(present(), shard.log, blobs),
       blobsOfEpoch: (epoch) => blobs(`${shard.log}.${epoch}`),

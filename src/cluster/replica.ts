@@ -237,7 +237,8 @@ async function openCopy(options: ReplicaOptions, position: LogPosition | null): 
 }
 
 async function openExisting(options: ReplicaOptions, position: LogPosition | null): Promise<SegmentLog | undefined> {
-  const { trace, directory } = options;
+  const { disk, trace, directory } = options;
+  if ((await disk.list(directory)).length === 0) return undefined;
   try {
     const copy = await openSegmentLog({
       ...options,

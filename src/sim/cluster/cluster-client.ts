@@ -1,0 +1,135 @@
+/**
+ * One client of a simulated cluster: sequential, on whatever node it finds, with numbered requests. What it was not told it asks again
+ * under the same number, so of its writes each takes hold once or, if it gives up, at most once.
+ *
+ * CC1 `fail` is said only of what surely did not take hold: a refusal, or an error that says so on every sending.
+ */
+import { OnefoldError, Refused } from "../../base/errors.ts";
+import type { SeededRandom } from "../../base/random.ts";
+import type { Value } from "../../base/value.ts";
+import type { CallOptions, Principal, Service } from "../../entity/service.ts";
+import type { Outcome } from "../checkers/history.ts";
+import type { ServingNode } from "./simulated-cluster.ts";
+
+export const driller: Principal = { tenant: "default", subject: "drill", scopes: ["*"] };
+
+export interface ClientWorld {
+  readonly serving: readonly ServingNode[];
+  sleep(durationMs: number): Promise<void>;
+  nowMs(): number;
+}
+
+/** What the one who was asked has died before it could say. */
+const lost = Symbol("lost");
+const patienceMs = 60_000;
+const deadlineMs = 10_000;
+
+export interface ClientOptions {
+  readonly world: ClientWorld;
+  readonly random: SeededRandom;
+  readonly name: string;
+  /** An answer that no fault explains. */
+  readonly accuse: (what: string) => void;
+}
+
+/** `refused` is an answer too: the command ran and said no. */
+export type CallOutcome =
+  | Outcome<Value | undefined>
+  | { readonly kind: "refused"; readonly code: string; readonly details: unknown };
+
+export class ClusterClient {
+  readonly name: string;
+  readonly #options: ClientOptions;
+  #token: string | undefined;
+  #number = 0;
+
+  constructor(options: ClientOptions) {
+    this.name = options.name;
+    this.#options = options;
+  }
+
+  /** A write, as a numbered request. */
+  async write(
+    call: (service: Service, options: CallOptions) => Promise<{ readonly output: Value | undefined }>,
+  ): Promise<CallOutcome> {
+    const endMs = this.#options.world.nowMs() + patienceMs;
+    const token = await this.#session(endMs);
+    if (token === undefined) return { kind: "fail" };
+    const number = ++this.#number;
+    const options = { principal: driller, deadlineMs, session: { token, number, lowest: number } };
+    return this.#until(endMs, (service) => call(service, options));
+  }
+
+  /** A strong read, or whatever else may be asked as often as one likes. */
+  async read(call: (service: Service) => Promise<{ readonly output: Value | undefined }>): Promise<CallOutcome> {
+    const outcome = await this.#until(this.#options.world.nowMs() + patienceMs, call);
+    // A read that was not answered has not happened.
+    return outcome.kind === "unknown" ? { kind: "fail" } : outcome;
+  }
+
+  async #until(
+    endMs: number,
+    call: (service: Service) => Promise<{ readonly output: Value | undefined }>,
+  ): Promise<CallOutcome> {
+    const { world, random } = this.#options;
+    let isInDoubt = false;
+    while (world.nowMs() < endMs) {
+      const node = this.#pick();
+      if (node !== undefined) {
+        const result = await this.#ask(node, call);
+        if (result !== lost && "outcome" in result) return result.outcome;
+        isInDoubt ||= result === lost || result.isInDoubt;
+      }
+      await world.sleep(10 + random.next() * 100);
+    }
+    return { kind: isInDoubt ? "unknown" : "fail" };
+  }
+
+  async #ask(
+    node: ServingNode,
+    call: (service: Service) => Promise<{ readonly output: Value | undefined }>,
+  ): Promise<{ readonly outcome: CallOutcome } | { readonly isInDoubt: boolean } | typeof lost> {
+    const { world, accuse } = this.#options;
+    try {
+      const answer = await Promise.race([call(node.service), this.#death(node)]);
+      if (answer === lost) return lost;
+      return { outcome: { kind: "ok", output: answer.output } };
+    } catch (error) {
+      if (error instanceof Refused) {
+        return { outcome: { kind: "refused", code: error.code, details: error.details } };
+      }
+      if (!(error instanceof OnefoldError)) throw error;
+      if (error.retry !== "never") return { isInDoubt: error.retry === "unknown" };
+      accuse(`${this.name} at ${world.nowMs().toFixed(0)}: ${error.code}: ${error.message}`);
+      return { outcome: { kind: "unknown" } };
+    }
+  }
+
+  /** Resolves once the node's life is over, or it has slept for so long that its client lets go of the connection. */
+  async #death(node: ServingNode): Promise<typeof lost> {
+    const { world } = this.#options;
+    const endMs = world.nowMs() + deadlineMs + 2000;
+    while (node.isAlive() && world.nowMs() < endMs) await world.sleep(100);
+    return lost;
+  }
+
+  #pick(): ServingNode | undefined {
+    const { world, random } = this.#options;
+    const { serving } = world;
+    return serving.length === 0 ? undefined : random.pick(serving);
+  }
+
+  async #session(endMs: number): Promise<string | undefined> {
+    const { world } = this.#options;
+    while (this.#token === undefined && world.nowMs() < endMs) {
+      const node = this.#pick();
+      try {
+        this.#token = node?.service.mintSession(driller);
+      } catch (error) {
+        if (!(error instanceof OnefoldError)) throw error;
+      }
+      if (this.#token === undefined) await world.sleep(50);
+    }
+    return this.#token;
+  }
+}
