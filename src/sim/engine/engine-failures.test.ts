@@ -149,6 +149,23 @@ describe("a leader of a simulated log that is cut off with its client", () => {
     }
   });
 
+  test("has a record that doesn't count for the next leader's record of the same sequence", async () => {
+    const world = new EngineWorld("other-record");
+    await world.run(async () => {
+      const { log, other } = await cutOff(world);
+      while (world.group.replicaOf("e1")!.last === 5) await log.append(6, record("mine"));
+      while (world.group.leader === undefined || world.group.leader.server === "e1") await world.scheduler.sleep(100);
+      // Of the majority, only the leader takes the record: e1 has one there as well, but another.
+      world.engine.lagServer(world.group.leader.server === "e2" ? "e3" : "e2", true);
+      const { leader } = world.group;
+      // What n2 sends first is lost if its home was e1.
+      for (let attempt = 0; attempt < 3 && leader.last === 5; attempt++) {
+        assert.equal((await other.append(6, record("theirs"))).kind, "unknown");
+      }
+      assert.deepEqual([leader.last, leader.commit], [6, 5]);
+    });
+  });
+
   test("answers reads as of long ago until it gives up", async () => {
     let staleRuns = 0;
     for (const seed of seeds) {
