@@ -238,6 +238,25 @@ describe("the controller", () => {
     cluster.checkSettled();
   });
 
+  test("does not undo for the sake of zones what a move is waiting for", () => {
+    const zoned = [founding(), joining("a", "east"), joining("b", "west")];
+    const cluster = new Cluster(stateAfter(zoned));
+    cluster.settle();
+    assert.equal(cluster.placement, "a<b b<a a<b b<a");
+    cluster.append(joining("c", "east"));
+    const copies = new Map(
+      ["0", "1", "2", "3"].map((id) => [id, new Map(["a", "b"].map((member) => [member, 50_000]))]),
+    );
+    for (let count = 0; count < 5; count++) {
+      const decided = decide(cluster.state, observed("a", { copies }));
+      assert.equal(decided.length, count === 0 ? 1 : 0, "who waits decides nothing");
+      cluster.append(...decided);
+      assert.equal(cluster.placement, "a<c b<a a<b b<a");
+    }
+    cluster.settle();
+    cluster.checkSettled();
+  });
+
   test("moves everything off a member that drains, and gives it nothing", () => {
     const cluster = new Cluster(clusterOf(["a", "b", "c"], { shardCount: 8 }));
     cluster.settle();

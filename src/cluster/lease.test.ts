@@ -100,6 +100,17 @@ describe("a lease", () => {
     assert.equal(watch.seen, "silent: c", "who does not come back is found all the same");
   });
 
+  test("lets a silence that was under way grow no further in an election (LE1)", () => {
+    const watch = new Watch();
+    watch.live(600, "b", "c");
+    for (let count = 0; count < 4; count++) {
+      watch.pass(200);
+      watch.renew();
+    }
+    watch.pass(5000);
+    assert.equal(watch.seen, "silent: nobody; cut off");
+  });
+
   test("takes one slow append for no silence (LE2)", () => {
     const watch = new Watch();
     watch.live(600, "b", "c");

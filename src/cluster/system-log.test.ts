@@ -264,6 +264,11 @@ describe("the system log on a node", () => {
     a.view.faults.showsUpTo = 1;
     await world.pass(limits.systemLogDoubtMs - 2000);
     assert.deepEqual(a.failures, [], "the doubt was over in between");
+    a.view.faults.isCut = true;
+    await world.pass(1000);
+    a.view.faults.isCut = false;
+    await world.pass(limits.systemLogDoubtMs - 2000);
+    assert.deepEqual(a.failures, [], "while it did not answer, it did not look short");
     await world.pass(5000);
     assert.equal(a.failures.length, 1);
     assert.ok(withCode("damaged")(a.failures[0]));
