@@ -196,16 +196,16 @@ export const limits = {
 
   // ---- the cluster's state: all of it must fit in one record, its checkpoint
   /** Members that are not gone. */
-  membersMax: 128,
+  membersMax: 96,
   /** Members that are gone and still told of; beyond it, those go that joined first. */
-  membersGoneMax: 32,
+  membersGoneMax: 16,
   /** One member, encoded: name, addresses, labels. */
   memberBytesMax: 768,
   /** Shards that hold slots; as many again may be retired, at most. */
   shardsMax: 256,
   /** One shard that holds slots, encoded, and one that is retired. */
   shardBytesMax: 1 * KiB,
-  shardRetiredBytesMax: 512,
+  shardRetiredBytesMax: 640,
   memberIdBytesMax: 88,
   shardIdBytesMax: 26,
   logNameBytesMax: 64,
@@ -228,7 +228,7 @@ export const limits = {
   /** A member that was not heard of for so long, while the observer's own renewals committed, is silent. */
   leaseExpireMs: 1000,
   /** Own renewals that must have committed meanwhile, so that one slow append is no silence of others. */
-  leaseRenewalsMin: 3,
+  leaseRenewalsMin: 4,
   /** After own renewals did not commit for `leaseExpireMs`, others get so much longer: their connections come back later. */
   leaseGraceMs: 2000,
   /** Without a renewal of its own that was sent within so long, a member serves no writes and no strong reads. */
@@ -361,7 +361,7 @@ export function assertLimits(l: Limits): void {
   assert(l.nameBytesMax + 17 <= l.memberIdBytesMax, "a member's id is its name, a dot and 16 digits");
   assert(l.membersMax <= l.networkPeersMax, "a member must be able to talk to all others");
   assert(
-    l.leaseRenewMs * l.leaseRenewalsMin < l.leaseExpireMs,
+    l.leaseRenewMs * (l.leaseRenewalsMin - 1) < l.leaseExpireMs,
     "who is silent must have been missed several times by then",
   );
   assert(l.leaseExpireMs < l.unavailableMs, "a member must not give its work up before others can take it over");

@@ -6,7 +6,7 @@
  * SF2 Once the cluster is founded, every slot is held by exactly one shard that is not retired.
  * SF3 Terms and assignments never go back. A decision of a term that is over changes nothing.
  * SF4 Owner, followers and the target of a move are members that are not gone, each named once.
- * SF5 Who is gone stays gone: nothing that it wrote before, or writes after, brings it back.
+ * SF5 Who is gone stays gone, as long as it is told of: nothing that it wrote before, or writes after, brings it back.
  * SF6 Of repairs and splits of one log the first holds.
  * SF7 The state is bounded (`limits`), so that it fits in one checkpoint.
  */

@@ -154,6 +154,8 @@ export class SystemWriter {
   async #run(): Promise<void> {
     try {
       while (this.#waiting.length > 0 && !this.#isStopped) {
+        // What is proposed in one turn goes together.
+        await Promise.resolve();
         const end = this.#parts.end();
         if (end === undefined) await this.#pause(undefined);
         else await this.#attemptBehind(end);
