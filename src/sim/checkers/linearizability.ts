@@ -68,7 +68,8 @@ function partition<State, Input, Output>(
   const byKey = new Map<string, Operation<Input, Output>[]>();
   for (const operation of history) {
     const { input, outcome } = operation;
-    if (outcome.kind === "fail" || (outcome.kind === "unknown" && model.isRead(input, unknownOutput))) continue;
+    if (outcome.kind === "fail" || (outcome.kind === "unknown" && model.effect(input, unknownOutput) === "reads"))
+      continue;
     const key = model.key(input);
     const operations = byKey.get(key);
     if (operations === undefined) byKey.set(key, [operation]);

@@ -3,9 +3,9 @@
  * Concurrency and Computation 29(4), 2017, sections 4 and 5), after Wing and Gong ("Testing and verifying concurrent objects",
  * JPDC 1993).
  *
- * The history is walked along its completions. A configuration is (the completion that is next, the model's state, the operations
- * with known outcome that are invoked and not linearized, the unknown ones that are linearized). At a completion its operation must
- * be linearized, if need be after others that are under way.
+ * The history is walked along its completions. A configuration is (the completion that is next, the model's state, the known
+ * operations under way that must yet be linearized, those that still can but need not (LS5), the unknown ones that were). At a
+ * completion its operation is linearized, if need be after others that are under way.
  *
  * LS1  No configuration is expanded twice: they are memoised, as Lowe does.
  * LS2  Of two configurations that differ only in unknown operations, one with a subset of the other's linearized can do all that the
@@ -13,13 +13,16 @@
  *      the states cost that they lead to, not all their subsets; a blind write adds one state, however many there are.
  * LS3  Unknown operations with equal inputs are interchangeable: the earliest invoked goes first, so n of them have n + 1 subsets.
  * LS4  An operation that reads only is linearized as soon as it is possible: no order that places it later can do more.
- * LS5  The configuration that is farthest in the history is expanded first, and it linearizes as little as it can. A history that is
+ * LS5  When a state is overwritten, every operation under way that overwrites as well may have been there just before, unseen. So it
+ *      need not be linearized any more, though it can until it completes: there is no choice to make which of them were. And where
+ *      nothing saw what one overwrote, another doesn't overwrite it at once: that is the same as leaving the first one out.
+ * LS6  The configuration that is farthest in the history is expanded first, and it linearizes as little as it can. A history that is
  *      right is found right almost without a choice that is taken back.
- * LS6  What the three rules can't tell apart stays exponential (it must: Gibbons and Korach, SIAM J. Comput. 1997; an addition with an
- *      unknown outcome and an amount of its own is a subset-sum problem), so the configurations are bounded. At the bound the
- *      answer is `undecided`.
+ * LS7  What these rules can't tell apart stays exponential (it must: Gibbons and Korach, "Testing shared memories", SIAM J. Comput.
+ *      1997; additions of unknown outcome with amounts of their own are a subset-sum problem), so the configurations are bounded. At
+ *      the bound the answer is `undecided`.
  */
-import { impossible, type SequentialModel, type unknownOutput } from "./sequential-model.ts";
+import { type Effect, impossible, type SequentialModel, type unknownOutput } from "./sequential-model.ts";
 
 export interface Placeable<Input, Output> {
   readonly invoked: number;
@@ -45,14 +48,24 @@ export type SearchResult =
 interface Configuration<State> {
   readonly completion: number;
   readonly state: State;
-  /** Known operations that are invoked and not linearized, ascending. */
+  /** Known operations that are under way and must be linearized, ascending. */
   readonly open: readonly number[];
+  /** Those that are under way and can be linearized, but need not: they may have been overwritten unseen (LS5). Ascending. */
+  readonly spare: readonly number[];
   /** Unknown operations that are linearized, ascending. */
   readonly consumed: readonly number[];
   readonly parent: Configuration<State> | null;
   /** What was linearized on the way from the parent, in order. */
   readonly linearized: readonly number[];
+  /**
+   * `fresh`: nothing was linearized yet for the next completion. `seen`: something was, and then read, or it changed a state.
+   * `unseen`: what was linearized last has overwritten the state, and nothing has read it yet (LS5).
+   */
+  readonly way: "fresh" | "seen" | "unseen";
 }
+
+/** What distinguishes configurations with the same completion and state, for LS2 and LS5. */
+type Choices = Pick<Configuration<unknown>, "open" | "spare" | "consumed">;
 
 interface Waiting<State> {
   readonly configuration: Configuration<State>;
@@ -89,8 +102,8 @@ export class LinearizationSearch<State, Input, Output> {
   /** Unknown operations with equal inputs, each class in the order of invocation (LS3). */
   readonly #classes: readonly (readonly number[])[];
   readonly #queues = new Map<number, Queue<Waiting<State>>>();
-  /** For all that a configuration is but its unknown operations: the sets of these that were seen, none within another (LS2). */
-  readonly #seen = new Map<string, (readonly number[])[]>();
+  /** By completion, state and way: the choices that were seen, none of them able to do all that another can. */
+  readonly #seen = new Map<string, Choices[]>();
   #count = 0;
   #deepest: Configuration<State>;
 
@@ -112,9 +125,11 @@ export class LinearizationSearch<State, Input, Output> {
       completion: -1,
       state: model.init,
       open: [],
+      spare: [],
       consumed: [],
       parent: null,
       linearized: [],
+      way: "fresh",
     };
   }
 
@@ -122,7 +137,7 @@ export class LinearizationSearch<State, Input, Output> {
     let at = this.#add(this.#deepest);
     while (at >= 0) {
       if (at === this.#completions.length) return { kind: "linearizable" };
-      // The bound is what keeps this loop finite in practice (LS6).
+      // The bound is what keeps this loop finite in practice (LS7).
       if (this.#count > this.#configurationsMax) return { kind: "undecided" };
       const queue = this.#queues.get(at);
       if (queue === undefined || queue.isEmpty) {
@@ -154,26 +169,40 @@ export class LinearizationSearch<State, Input, Output> {
     return this.#model.step(state, input, output);
   }
 
-  /** Linearizes the operation that completes. Returns the completion that it came to. */
+  #effect(index: number): Effect {
+    const { input, output } = this.#operations[index]!;
+    return this.#model.effect(input, output);
+  }
+
+  /** Linearizes the operation that completes, or leaves it where it need not be. Returns the completion that it came to. */
   #goOn(configuration: Configuration<State>, queue: Queue<Waiting<State>>): number {
     queue.push({ configuration, isTried: true });
-    return this.#linearize(configuration, this.#completions[configuration.completion]!);
+    const completing = this.#completions[configuration.completion]!;
+    const { spare, way } = configuration;
+    // What was linearized for this completion was so that its operation could follow.
+    if (way !== "fresh" || !spare.includes(completing)) return this.#linearize(configuration, completing);
+    return this.#add({
+      ...configuration,
+      spare: spare.filter((index) => index !== completing),
+      parent: configuration,
+      linearized: [],
+    });
   }
 
   /** Linearizes each other operation that may go before the one that completes. */
   #goAside(configuration: Configuration<State>): number {
-    const { completion, open, consumed } = configuration;
+    const { completion, open, spare, consumed, way } = configuration;
     const completing = this.#completions[completion]!;
     const { end } = this.#operations[completing]!;
     let farthest = -1;
-    for (const index of open) {
-      if (index !== completing) farthest = Math.max(farthest, this.#linearize(configuration, index));
-    }
+    const tryNext = (index: number): void => {
+      farthest = Math.max(farthest, this.#linearize(configuration, index));
+    };
+    if (way === "fresh" && spare.includes(completing)) tryNext(completing);
+    for (const index of [...open, ...spare]) if (index !== completing) tryNext(index);
     for (const each of this.#classes) {
       const index = each.find((candidate) => !includes(consumed, candidate));
-      if (index !== undefined && this.#operations[index]!.invoked <= end) {
-        farthest = Math.max(farthest, this.#linearize(configuration, index));
-      }
+      if (index !== undefined && this.#operations[index]!.invoked <= end) tryNext(index);
     }
     return farthest;
   }
@@ -181,16 +210,28 @@ export class LinearizationSearch<State, Input, Output> {
   #linearize(from: Configuration<State>, index: number): number {
     const state = this.#step(from.state, index);
     if (state === impossible) return -1;
+    const overwrites = this.#effect(index) === "overwrites";
+    if (overwrites && from.way === "unseen") return -1;
     const isUnknown = this.#operations[index]!.end === Number.POSITIVE_INFINITY;
-    const reached: Configuration<State> = {
+    let open = from.open.filter((each) => each !== index);
+    let spare = from.spare.filter((each) => each !== index);
+    if (overwrites && open.length > 0) {
+      const excused = open.filter((each) => this.#effect(each) === "overwrites");
+      if (excused.length > 0) {
+        open = open.filter((each) => !excused.includes(each));
+        spare = [...spare, ...excused].sort((a, b) => a - b);
+      }
+    }
+    return this.#add({
       completion: from.completion,
       state,
-      open: isUnknown ? from.open : from.open.filter((each) => each !== index),
+      open,
+      spare,
       consumed: isUnknown ? inserted(from.consumed, index) : from.consumed,
       parent: from,
       linearized: [index],
-    };
-    return this.#add(reached);
+      way: overwrites ? "unseen" : "seen",
+    });
   }
 
   /**
@@ -198,23 +239,25 @@ export class LinearizationSearch<State, Input, Output> {
    * that it waits for; -1 for what is not new.
    */
   #add(reached: Configuration<State>): number {
-    const { state, consumed, parent } = reached;
+    const { state, spare } = reached;
     const linearized = [...reached.linearized];
     const isPlaceable = (index: number): boolean => {
-      const { input, output } = this.#operations[index]!;
-      if (!this.#model.isRead(input, output) || this.#step(state, index) === impossible) return false;
+      if (this.#effect(index) !== "reads" || this.#step(state, index) === impossible) return false;
       linearized.push(index);
       return true;
     };
     let { completion } = reached;
     let open = reached.open.filter((index) => !isPlaceable(index));
+    const isSeen = linearized.length > reached.linearized.length;
     while (completion < this.#completions.length) {
-      if (completion >= 0 && open.includes(this.#completions[completion]!)) break;
+      const completing = this.#completions[completion];
+      if (completing !== undefined && (open.includes(completing) || spare.includes(completing))) break;
       completion++;
       const invoked = this.#invocations[completion] ?? [];
       if (invoked.length > 0) open = [...open, ...invoked.filter((index) => !isPlaceable(index))];
     }
-    const configuration = { completion, state, open, consumed, parent, linearized };
+    const way = completion > reached.completion ? "fresh" : isSeen ? "seen" : reached.way;
+    const configuration: Configuration<State> = { ...reached, completion, open, linearized, way };
     if (!this.#isNew(configuration)) return -1;
     this.#count++;
     let queue = this.#queues.get(completion);
@@ -227,17 +270,20 @@ export class LinearizationSearch<State, Input, Output> {
     return completion;
   }
 
-  /** LS1 and LS2. */
-  #isNew({ completion, state, open, consumed }: Configuration<State>): boolean {
-    const key = `${completion} ${open.join()} ${typeof state === "object" ? JSON.stringify(state) : `${typeof state} ${state}`}`;
-    const sets = this.#seen.get(key);
-    if (sets === undefined) {
-      this.#seen.set(key, [consumed]);
+  /** LS1, LS2 and LS5. */
+  #isNew(configuration: Configuration<State>): boolean {
+    const { completion, state, way, open, spare, consumed } = configuration;
+    const name = typeof state === "object" ? JSON.stringify(state) : `${typeof state} ${state}`;
+    const key = `${completion} ${way} ${name}`;
+    const choices = { open, spare, consumed };
+    const seen = this.#seen.get(key);
+    if (seen === undefined) {
+      this.#seen.set(key, [choices]);
       return true;
     }
-    if (sets.some((seen) => isWithin(seen, consumed))) return false;
-    const kept = sets.filter((seen) => !isWithin(consumed, seen));
-    kept.push(consumed);
+    if (seen.some((each) => canAllThat(each, choices))) return false;
+    const kept = seen.filter((each) => !canAllThat(choices, each));
+    kept.push(choices);
     this.#seen.set(key, kept);
     return true;
   }
@@ -245,7 +291,7 @@ export class LinearizationSearch<State, Input, Output> {
   #failure(): SearchResult {
     const parts: (readonly number[])[] = [];
     for (let at: Configuration<State> | null = this.#deepest; at !== null; at = at.parent) parts.push(at.linearized);
-    const { completion, open, consumed } = this.#deepest;
+    const { completion, open, spare, consumed } = this.#deepest;
     const stuck = this.#completions[completion]!;
     const { end } = this.#operations[stuck]!;
     const unknown = this.#classes.flat().filter((index) => !includes(consumed, index));
@@ -254,11 +300,20 @@ export class LinearizationSearch<State, Input, Output> {
       order: parts.reverse().flat(),
       stuck,
       pending: [
-        ...open.filter((index) => index !== stuck),
+        ...[...open, ...spare].filter((index) => index !== stuck),
         ...unknown.filter((index) => this.#operations[index]!.invoked <= end),
       ],
     };
   }
+}
+
+/**
+ * Whether a configuration with the choices `a` can go on in every way in which one with `b` can: it must linearize no more, it still
+ * can linearize all that the other can, and it has used up no unknown operation that the other has left.
+ */
+function canAllThat(a: Choices, b: Choices): boolean {
+  if (!isWithin(a.open, b.open) || !isWithin(a.consumed, b.consumed)) return false;
+  return [...b.open, ...b.spare].every((index) => includes(a.open, index) || includes(a.spare, index));
 }
 
 function classesOf<Input>(

@@ -11,13 +11,19 @@ export const unknownOutput: unique symbol = Symbol("unknown output");
 /** What `step` returns where the operation can't have given its output in this state. */
 export const impossible: unique symbol = Symbol("impossible");
 
+/**
+ * What an operation with this output does to states; a promise that makes the search faster. When in doubt: `changes`.
+ * - `reads`: it leaves every state in which it is possible as it was.
+ * - `overwrites`: it is possible in every state, and leaves the same state behind whichever was there.
+ */
+export type Effect = "reads" | "overwrites" | "changes";
+
 export interface SequentialModel<State, Input, Output> {
   readonly init: State;
   /** The key that an operation is about: operations on different keys have nothing to do with one another. */
   key(input: Input): string;
   step(state: State, input: Input, output: Output | typeof unknownOutput): State | typeof impossible;
-  /** True only where this operation with this output leaves every state in which it is possible as it was. */
-  isRead(input: Input, output: Output | typeof unknownOutput): boolean;
+  effect(input: Input, output: Output | typeof unknownOutput): Effect;
 }
 
 type Scalar = string | number | boolean | null;
@@ -47,7 +53,10 @@ export const register: SequentialModel<Scalar, RegisterInput, RegisterOutput> = 
       }
     }
   },
-  isRead: (input, output) => input.type === "read" || (input.type === "cas" && output === false),
+  effect({ type }, output) {
+    if (type === "read" || (type === "cas" && output === false)) return "reads";
+    return type === "write" ? "overwrites" : "changes";
+  },
 };
 
 export type CounterInput =
@@ -66,7 +75,7 @@ export const counter: SequentialModel<number, CounterInput, CounterOutput> = {
     const isTold = output !== unknownOutput && (input.type === "read" || output !== null);
     return isTold && output !== next ? impossible : next;
   },
-  isRead: ({ type }) => type === "read",
+  effect: ({ type }) => (type === "read" ? "reads" : "changes"),
 };
 
 export type AccountInput =
@@ -86,7 +95,7 @@ export const account: SequentialModel<number, AccountInput, AccountOutput> = {
     if (output === unknownOutput) return next;
     return output === (isRefused ? "insufficient" : next) ? next : impossible;
   },
-  isRead: ({ type }, output) => type === "balance" || output === "insufficient",
+  effect: ({ type }, output) => (type === "balance" || output === "insufficient" ? "reads" : "changes"),
 };
 
 function signOf(type: "deposit" | "withdraw"): number {
