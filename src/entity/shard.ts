@@ -22,7 +22,7 @@ import { CommandCall, deleteCommand } from "./command-call.ts";
 import { Committer, type DurableBatch } from "./committer.ts";
 import { Core, didYouMean } from "./core.ts";
 import type { DeadLetterCounts } from "./dead-letters.ts";
-import type { CommandDefinition, EntityDefinition, SystemDefinition } from "./definition.ts";
+import type { CommandDefinition, EntityDefinition } from "./definition.ts";
 import { Executor } from "./executor.ts";
 import { notBegunBecause } from "./failure.ts";
 import { history } from "./history.ts";
@@ -30,11 +30,11 @@ import { keepHouse } from "./housekeeping.ts";
 import { entityName } from "./keys.ts";
 import { list } from "./listing.ts";
 import { Mailroom } from "./mailroom.ts";
-import type { Neighbours } from "./neighbours.ts";
 import { assertPrincipal } from "./principal.ts";
 import { ReadCall } from "./read-call.ts";
 import { type RequestIdentity, Requests } from "./requests.ts";
 import { readState, runQuery } from "./run-command.ts";
+import type { ShardOptions } from "./shard-options.ts";
 import type {
   CallOptions,
   CallReply,
@@ -56,31 +56,6 @@ import type {
 import type { TransactionRunner } from "./transaction-runner.ts";
 import { Watches } from "./watches.ts";
 import { type LiveEntity, WorkingSet } from "./working-set.ts";
-
-export interface ShardOptions {
-  readonly host: Host;
-  readonly limits: Limits;
-  readonly system: SystemDefinition;
-  readonly log: Log;
-  /** Brought up to the log's end by the caller. */
-  readonly store: Store;
-  /** Log time of the log's last record. */
-  readonly lastTimeMs: number;
-  /** Signs session tokens; the same for all lives of the log's incarnation. */
-  readonly secret: Uint8Array;
-  /** 16 bytes: whose sessions these are. By default the log's incarnation. */
-  readonly sessionsOf?: Uint8Array;
-  /** See `Committer`, M5. By default the log is this node's alone, and what is durable may be told. */
-  readonly mayTellDurable?: () => boolean;
-  readonly cacheBytes?: number;
-  /** The system's other shards. Without them all slots are this one's. */
-  readonly neighbours?: Neighbours;
-  /** Names of entities that none of the user's code is to run for. None by default. */
-  readonly quarantined?: ReadonlySet<string>;
-  readonly transactions: (core: Core) => TransactionRunner;
-  /** The shard has stopped for good; `isDamage` tells that its store must be rebuilt. */
-  readonly onStopped: (error: OnefoldError, facts: { readonly isDamage: boolean }) => void;
-}
 
 /** A guess at what a call's input takes in memory, where the caller doesn't say. */
 const inputBytesGuess = 256;
