@@ -100,3 +100,9 @@ function refusalOf(error: Refused, what: string): Refused {
   }
   return new Refused(code, decodeValue(bytes));
 }
+
+/** What a call is told that has not begun. A damaged store is rebuilt, so that is no more than not being ready. */
+export function notBegunBecause(stopped: OnefoldError): OnefoldError {
+  const code = stopped.code === "damaged" ? "not-ready" : stopped.code;
+  return new OnefoldError(code, stopped.message, { cause: stopped, retry: "safe", retryAfterMs: 1000 });
+}

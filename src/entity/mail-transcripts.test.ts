@@ -5,6 +5,8 @@ import { slotOf } from "../base/ids.ts";
 import { inProcessClient } from "../runtime/in-process-client.ts";
 import type { Limits } from "../base/limits.ts";
 import { decodeRecord } from "../log/record.ts";
+import { entriesWithPrefix } from "./fold.ts";
+import { keys } from "./keys.ts";
 import { type Fate, Neighbourhood, type NeighbourhoodOptions, prompt } from "./neighbourhood.fixture.ts";
 import { makeNotebook, type Notebook } from "./notebook.fixture.ts";
 import { outcomesOf, tester } from "./shard.fixture.ts";
@@ -72,7 +74,25 @@ describe("messages to another shard", () => {
       await settled(hood);
       assert.deepEqual(story(hood), ["1–3 asked", "1–3 answered: through 3", "consumed 1, 2, 3", "removed 1–3"]);
       assert.deepEqual(await noteOf(hood, inB).lines(), ["x", "y", "z"]);
+      const { rig } = hood.memberOf(0);
+      await rig.applied();
+      assert.deepEqual([...entriesWithPrefix(rig.store, keys.table("outbox"))], []);
     }));
+
+  test("that don't come forward are sent again ever more rarely", () =>
+    withTwo(
+      async (hood) => {
+        hood.memberOf(cut).rig.closeGate();
+        await noteOf(hood, inA).mail({ to: inB, lines: ["x"] });
+        await hood.scheduler.sleep(10_000);
+        const count = hood.transcript.filter((line) => line === "1 asked").length;
+        assert.ok(count >= 5 && count <= 12, `${count} requests`);
+        hood.memberOf(cut).rig.openGate();
+        await settled(hood);
+        assert.deepEqual(await noteOf(hood, inB).lines(), ["x"]);
+      },
+      { mailAnswerMs: 1 },
+    ));
 
   test("leave it by a batch that older readers refuse, which read all the others", () =>
     withTwo(async (hood) => {

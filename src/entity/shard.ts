@@ -14,6 +14,7 @@ import type { Log } from "../log/log.ts";
 import type { Store } from "../store/store.ts";
 import { AlarmClock } from "./alarm-clock.ts";
 import { AcceptedWork, type Settle } from "./accepted-work.ts";
+import { answerTo } from "./answers.ts";
 import { Applier } from "./applier.ts";
 import { waitForBarrier } from "./barrier.ts";
 import { Changes } from "./changes.ts";
@@ -21,20 +22,19 @@ import { CommandCall, deleteCommand } from "./command-call.ts";
 import { Committer, type DurableBatch } from "./committer.ts";
 import { Core, didYouMean } from "./core.ts";
 import type { DeadLetterCounts } from "./dead-letters.ts";
-import type { CommandDefinition, EntityDefinition, SystemDefinition } from "./definition.ts";
+import type { CommandDefinition, EntityDefinition } from "./definition.ts";
 import { Executor } from "./executor.ts";
+import { notBegunBecause } from "./failure.ts";
 import { history } from "./history.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { entityName } from "./keys.ts";
 import { list } from "./listing.ts";
 import { Mailroom } from "./mailroom.ts";
-import { mailDeliver } from "./mail-run.ts";
-import type { Neighbours } from "./neighbours.ts";
 import { assertPrincipal } from "./principal.ts";
 import { ReadCall } from "./read-call.ts";
-import type { RequestIdentity } from "./requests.ts";
-import { Requests } from "./requests.ts";
+import { type RequestIdentity, Requests } from "./requests.ts";
 import { readState, runQuery } from "./run-command.ts";
+import type { ShardOptions } from "./shard-options.ts";
 import type {
   CallOptions,
   CallReply,
@@ -55,33 +55,7 @@ import type {
 } from "./service.ts";
 import type { TransactionRunner } from "./transaction-runner.ts";
 import { Watches } from "./watches.ts";
-import type { LiveEntity } from "./working-set.ts";
-import { WorkingSet } from "./working-set.ts";
-
-export interface ShardOptions {
-  readonly host: Host;
-  readonly limits: Limits;
-  readonly system: SystemDefinition;
-  readonly log: Log;
-  /** Brought up to the log's end by the caller. */
-  readonly store: Store;
-  /** Log time of the log's last record. */
-  readonly lastTimeMs: number;
-  /** Signs session tokens; the same for all lives of the log's incarnation. */
-  readonly secret: Uint8Array;
-  /** 16 bytes: whose sessions these are. By default the log's incarnation. */
-  readonly sessionsOf?: Uint8Array;
-  /** See `Committer`, M5. By default the log is this node's alone, and what is durable may be told. */
-  readonly mayTellDurable?: () => boolean;
-  readonly cacheBytes?: number;
-  /** The system's other shards. Without them all slots are this one's. */
-  readonly neighbours?: Neighbours;
-  /** Names of entities that none of the user's code is to run for. None by default. */
-  readonly quarantined?: ReadonlySet<string>;
-  readonly transactions: (core: Core) => TransactionRunner;
-  /** The shard has stopped for good; `isDamage` tells that its store must be rebuilt. */
-  readonly onStopped: (error: OnefoldError, facts: { readonly isDamage: boolean }) => void;
-}
+import { type LiveEntity, WorkingSet } from "./working-set.ts";
 
 /** A guess at what a call's input takes in memory, where the caller doesn't say. */
 const inputBytesGuess = 256;
@@ -109,6 +83,7 @@ export class Shard implements Service {
   /** Calls that have not been answered. */
   readonly #accepted = new AcceptedWork();
   readonly #problems = new Map<string, string>();
+
   constructor(options: ShardOptions) {
     const { host, limits, system, log, store, neighbours } = options;
     this.#host = host;
@@ -378,27 +353,16 @@ export class Shard implements Service {
 
   // ---------------------------------------------------------------------------------------------------- other shards
 
-  /** Who answers what other shards ask, by the first word of its type. */
-  readonly #answerers: Readonly<Record<string, (type: string, body: Value) => Promise<Value>>> = {
-    mail: (type, body) => {
-      if (type !== mailDeliver) throw new OnefoldError("malformed", `No shard answers '${type}'.`);
-      return this.#mailroom.incoming.deliver(body);
-    },
-    transaction: (type, body) => this.#transactions.answer(type, body),
-  };
-
   /**
-   * Answers another shard (`Neighbours.ask`), once what it says is durable. Bears repetition. Rejects with `malformed` for what no
-   * shard asks, with `not-ready`, `not-owner` or `overloaded` (retry safe), or with what has stopped the shard.
+   * Answers another shard (`Neighbours.ask`), once what it says is durable. Bears repetition. Rejects with `not-ready` or with
+   * what has stopped the shard (both retry safe), and as the one who answers says (`answers.ts`).
    */
   async answer(type: string, body: Value): Promise<Value> {
     if (this.#stopped !== undefined) throw notBegunBecause(this.#stopped);
     if (this.#state !== "ready" && this.#state !== "draining") {
       throw new OnefoldError("not-ready", "The shard is starting or stopping.", { retryAfterMs: 200 });
     }
-    const answerer = this.#answerers[type.slice(0, type.indexOf("."))];
-    if (answerer === undefined) throw new OnefoldError("malformed", `No shard answers '${type}'.`);
-    return answerer(type, body);
+    return answerTo({ type, body }, { mailroom: this.#mailroom, transactions: this.#transactions });
   }
 
   // ---------------------------------------------------------------------------------------------------------- reads
@@ -614,10 +578,4 @@ export class Shard implements Service {
     await this.#applier.stop();
     this.#state = "stopped";
   }
-}
-
-/** A damaged store is rebuilt, so that is no more than not being ready. */
-function notBegunBecause(stopped: OnefoldError): OnefoldError {
-  const code = stopped.code === "damaged" ? "not-ready" : stopped.code;
-  return new OnefoldError(code, stopped.message, { cause: stopped, retry: "safe", retryAfterMs: 1000 });
 }
