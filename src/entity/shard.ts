@@ -8,7 +8,6 @@ import { toHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
 import type { Limits } from "../base/limits.ts";
-import type { Value } from "../base/value.ts";
 import type { Host } from "../host/host.ts";
 import type { Log } from "../log/log.ts";
 import type { Store } from "../store/store.ts";
@@ -314,8 +313,7 @@ export class Shard implements Service {
 
   #identify(options: CallOptions, target: readonly string[], input: unknown): RequestIdentity | undefined {
     if (options.session === undefined && options.idempotencyKey === undefined) return undefined;
-    const what = { target: [...target], input: (input ?? null) as Value };
-    return this.#core.requests.identify(options, what, this.#committer.timeMs);
+    return this.#core.requests.identify(options, { target, input }, this.#committer.timeMs);
   }
 
   command(address: EntityAddress, name: string, input: unknown, options: CallOptions): Promise<CallReply> {
