@@ -1,10 +1,10 @@
 /** Reads of one entity: queries, and its raw state. They take no locks: a transaction's changes show all at once. */
 import type { OnefoldError, Refused } from "../base/errors.ts";
-import type { Settle } from "./accepted-work.ts";
 import type { Core } from "./core.ts";
 import type { EntityDefinition } from "./definition.ts";
 import type { StopReason } from "../host/host.ts";
 import { failureOf, stoppedFailure } from "./failure.ts";
+import type { Settle } from "./settle.ts";
 import type { Work } from "./work.ts";
 import type { LiveEntity } from "./working-set.ts";
 

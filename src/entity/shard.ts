@@ -8,11 +8,12 @@ import { toHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import { parseId } from "../base/ids.ts";
 import type { Limits } from "../base/limits.ts";
+import type { Value } from "../base/value.ts";
 import type { Host } from "../host/host.ts";
 import type { Log } from "../log/log.ts";
 import type { Store } from "../store/store.ts";
 import { AlarmClock } from "./alarm-clock.ts";
-import { AcceptedWork, type Settle } from "./accepted-work.ts";
+import { AcceptedWork } from "./accepted-work.ts";
 import { Applier } from "./applier.ts";
 import { waitForBarrier } from "./barrier.ts";
 import { Changes } from "./changes.ts";
@@ -52,6 +53,7 @@ import type {
   StateReply,
   Watch,
 } from "./service.ts";
+import type { Settle } from "./settle.ts";
 import { Watches } from "./watches.ts";
 import type { LiveEntity } from "./working-set.ts";
 import { WorkingSet } from "./working-set.ts";
@@ -320,6 +322,10 @@ export class Shard implements Service {
     return this.#accepted.promise((settle) => this.#submitCommand(address, name, input, options, settle));
   }
 
+  beginCommand(...[address, name, input, options, asker]: Parameters<Service["beginCommand"]>): void {
+    this.#accepted.accept(asker, (settle) => this.#submitCommand(address, name, input, options, settle));
+  }
+
   #submitCommand(
     address: EntityAddress,
     name: string,
@@ -372,6 +378,10 @@ export class Shard implements Service {
 
   transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply> {
     return this.#accepted.promise((settle) => this.#submitTransaction(name, input, options, settle));
+  }
+
+  beginTransaction(...[name, input, options, asker]: Parameters<Service["beginTransaction"]>): void {
+    this.#accepted.accept(asker, (settle) => this.#submitTransaction(name, input, options, settle));
   }
 
   #submitTransaction(name: string, input: unknown, options: CallOptions, settle: Settle<CallReply>): void {
