@@ -107,7 +107,11 @@ export const limits = {
 
   // ---- sessions and idempotency
   sessionMsDefault: 24 * 3_600_000,
-  sessionRequestsOpenMax: 1024,
+  /**
+   * How far a request's number may be above its session's lowest unanswered one: many times what a connection has under way, so that one
+   * slow request does not hold up the others.
+   */
+  sessionRequestsOpenMax: 8192,
   idempotencyMsDefault: 24 * 3_600_000,
   idempotencyKeysMax: 100_000,
   idempotencyKeyBytesMax: 255,
@@ -259,6 +263,11 @@ export function assertLimits(l: Limits): void {
   assert(l.deadLettersPerSlotMax <= l.deadLettersMax, "a slot's dead letters are some of the shard's");
   assert(l.effectsBytesMax <= l.deadLetterBytesMax, "there must be room for any one dead letter");
   assert(l.sliceMs < l.commandMs, "a slice's own time must stay below one command's limit");
+  assert(l.sessionRequestsOpenMax >= 4 * l.socketCallsMax, "one slow request must not hold up a connection's others");
+  assert(
+    l.sessionRequestsOpenMax <= 0x8000,
+    "each outcome that is kept has a place, whose number has two bytes in its key",
+  );
   assert(l.batchBytesMax * 4 <= l.segmentBytesDefault, "a segment must hold several batches");
   assert(l.batchBytesMax * 3 <= l.shortSegmentBytes, "a short segment must hold more than one batch");
   assert(l.shortSegmentBytes < l.segmentBytesDefault, "a short segment must be shorter than others");
