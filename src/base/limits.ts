@@ -244,6 +244,7 @@ export function assertLimits(l: Limits): void {
   assert(l.effectsBytesMax + recordOverheadMax <= l.batchBytesMax, "one command's effects must fit in a batch");
   assert(l.stateBytesMax <= l.effectsBytesMax, "a root state must fit in one command's effects");
   assert(l.itemBytesMax <= l.stateBytesMax, "an item must fit in one command's effects");
+  assert(l.stateBytesMax <= l.outputBytesMax, "a query may give the whole root state");
   assert(l.outputBytesMax <= l.effectsBytesMax, "an output must fit in one command's effects");
   assert(l.outboxSoftMax < l.outboxHardMax, "deliveries need room above the soft limit of the outbox");
   assert(l.outboxSoftBytesMax < l.outboxHardBytesMax, "deliveries need room above the soft limit of the outbox");
