@@ -107,10 +107,7 @@ export const limits = {
 
   // ---- sessions and idempotency
   sessionMsDefault: 24 * 3_600_000,
-  /**
-   * How far a request's number may be above its session's lowest unanswered one: many times what a connection has under way, so that one
-   * slow request does not hold up the others.
-   */
+  /** How far a request's number may be ahead of its session's lowest unanswered one: so far that one slow request holds up no other. */
   sessionRequestsOpenMax: 8192,
   idempotencyMsDefault: 24 * 3_600_000,
   idempotencyKeysMax: 100_000,
