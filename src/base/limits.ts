@@ -107,7 +107,8 @@ export const limits = {
 
   // ---- sessions and idempotency
   sessionMsDefault: 24 * 3_600_000,
-  sessionRequestsOpenMax: 1024,
+  /** How far a request's number may be ahead of its session's lowest unanswered one: so far that one slow request holds up no other. */
+  sessionRequestsOpenMax: 8192,
   idempotencyMsDefault: 24 * 3_600_000,
   idempotencyKeysMax: 100_000,
   idempotencyKeyBytesMax: 255,
@@ -297,6 +298,7 @@ export function assertLimits(l: Limits): void {
   assert(l.effectsBytesMax + recordOverheadMax <= l.batchBytesMax, "one command's effects must fit in a batch");
   assert(l.stateBytesMax <= l.effectsBytesMax, "a root state must fit in one command's effects");
   assert(l.itemBytesMax <= l.stateBytesMax, "an item must fit in one command's effects");
+  assert(l.stateBytesMax <= l.outputBytesMax, "a query may give the whole root state");
   assert(l.outputBytesMax <= l.effectsBytesMax, "an output must fit in one command's effects");
   assert(l.outboxSoftMax < l.outboxHardMax, "deliveries need room above the soft limit of the outbox");
   assert(l.outboxSoftBytesMax < l.outboxHardBytesMax, "deliveries need room above the soft limit of the outbox");
@@ -316,6 +318,11 @@ export function assertLimits(l: Limits): void {
   assert(l.deadLettersPerSlotMax <= l.deadLettersMax, "a slot's dead letters are some of the shard's");
   assert(l.effectsBytesMax <= l.deadLetterBytesMax, "there must be room for any one dead letter");
   assert(l.sliceMs < l.commandMs, "a slice's own time must stay below one command's limit");
+  assert(l.sessionRequestsOpenMax >= 4 * l.socketCallsMax, "one slow request must not hold up a connection's others");
+  assert(
+    l.sessionRequestsOpenMax <= 0x8000,
+    "each outcome that is kept has a place, whose number has two bytes in its key",
+  );
   assert(l.batchBytesMax * 4 <= l.segmentBytesDefault, "a segment must hold several batches");
   assert(l.batchBytesMax * 3 <= l.shortSegmentBytes, "a short segment must hold more than one batch");
   assert(l.shortSegmentBytes < l.segmentBytesDefault, "a short segment must be shorter than others");

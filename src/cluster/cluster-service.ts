@@ -33,6 +33,7 @@ import type {
   Watch,
 } from "../entity/service.ts";
 import { type SessionToken, SessionTokens, withoutPositions } from "../entity/session-tokens.ts";
+import { settleBy } from "../entity/settle.ts";
 import type { Clock, Guard, Random, Timers } from "../host/host.ts";
 import { clusterHealth } from "./cluster-health.ts";
 import { ClusterWatches } from "./cluster-watches.ts";
@@ -121,6 +122,14 @@ export class ClusterService implements Service {
     const home = await this.#slots.ofHome(name, input, options, begun.session?.id);
     const slot = home ?? this.#anySlot();
     return this.#write("transaction", `transaction ${name}`, slot, begun, (forwarded) => [name, input, forwarded]);
+  }
+
+  beginCommand(...[address, name, input, options, settle]: Parameters<Service["beginCommand"]>): void {
+    settleBy(this.command(address, name, input, options), settle);
+  }
+
+  beginTransaction(...[name, input, options, settle]: Parameters<Service["beginTransaction"]>): void {
+    settleBy(this.transaction(name, input, options), settle);
   }
 
   /** Of a shard that is here, where there is one: a transaction without home and identity may run anywhere. */

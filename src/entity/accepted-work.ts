@@ -1,10 +1,6 @@
 /** Work that was accepted, as promises to those who asked: counted until each is settled, so that a shard can finish it all. */
 
-/** How the one who asked is answered: once. */
-export interface Settle<T> {
-  resolve(reply: T): void;
-  reject(error: Error): void;
-}
+import type { Settle } from "./settle.ts";
 
 export class AcceptedWork {
   #count = 0;
@@ -14,12 +10,15 @@ export class AcceptedWork {
     return this.#count;
   }
 
-  /** A promise that counts until it is settled. `submit` may throw instead of accepting: then the promise rejects. */
+  /** Counts until it is settled. Throws what `submit` throws, which has not accepted then. */
+  accept<T>(asker: Settle<T>, submit: (settle: Settle<T>) => void): void {
+    submit(new Settlement(this, asker));
+    this.#count++;
+  }
+
+  /** The same as a promise, which rejects where `submit` throws. */
   promise<T>(submit: (settle: Settle<T>) => void): Promise<T> {
-    return new Promise((resolve, reject) => {
-      submit(new Settlement(this, resolve, reject));
-      this.#count++;
-    });
+    return new Promise((resolve, reject) => this.accept({ resolve, reject }, submit));
   }
 
   /** Resolves when all that was accepted has been settled. */
@@ -37,22 +36,20 @@ export class AcceptedWork {
 /** An object and no closures: one is made for every call. */
 class Settlement<T> implements Settle<T> {
   readonly #work: AcceptedWork;
-  readonly #resolve: (reply: T) => void;
-  readonly #reject: (error: Error) => void;
+  readonly #asker: Settle<T>;
 
-  constructor(work: AcceptedWork, resolve: (reply: T) => void, reject: (error: Error) => void) {
+  constructor(work: AcceptedWork, asker: Settle<T>) {
     this.#work = work;
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.#asker = asker;
   }
 
   resolve(reply: T): void {
     this.#work.settled();
-    this.#resolve(reply);
+    this.#asker.resolve(reply);
   }
 
   reject(error: Error): void {
     this.#work.settled();
-    this.#reject(error);
+    this.#asker.reject(error);
   }
 }

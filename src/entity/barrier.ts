@@ -1,6 +1,6 @@
 /** Waiting until what is durable may be told (`Committer`, M5): for reads that run outside of the executor. */
 import type { OnefoldError } from "../base/errors.ts";
-import type { Settle } from "./accepted-work.ts";
+import type { Settle } from "./settle.ts";
 import type { Core } from "./core.ts";
 import type { Work } from "./work.ts";
 

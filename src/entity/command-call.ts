@@ -1,5 +1,4 @@
 /** A command, and a deletion, that a caller asked for. */
-import type { Settle } from "./accepted-work.ts";
 import { OnefoldError, type Refused } from "../base/errors.ts";
 import type { Core, EntryDraft, KeptResult } from "./core.ts";
 import type { CommandDefinition } from "./definition.ts";
@@ -9,6 +8,7 @@ import { isKept, replyOf } from "./outcome.ts";
 import type { RequestIdentity } from "./requests.ts";
 import type { CommandResult } from "./run-command.ts";
 import type { CallReply } from "./service.ts";
+import type { Settle } from "./settle.ts";
 import type { LiveEntity } from "./working-set.ts";
 
 /** The command by which a caller with the `admin` scope ends an entity. It exists in no definition. */

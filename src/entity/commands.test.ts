@@ -265,6 +265,18 @@ describe("a command, query or step", () => {
       assert.deepEqual(await client.note("a").lines(), ["one", "two"]);
     }));
 
+  test("of a query that gives the whole state gives each caller one of his own", () =>
+    withNotebook(async ({ client, made }) => {
+      made.hooks.inCommand = (state) => state;
+      const read = async () => (await client.note("a").hookQuery()) as unknown as { lines: string[] };
+      const unborn = await read();
+      await client.note("a").write({ line: "one" });
+      const first = await read();
+      first.lines.push("changed by the reader");
+      assert.deepEqual([unborn.lines, (await read()).lines], [[], ["one"]]);
+      assert.deepEqual(await client.note("a").lines(), ["one"]);
+    }));
+
   test("of a query can't change what it sees", () =>
     withNotebook(async ({ client, made }) => {
       await client.note("a").write({ line: "one" });

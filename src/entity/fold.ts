@@ -23,9 +23,15 @@ import {
 
 const packr = new Packr({ useRecords: false, useBigIntExtension: true, mapsAsObjects: true });
 
+/** A place has two bytes in its key. */
+const placesMax = 0x1_0000;
+
 /** The store's writes of many batches, one for each key. What changes often is encoded only once it is final. */
 export class WriteSet {
   readonly #writes = new Map<BinaryString, Uint8Array | Encodable | null>();
+  /** Keys that were made: what changes again and again would cost most by having its key joined and hashed each time. */
+  readonly #entityKeys = new Map<BinaryString, BinaryString>();
+  readonly #resultKeys = new Map<BinaryString, Map<number, BinaryString>>();
   /** Slots that were touched, for incremental snapshots. */
   readonly slots = new Set<number>();
   /** Whether an entity's life ended, so that items may have been left behind. */
@@ -33,6 +39,33 @@ export class WriteSet {
 
   put(key: BinaryString, value: Uint8Array | Encodable | null): void {
     this.#writes.set(key, value);
+  }
+
+  /** `keys.entity`. */
+  entityKey(slot: number, name: BinaryString): BinaryString {
+    let key = this.#entityKeys.get(name);
+    // A kind's affinity may have changed between two batches, and its entities' slots with it.
+    if (key === undefined || readUint16(key, 1) !== slot) {
+      key = keys.entity(slot, name);
+      this.#entityKeys.set(name, key);
+    }
+    return key;
+  }
+
+  /** `keys.sessionResult`. */
+  resultKey(slot: number, session: BinaryString, place: number): BinaryString {
+    let ofSession = this.#resultKeys.get(session);
+    if (ofSession === undefined) {
+      ofSession = new Map();
+      this.#resultKeys.set(session, ofSession);
+    }
+    const at = slot * placesMax + place;
+    let key = ofSession.get(at);
+    if (key === undefined) {
+      key = keys.sessionResult(slot, session, place);
+      ofSession.set(at, key);
+    }
+    return key;
   }
 
   get size(): number {
@@ -138,7 +171,7 @@ function foldEffect(effect: EntityEffect, sequence: number, writes: WriteSet): v
   if (effect.state === undefined) {
     writes.put(keys.touch(slot, name), encodeTouch(effect, sequence));
   } else {
-    writes.put(keys.entity(slot, name), { effect, sequence });
+    writes.put(writes.entityKey(slot, name), { effect, sequence });
     if (effect.state === null) {
       writes.put(keys.listing(name), null);
       // The items stay behind under their generation, invisible, until the store's own sweep removes them.
@@ -167,7 +200,7 @@ function foldResult(key: ResultKey, outcome: Uint8Array, writes: WriteSet): void
     return;
   }
   const { slot, session, number, lowest, place, isBirth, expiresMs } = key;
-  writes.put(keys.sessionResult(slot, session, place), { number, lowest, outcome });
+  writes.put(writes.resultKey(slot, session, place), { number, lowest, outcome });
   if (isBirth) writes.put(keys.expiry(expiresMs, keys.session(slot, session)), present);
 }
 

@@ -10,7 +10,7 @@
 import { OnefoldError } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
 import type { Timer } from "../host/host.ts";
-import type { Settle } from "./accepted-work.ts";
+import type { Settle } from "./settle.ts";
 import { type MessageRecord, messageBytesMax } from "./batch.ts";
 import type { Core } from "./core.ts";
 import type { Deliveries } from "./deliveries.ts";

@@ -5,6 +5,7 @@ import { SeededRandom } from "../base/random.ts";
 import type { StoreReader } from "../store/store.ts";
 import type { Entry, ResultKey } from "./batch.ts";
 import { foldEntry, WriteSet } from "./fold.ts";
+import { keys } from "./keys.ts";
 import { LiveSession, LiveSessions } from "./live-sessions.ts";
 
 type SessionResultKey = Extract<ResultKey, { readonly type: "session" }>;
@@ -87,7 +88,7 @@ describe("all sessions", () => {
     const count = 20_000;
     const ask = () => {
       for (let index = 0; index < count; index++) {
-        assert(sessions.get(1, String(index).padStart(16, "0"))?.has(1));
+        assert(sessions.get(1, String(index).padStart(16, "0")).has(1));
       }
     };
     ask();
@@ -99,7 +100,29 @@ describe("all sessions", () => {
     ask();
     ask();
     assert(loads > count / 4, `${loads} loads: not all of them had been kept`);
-    assert.equal(sessions.get(1, written.session)?.kept(2)?.sequence, 7);
+    assert.equal(sessions.get(1, written.session).kept(2)?.sequence, 7);
+  });
+
+  test("asks the store once about one that is new to a slot (D4)", () => {
+    let loads = 0;
+    const store: Pick<StoreReader, "range"> = {
+      range() {
+        loads++;
+        return [];
+      },
+    };
+    const sessions = new LiveSessions(store as StoreReader);
+    const id = "s".repeat(16);
+    assert(sessions.get(1, id).isNew);
+    assert(sessions.get(2, id).isNew);
+    assert.equal(loads, 2);
+    const key = { type: "session", slot: 1, session: id, number: 1, lowest: 1, place: 0, isBirth: true } as const;
+    sessions.absorb({ ...key, expiresMs: 9 }, new Uint8Array(1), 7);
+    assert(!sessions.get(1, id).isNew && sessions.get(2, id).isNew);
+    assert.equal(loads, 2);
+    sessions.remove(keys.session(1, id));
+    assert(sessions.get(1, id).isNew && sessions.get(2, id).isNew);
+    assert.equal(loads, 3, "what was removed is looked for anew");
   });
 });
 

@@ -9,12 +9,13 @@
  * D2  The highest lowest number that was ever told stands in a row that is still there: what is written over a row tells none
  *     that is lower.
  * D3  Sessions that the store knows in full may be forgotten, and are, beyond a bound: also where they are only asked for.
+ * D4  While a session is known here the store is not asked about it; that it is new to a slot is known as well.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { StoreReader } from "../store/store.ts";
 import type { ResultKey } from "./batch.ts";
 import { entriesWithPrefix, readSessionResult, type StoredSessionResult } from "./fold.ts";
-import { type BinaryString, bytesOfBinary, keys, readUint16 } from "./keys.ts";
+import { type BinaryString, bytesOfBinary, keys, readUint16, tables } from "./keys.ts";
 
 type SessionResultKey = Extract<ResultKey, { readonly type: "session" }>;
 
@@ -47,6 +48,11 @@ export class LiveSession {
 
   get keptCount(): number {
     return this.#kept.size;
+  }
+
+  /** No outcome of it was ever kept at this slot. */
+  get isNew(): boolean {
+    return this.#placeCount === 0;
   }
 
   has(number: number): boolean {
@@ -111,63 +117,81 @@ export class LiveSession {
   }
 }
 
+/** One session's view by each slot that it is known at. */
+type Slots = Map<number, LiveSession>;
+
 export class LiveSessions {
   readonly #store: StoreReader;
-  readonly #sessions = new Map<BinaryString, LiveSession>();
+  readonly #sessions = new Map<BinaryString, Slots>();
+  #count = 0;
   #keptCount = 0;
   #appliedSequence = 0;
-  #sweep: Iterator<readonly [BinaryString, LiveSession]> | undefined = undefined;
-  /** The one that was asked for last: one request asks for its session several times. */
-  #last: { readonly slot: number; readonly id: BinaryString; readonly session: LiveSession } | undefined;
+  #sweep: Iterator<Known> | undefined = undefined;
+  /** The one that was asked for last: one client's requests come in crowds, and each asks several times. */
+  #lastId: BinaryString = "";
+  #last: Slots | undefined = undefined;
 
   constructor(store: StoreReader) {
     this.#store = store;
   }
 
-  get(slot: number, id: BinaryString): LiveSession | undefined {
-    const last = this.#last;
-    if (last !== undefined && last.slot === slot && last.id === id) return last.session;
-    const at = keys.session(slot, id);
-    const session = this.#sessions.get(at) ?? this.#load(at, slot, id);
-    if (session !== undefined) this.#last = { slot, id, session };
-    return session;
+  /** The session as the slot sees it, which may be that it is new there. */
+  get(slot: number, id: BinaryString): LiveSession {
+    return this.#slotsOf(id)?.get(slot) ?? this.#load(slot, id);
   }
 
-  #load(at: BinaryString, slot: number, id: BinaryString): LiveSession | undefined {
+  #slotsOf(id: BinaryString): Slots | undefined {
+    if (id === this.#lastId && this.#last !== undefined) return this.#last;
+    const slots = this.#sessions.get(id);
+    if (slots === undefined) return undefined;
+    this.#lastId = id;
+    this.#last = slots;
+    return slots;
+  }
+
+  #load(slot: number, id: BinaryString): LiveSession {
     const prefix = keys.sessionResults(slot, id);
     const rows = [...entriesWithPrefix(this.#store, prefix)].map(({ key, value }) => ({
       place: readUint16(key, prefix.length),
       row: readSessionResult(value),
     }));
-    if (rows.length === 0) return undefined;
     const session = LiveSession.stored(rows);
     this.#makeRoom();
-    this.#add(at, session);
+    let slots = this.#slotsOf(id);
+    if (slots === undefined) {
+      slots = new Map();
+      this.#sessions.set(id, slots);
+    }
+    slots.set(slot, session);
+    this.#count++;
+    this.#keptCount += session.keptCount;
     return session;
   }
 
   /** Requests that are only repeated must not fill the memory either: each load makes room for a little more than itself. */
   #makeRoom(): void {
     for (let looks = 0; looks < looksPerLoad && this.#isFull; looks++) {
-      this.#sweep ??= this.#sessions.entries();
+      this.#sweep ??= this.#all();
       const next = this.#sweep.next();
       if (next.done === true) this.#sweep = undefined;
-      else if (next.value[1].lastSequence <= this.#appliedSequence) this.remove(next.value[0]);
+      else this.#forgetIfApplied(next.value);
+    }
+  }
+
+  *#all(): Generator<Known, undefined> {
+    for (const [id, slots] of this.#sessions) {
+      for (const [slot, session] of slots) yield { id, slot, session };
     }
   }
 
   get #isFull(): boolean {
-    return this.#sessions.size > sessionsMax || this.#keptCount > keptMax;
-  }
-
-  #add(at: BinaryString, session: LiveSession): void {
-    this.#sessions.set(at, session);
-    this.#keptCount += session.keptCount;
+    return this.#count > sessionsMax || this.#keptCount > keptMax;
   }
 
   /** Whether the session of this key has kept an outcome that the store doesn't have yet. */
   hasUnapplied(at: BinaryString, appliedSequence: number): boolean {
-    return (this.#sessions.get(at)?.lastSequence ?? 0) > appliedSequence;
+    const { slot, id } = readSessionKey(at);
+    return (this.#slotsOf(id)?.get(slot)?.lastSequence ?? 0) > appliedSequence;
   }
 
   /** The kept outcome of a request and the batch it is in (0: long durable). */
@@ -176,7 +200,7 @@ export class LiveSessions {
     id: BinaryString,
     number: number,
   ): { readonly value: Uint8Array; readonly sequence: number } | undefined {
-    const kept = this.get(slot, id)?.kept(number);
+    const kept = this.get(slot, id).kept(number);
     if (kept === undefined) return undefined;
     if (kept.outcome !== undefined) return { value: kept.outcome, sequence: kept.sequence };
     const bytes = this.#store.get(bytesOfBinary(keys.sessionResult(slot, id, kept.place)));
@@ -188,43 +212,66 @@ export class LiveSessions {
   }
 
   absorb(key: SessionResultKey, outcome: Uint8Array, sequence: number): void {
-    let session = this.get(key.slot, key.session);
-    if (session === undefined) {
-      session = new LiveSession();
-      this.#add(keys.session(key.slot, key.session), session);
-    }
+    const session = this.get(key.slot, key.session);
     const before = session.keptCount;
     session.absorb(key, outcome, sequence);
     this.#keptCount += session.keptCount - before;
   }
 
   applied({ slot, session, number }: SessionResultKey, sequence: number): void {
-    this.#sessions.get(keys.session(slot, session))?.applied(number, sequence);
+    this.#slotsOf(session)?.get(slot)?.applied(number, sequence);
   }
 
   /** D3. The store has everything up to `appliedSequence`. */
   evict(appliedSequence: number): void {
     this.#appliedSequence = appliedSequence;
     if (!this.#isFull) return;
-    for (const [at, { lastSequence }] of this.#sessions) {
-      if (lastSequence <= appliedSequence) this.remove(at);
+    for (const known of this.#all()) {
+      this.#forgetIfApplied(known);
       // Not down to the bound, so that it is not reached again at once.
-      if (this.#sessions.size <= (sessionsMax * 3) / 4 && this.#keptCount <= (keptMax * 3) / 4) return;
+      if (this.#count <= (sessionsMax * 3) / 4 && this.#keptCount <= (keptMax * 3) / 4) return;
     }
   }
 
-  /** It has ended. */
+  #forgetIfApplied({ slot, id, session }: Known): void {
+    if (session.lastSequence <= this.#appliedSequence) this.#forget(slot, id);
+  }
+
+  /** It has ended, if the key is that of a session. */
   remove(at: BinaryString): void {
-    const session = this.#sessions.get(at);
-    if (session === undefined) return;
-    this.#sessions.delete(at);
-    this.#last = undefined;
+    if (at.charCodeAt(0) !== tables.session) return;
+    const { slot, id } = readSessionKey(at);
+    this.#forget(slot, id);
+  }
+
+  #forget(slot: number, id: BinaryString): void {
+    const slots = this.#sessions.get(id);
+    const session = slots?.get(slot);
+    if (slots === undefined || session === undefined) return;
+    slots.delete(slot);
+    this.#count--;
     this.#keptCount -= session.keptCount;
+    if (slots.size > 0) return;
+    this.#sessions.delete(id);
+    this.#last = undefined;
   }
 
   clear(): void {
     this.#sessions.clear();
+    this.#sweep = undefined;
     this.#last = undefined;
+    this.#count = 0;
     this.#keptCount = 0;
   }
+}
+
+interface Known {
+  readonly slot: number;
+  readonly id: BinaryString;
+  readonly session: LiveSession;
+}
+
+/** What `keys.session` was made of. */
+function readSessionKey(at: BinaryString): { readonly slot: number; readonly id: BinaryString } {
+  return { slot: readUint16(at, 1), id: at.slice(3) };
 }

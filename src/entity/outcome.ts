@@ -37,41 +37,48 @@ export function encodeOutcome(outcome: Outcome, sequence: number, outputBytes?: 
 
 const doneHead = Buffer.from("\x83\xa4kind\xa4done\xa8sequence", "latin1");
 const doneTail = Buffer.from("\xa6output", "latin1");
+/** Where all that stands before the output is put together: a view of each outcome's own bytes costs more than all the rest of it. */
+const head = new Uint8Array(doneHead.length + 9 + doneTail.length + 5);
+const headView = new DataView(head.buffer);
+head.set(doneHead);
 
 /**
  * `{ kind: "done", sequence, output }` in MessagePack, byte by byte: every numbered request keeps one, and the general way
  * costs several times as much.
  */
 function encodeDone(sequence: number, output: Uint8Array | undefined): Uint8Array {
-  const outputBytes = output?.length ?? 0;
-  const bytes = new Uint8Array(doneHead.length + 9 + doneTail.length + 5 + outputBytes);
-  const view = new DataView(bytes.buffer);
-  bytes.set(doneHead);
+  const headBytes = writeHead(sequence, output?.length);
+  const bytes = new Uint8Array(headBytes + (output?.length ?? 0));
+  for (let i = 0; i < headBytes; i++) bytes[i] = head[i]!;
+  if (output !== undefined) bytes.set(output, headBytes);
+  return bytes;
+}
+
+/** Up to the output's own bytes; returns how many bytes of `head` that are. */
+function writeHead(sequence: number, outputBytes: number | undefined): number {
   let at = doneHead.length;
   if (sequence <= 0xffffffff) {
-    bytes[at] = 0xce;
-    view.setUint32(at + 1, sequence);
+    head[at] = 0xce;
+    headView.setUint32(at + 1, sequence);
     at += 5;
   } else {
-    bytes[at] = 0xcb;
-    view.setFloat64(at + 1, sequence);
+    head[at] = 0xcb;
+    headView.setFloat64(at + 1, sequence);
     at += 9;
   }
-  bytes.set(doneTail, at);
-  at += doneTail.length;
-  if (output === undefined) {
-    bytes[at++] = 0xc0;
-  } else if (outputBytes <= 0xff) {
-    bytes[at] = 0xc4;
-    bytes[at + 1] = outputBytes;
-    at += 2;
-  } else {
-    bytes[at] = 0xc6;
-    view.setUint32(at + 1, outputBytes);
-    at += 5;
+  for (let i = 0; i < doneTail.length; i++) head[at++] = doneTail[i]!;
+  if (outputBytes === undefined) {
+    head[at] = 0xc0;
+    return at + 1;
   }
-  if (output !== undefined) bytes.set(output, at);
-  return bytes.subarray(0, at + outputBytes);
+  if (outputBytes <= 0xff) {
+    head[at] = 0xc4;
+    head[at + 1] = outputBytes;
+    return at + 2;
+  }
+  head[at] = 0xc6;
+  headView.setUint32(at + 1, outputBytes);
+  return at + 5;
 }
 
 function encodeDetails(details: unknown): Uint8Array | null {

@@ -3,12 +3,12 @@
  * several shards may be decided and not known here yet, so a prepared one is waited for.
  */
 import type { OnefoldError, Refused } from "../base/errors.ts";
-import type { Settle } from "./accepted-work.ts";
 import type { Core } from "./core.ts";
 import type { EntityDefinition } from "./definition.ts";
 import type { StopReason } from "../host/host.ts";
 import { failureOf, stoppedFailure } from "./failure.ts";
 import type { EntityLock, LockWaiter } from "./locks.ts";
+import type { Settle } from "./settle.ts";
 import type { Work } from "./work.ts";
 import type { LiveEntity } from "./working-set.ts";
 

@@ -10,7 +10,7 @@ import { encodeUtf8, equalBytes } from "../base/bytes.ts";
 import { sha256 } from "../base/digest.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
-import { encodeValue, type Value } from "../base/value.ts";
+import { encodeValue } from "../base/value.ts";
 import type { Random } from "../host/host.ts";
 import type { StoreReader } from "../store/store.ts";
 import type { Entry, ResultKey } from "./batch.ts";
@@ -40,7 +40,11 @@ export interface KeptOutcome {
 }
 
 /** Names an idempotency key among all: it is its principal's and its target's own. */
-export function idempotencyDigest(principal: Principal, target: Value, idempotencyKey: string): BinaryString {
+export function idempotencyDigest(
+  principal: Principal,
+  target: readonly string[],
+  idempotencyKey: string,
+): BinaryString {
   return binaryOfBytes(sha256(encodeValue([principal.tenant, principal.subject, target, idempotencyKey])));
 }
 
@@ -79,8 +83,12 @@ export class Requests {
     return this.#tokens.verify(token, principal, nowMs);
   }
 
-  /** What identifies the request; undefined for one that may be run as often as it is sent. `what` is all that it asks for. */
-  identify(options: CallOptions, what: Value, nowMs: number): RequestIdentity | undefined {
+  /** What identifies the request; undefined for one that may be run as often as it is sent. `asked` is all that it asks for. */
+  identify(
+    options: CallOptions,
+    asked: { readonly target: readonly string[]; readonly input: unknown },
+    nowMs: number,
+  ): RequestIdentity | undefined {
     const { principal, session, idempotencyKey } = options;
     if (session !== undefined) {
       if (idempotencyKey !== undefined) {
@@ -102,11 +110,11 @@ export class Requests {
     if (key.length === 0 || key.length > this.#limits.idempotencyKeyBytesMax) {
       throw new OnefoldError("malformed", `An idempotency key has 1 to ${this.#limits.idempotencyKeyBytesMax} bytes.`);
     }
-    const { target, ...request } = what as { readonly target: Value };
+    const { target, input = null } = asked;
     return {
       type: "idempotency",
       digest: idempotencyDigest(principal, target, idempotencyKey),
-      fingerprint: sha256(encodeValue(request)),
+      fingerprint: sha256(encodeValue({ input })),
     };
   }
 
@@ -115,7 +123,6 @@ export class Requests {
     if (request.type === "session") {
       if (request.expiresMs <= nowMs) throw new OnefoldError("session-expired", "The session has ended.");
       const session = working.sessions.get(slot, request.session);
-      if (session === undefined) return undefined;
       if (session.has(request.number)) {
         const kept = working.sessions.result(slot, request.session, request.number);
         if (kept !== undefined) return { outcome: kept.value, sequence: kept.sequence };
@@ -152,9 +159,9 @@ export class Requests {
     const { session, expiresMs, number } = request;
     const known = working.sessions.get(slot, session);
     // Requests overtake each other: one that was sent earlier must not bring back what a later one has acknowledged.
-    const lowest = Math.max(request.lowest, known?.lowest ?? 0);
-    const place = known?.nextPlace(lowest) ?? 0;
-    return { type: "session", slot, session, expiresMs, number, lowest, place, isBirth: known === undefined };
+    const lowest = Math.max(request.lowest, known.lowest);
+    const place = known.nextPlace(lowest);
+    return { type: "session", slot, session, expiresMs, number, lowest, place, isBirth: known.isNew };
   }
 
   /** The record under the request's own key that has expired but not been removed, to go in the same entry. */

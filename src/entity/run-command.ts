@@ -238,7 +238,12 @@ function queryResult(
     if (!isSurelySmall(output)) encodeLimited(output, surroundings.limits.outputBytesMax, `${what}'s output`);
     return { output };
   }
-  return { output: decodeValue(encodeLimited(output, surroundings.limits.outputBytesMax, `${what}'s output`)) };
+  // A record's own read gives all of it: what that is encoded as is known, and no larger than an output may be.
+  const isState = output === state && Object.isFrozen(state) && view.schemaVersion === live.definition.schemaVersion;
+  const encoded = isState ? view.state : null;
+  return {
+    output: decodeValue(encoded ?? encodeLimited(output, surroundings.limits.outputBytesMax, `${what}'s output`)),
+  };
 }
 
 /** Needs no encoding to be known as a value of allowed size. */

@@ -3,6 +3,7 @@
  * operation, already authenticated; results only after they are durable (G3). Failures are `OnefoldError` or `Refused`.
  */
 import type { Value } from "../base/value.ts";
+import type { Settle } from "./settle.ts";
 
 /** Who calls. On loopback without `authenticate`: the developer, with every scope. */
 export interface Principal {
@@ -204,6 +205,18 @@ export interface Watch {
 export interface Service {
   command(address: EntityAddress, name: string, input: unknown, options: CallOptions): Promise<CallReply>;
   transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply>;
+  /**
+   * The two again, for whoever makes so many calls that a promise for each is felt: `settle` is answered instead. Throws what was
+   * refused before it began; then nobody is answered.
+   */
+  beginCommand(
+    address: EntityAddress,
+    name: string,
+    input: unknown,
+    options: CallOptions,
+    settle: Settle<CallReply>,
+  ): void;
+  beginTransaction(name: string, input: unknown, options: CallOptions, settle: Settle<CallReply>): void;
   query(address: EntityAddress, name: string, input: unknown, options: ReadOptions): Promise<QueryReply>;
   /** `not-found` before its first command and after a delete. */
   state(address: EntityAddress, options: ReadOptions): Promise<StateReply>;

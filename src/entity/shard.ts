@@ -13,7 +13,7 @@ import type { Host } from "../host/host.ts";
 import type { Log } from "../log/log.ts";
 import type { Store } from "../store/store.ts";
 import { AlarmClock } from "./alarm-clock.ts";
-import { AcceptedWork, type Settle } from "./accepted-work.ts";
+import { AcceptedWork } from "./accepted-work.ts";
 import { answerTo } from "./answers.ts";
 import { Applier } from "./applier.ts";
 import { waitForBarrier } from "./barrier.ts";
@@ -53,6 +53,7 @@ import type {
   StateReply,
   Watch,
 } from "./service.ts";
+import type { Settle } from "./settle.ts";
 import type { TransactionRunner } from "./transaction-runner.ts";
 import { Watches } from "./watches.ts";
 import { type LiveEntity, WorkingSet } from "./working-set.ts";
@@ -269,12 +270,15 @@ export class Shard implements Service {
 
   #identify(options: CallOptions, target: readonly string[], input: unknown): RequestIdentity | undefined {
     if (options.session === undefined && options.idempotencyKey === undefined) return undefined;
-    const what = { target: [...target], input: (input ?? null) as Value };
-    return this.#core.requests.identify(options, what, this.#committer.timeMs);
+    return this.#core.requests.identify(options, { target, input }, this.#committer.timeMs);
   }
 
   command(address: EntityAddress, name: string, input: unknown, options: CallOptions): Promise<CallReply> {
     return this.#accepted.promise((settle) => this.#submitCommand(address, name, input, options, settle));
+  }
+
+  beginCommand(...[address, name, input, options, asker]: Parameters<Service["beginCommand"]>): void {
+    this.#accepted.accept(asker, (settle) => this.#submitCommand(address, name, input, options, settle));
   }
 
   #submitCommand(
@@ -329,6 +333,10 @@ export class Shard implements Service {
 
   transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply> {
     return this.#accepted.promise((settle) => this.#submitTransaction(name, input, options, settle));
+  }
+
+  beginTransaction(...[name, input, options, asker]: Parameters<Service["beginTransaction"]>): void {
+    this.#accepted.accept(asker, (settle) => this.#submitTransaction(name, input, options, settle));
   }
 
   #submitTransaction(name: string, input: unknown, options: CallOptions, settle: Settle<CallReply>): void {

@@ -1,7 +1,7 @@
 /** What a shard needs of who runs transactions on it: `src/transaction` has it. */
 import type { OnefoldError } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
-import type { Settle } from "./accepted-work.ts";
+import type { Settle } from "./settle.ts";
 import type { DurableBatch } from "./committer.ts";
 import type { TransactionDefinition } from "./definition.ts";
 import type { RequestIdentity } from "./requests.ts";

@@ -37,6 +37,8 @@ interface Connection {
   broken: OnefoldError | undefined;
   /** It has become a WebSocket, which knows itself when it is idle. */
   isUpgraded: boolean;
+  /** For the end of each of its replies. */
+  readonly onReplyEnd: () => void;
 }
 
 /** How many connections beyond the maximum are told politely. */
@@ -82,7 +84,7 @@ export class Connections {
     if (connection === undefined) return;
     connection.requestsOpen++;
     connection.latest = { incoming, outgoing };
-    outgoing.once("close", () => this.#ended(connection));
+    outgoing.on("close", connection.onReplyEnd);
     if (connection.surplus) {
       throw new OnefoldError("overloaded", "This node has as many connections as it accepts. Try again soon.", {
         retryAfterMs: 1000,
@@ -172,14 +174,16 @@ export class Connections {
     // A connection is told again when its request to change the protocol was ignored.
     if (this.#open.has(socket)) return;
     const surplus = this.#open.size >= this.#limits.connectionsMax;
-    this.#open.set(socket, {
+    const connection: Connection = {
       socket,
       surplus,
       requestsOpen: 0,
       latest: undefined,
       broken: undefined,
       isUpgraded: false,
-    });
+      onReplyEnd: () => this.#ended(connection),
+    };
+    this.#open.set(socket, connection);
     socket.once("close", () => {
       this.#open.delete(socket);
       if (this.#open.size === 0) this.#whenEmpty?.();

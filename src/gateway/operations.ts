@@ -65,10 +65,11 @@ export interface OperationContext {
   onDrain(listener: () => void): () => void;
 }
 
+/** May throw as well as reject. */
 export type OperationHandler = (context: OperationContext, call: Call) => Promise<Answer>;
 
 /** `POST /v1/entities/{kind}/{id}/{command}`: 200 with the output, `null` where there is none. */
-export const runCommand: OperationHandler = async (context, call) => {
+export const runCommand: OperationHandler = (context, call) => {
   parseQueryString(call.queryText, []);
   const { definition, address } = entityOf(context.system, call.parts);
   const name = call.parts.command!;
@@ -77,7 +78,7 @@ export const runCommand: OperationHandler = async (context, call) => {
 };
 
 /** `GET /v1/entities/{kind}/{id}/{query}?input=&read=`. */
-export const runQuery: OperationHandler = async (context, call) => {
+export const runQuery: OperationHandler = (context, call) => {
   const parameters = parseQueryString(call.queryText, ["input", "read"]);
   const { definition, address } = entityOf(context.system, call.parts);
   const name = call.parts.query!;
@@ -88,7 +89,7 @@ export const runQuery: OperationHandler = async (context, call) => {
 };
 
 /** `POST /v1/transactions/{name}`. */
-export const runTransaction: OperationHandler = async (context, call) => {
+export const runTransaction: OperationHandler = (context, call) => {
   parseQueryString(call.queryText, []);
   return transaction(context, call, call.parts.name!, inputOfBody(call.body));
 };
@@ -227,7 +228,8 @@ async function command(
   name: string,
   input: unknown,
 ): Promise<Answer> {
-  await allow(context, call, { action: "command", ...address, name });
+  const decision = decided(context, call, { action: "command", ...address, name });
+  if (decision !== undefined) await decision;
   return outputAnswer(context, call, await context.service.command(address, name, input, callOptions(call)));
 }
 
@@ -240,7 +242,8 @@ async function query(
   read: string | undefined,
 ): Promise<Answer> {
   const options = readOptions(call, read);
-  await allow(context, call, { action: "query", ...address, name });
+  const decision = decided(context, call, { action: "query", ...address, name });
+  if (decision !== undefined) await decision;
   return outputAnswer(context, call, await context.service.query(address, name, input, options));
 }
 
@@ -252,7 +255,8 @@ async function transaction(context: OperationContext, call: Call, name: string, 
       `The system has no transaction ${quoted(name)}.${didYouMean(name, transactions.keys())}`,
     );
   }
-  await allow(context, call, { action: "transaction", name });
+  const decision = decided(context, call, { action: "transaction", name });
+  if (decision !== undefined) await decision;
   return outputAnswer(context, call, await context.service.transaction(name, input, callOptions(call)));
 }
 
@@ -279,9 +283,12 @@ function factsOf(
 // ------------------------------------------------------------------------------------------------------------- the parts
 
 async function allow(context: OperationContext, call: Call, operation: Operation): Promise<void> {
-  const { options } = context.system;
-  const decision = authorize(options, call.principal, operation, context.timers, call.remainingMs);
-  if (decision !== undefined) await decision;
+  await decided(context, call, operation);
+}
+
+/** As `authorize`: undefined where nobody has to be asked, which most calls need not wait a turn for. */
+function decided(context: OperationContext, call: Call, operation: Operation): Promise<void> | undefined {
+  return authorize(context.system.options, call.principal, operation, context.timers, call.remainingMs);
 }
 
 function callOptions(call: Call): CallOptions {

@@ -25,6 +25,7 @@ import type {
   StateReply,
   Watch,
 } from "../entity/service.ts";
+import { type Settle, settleBy } from "../entity/settle.ts";
 
 interface FakeEntity {
   generation: number;
@@ -81,6 +82,20 @@ export class FakeService implements Service {
       this.#changed([keyOf(address)]);
       return { output, sequence };
     });
+  }
+
+  beginCommand(
+    address: EntityAddress,
+    name: string,
+    input: unknown,
+    options: CallOptions,
+    settle: Settle<CallReply>,
+  ): void {
+    settleBy(this.command(address, name, input, options), settle);
+  }
+
+  beginTransaction(name: string, input: unknown, options: CallOptions, settle: Settle<CallReply>): void {
+    settleBy(this.transaction(name, input, options), settle);
   }
 
   async transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply> {

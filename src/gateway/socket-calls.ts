@@ -1,5 +1,5 @@
 /**
- * A socket's calls over the `Service`: each message of a call becomes a promise of its answer. No sockets here.
+ * A socket's calls over the `Service`: each message of a call is begun, and its asker answered. No sockets here.
  *
  * As in `operations.ts`: a name is looked up before anything is authorised, and authorised before the service is asked (O1), which
  * gets what is left of the caller's deadline (O3).
@@ -18,6 +18,7 @@ import type {
   Service,
   StateReply,
 } from "../entity/service.ts";
+import { type Settle, settleBy } from "../entity/settle.ts";
 import type { Timers } from "../host/host.ts";
 import { toServer } from "../wire/protocol.ts";
 import { authorize } from "./access.ts";
@@ -50,41 +51,35 @@ export function stateReply({ sequence, position, staleForMs: _, ...output }: Sta
   return { output, sequence, ...(position === undefined ? {} : { position }) };
 }
 
-/** A call under way: whether it takes hold or reads, and what comes of it. */
-export interface SocketCall {
-  readonly isRead: boolean;
-  readonly reply: Promise<SocketReply>;
+/** Whoever waits for a call. */
+export interface SocketAsker extends Settle<SocketReply> {
+  /** Set to true before the answer of a call that reads and does not take hold. */
+  isRead: boolean;
 }
 
 /**
  * Begins the call that `parts` is a message of, whose input takes about `bytes` of memory. Throws what is wrong with it before it has
- * begun.
+ * begun; what comes of it is told to the asker, perhaps before this returns.
  */
-export function beginCall(context: SocketCallContext, caller: SocketCaller, parts: Parts, bytes: number): SocketCall {
-  const call = begunCall(context, caller, parts, bytes);
-  // Where there is one log, no answer has a position, and nothing is to be watched for.
-  if (context.service.advanceSession === undefined) return call;
-  const seen = async (): Promise<SocketReply> => {
-    const reply = await call.reply;
-    if (reply.position !== undefined) caller.sees?.(reply.position);
-    return reply;
-  };
-  return { isRead: call.isRead, reply: seen() };
-}
-
-function begunCall(context: SocketCallContext, caller: SocketCaller, parts: Parts, bytes: number): SocketCall {
+export function beginCall(
+  context: SocketCallContext,
+  caller: SocketCaller,
+  parts: Parts,
+  bytes: number,
+  asker: SocketAsker,
+): void {
   switch (parts[0]) {
     case toServer.call:
-      return entityCall(context, caller, parts, bytes);
+      return entityCall(context, caller, parts, bytes, asker);
     case toServer.transaction:
-      return { isRead: false, reply: transaction(context, caller, parts, bytes) };
+      return transaction(context, caller, parts, bytes, asker);
     case toServer.delete: {
       const address = addressOf(context.system, parts);
       const options = callOptions(caller, callFacts(parts[2], context.limits), bytes);
       const reply = allowed(context, options, { action: "delete", ...address }, (left) =>
         context.service.delete(address, { ...options, ...left }),
       );
-      return { isRead: false, reply };
+      return settleBy(reply, asker);
     }
     case toServer.state: {
       const address = addressOf(context.system, parts);
@@ -93,19 +88,30 @@ function begunCall(context: SocketCallContext, caller: SocketCaller, parts: Part
         const reply = await context.service.state(address, { ...options, ...left });
         return stateReply(reply);
       });
-      return { isRead: true, reply };
+      return tellRead(asker, reply);
     }
     case toServer.list:
-      return { isRead: true, reply: list(context, caller, parts) };
+      return tellRead(asker, list(context, caller, parts));
     case toServer.history:
-      return { isRead: true, reply: history(context, caller, parts) };
+      return tellRead(asker, history(context, caller, parts));
     default:
       throw malformed("There is no message of this type.");
   }
 }
 
+function tellRead(asker: SocketAsker, reply: Promise<SocketReply>): void {
+  asker.isRead = true;
+  settleBy(reply, asker);
+}
+
 /** A command or a query, told by its name. */
-function entityCall(context: SocketCallContext, caller: SocketCaller, parts: Parts, bytes: number): SocketCall {
+function entityCall(
+  context: SocketCallContext,
+  caller: SocketCaller,
+  parts: Parts,
+  bytes: number,
+  asker: SocketAsker,
+): void {
   const { service, system, limits } = context;
   const facts = callFacts(parts[2], limits);
   const definition = definitionOf(system, parts[3]);
@@ -114,13 +120,11 @@ function entityCall(context: SocketCallContext, caller: SocketCaller, parts: Par
   const input = parts[6];
   if (definition.commands.has(name)) {
     const options = callOptions(caller, facts, bytes);
-    if (system.options.authorize === undefined) {
-      return { isRead: false, reply: service.command(address, name, input, options) };
-    }
+    if (system.options.authorize === undefined) return service.beginCommand(address, name, input, options, asker);
     const reply = allowed(context, options, { action: "command", ...address, name }, (left) =>
       service.command(address, name, input, { ...options, ...left }),
     );
-    return { isRead: false, reply };
+    return settleBy(reply, asker);
   }
   if (!definition.queries.has(name)) {
     throw new OnefoldError(
@@ -132,10 +136,16 @@ function entityCall(context: SocketCallContext, caller: SocketCaller, parts: Par
   const reply = allowed(context, options, { action: "query", ...address, name }, (left) =>
     service.query(address, name, input, { ...options, ...left }),
   );
-  return { isRead: true, reply };
+  tellRead(asker, reply);
 }
 
-function transaction(context: SocketCallContext, caller: SocketCaller, parts: Parts, bytes: number) {
+function transaction(
+  context: SocketCallContext,
+  caller: SocketCaller,
+  parts: Parts,
+  bytes: number,
+  asker: SocketAsker,
+): void {
   const { service, system, limits } = context;
   const name = text("A name", parts[3]);
   if (!system.transactions.has(name)) {
@@ -145,9 +155,11 @@ function transaction(context: SocketCallContext, caller: SocketCaller, parts: Pa
     );
   }
   const options = callOptions(caller, callFacts(parts[2], limits), bytes);
-  return allowed(context, options, { action: "transaction", name }, (left) =>
+  if (system.options.authorize === undefined) return service.beginTransaction(name, parts[4], options, asker);
+  const reply = allowed(context, options, { action: "transaction", name }, (left) =>
     service.transaction(name, parts[4], { ...options, ...left }),
   );
+  settleBy(reply, asker);
 }
 
 function list(context: SocketCallContext, caller: SocketCaller, parts: Parts): Promise<SocketReply> {

@@ -8,7 +8,13 @@
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
-import { beginCall, type SocketCallContext, type SocketCaller, type SocketReply } from "./socket-calls.ts";
+import {
+  beginCall,
+  type SocketAsker,
+  type SocketCallContext,
+  type SocketCaller,
+  type SocketReply,
+} from "./socket-calls.ts";
 import type { Received } from "./socket-intake.ts";
 
 /** What all connections together have under way. */
@@ -37,9 +43,7 @@ export interface OpenCallsOwner {
 export class OpenCalls {
   readonly #context: OpenCallsContext;
   readonly #owner: OpenCallsOwner;
-  readonly #open = new Set<number>();
-  /** Those that nobody waits for any more. */
-  readonly #cancelled = new Set<number>();
+  readonly #open = new Map<number, OpenCall>();
   #bytes = 0;
 
   constructor(context: OpenCallsContext, owner: OpenCallsOwner) {
@@ -58,31 +62,20 @@ export class OpenCalls {
   /** Begins a call. Throws what is wrong with it before it has begun; what comes later is told to the owner. */
   begin(id: number, received: Received, caller: SocketCaller): void {
     this.#assertRoom(received);
-    const { budget } = this.#context;
-    const { parts, bytes, weight } = received;
-    const { isRead, reply } = beginCall(this.#context, caller, parts, weight);
-    this.#open.add(id);
-    this.#bytes += bytes;
-    budget.callsOpen++;
-    budget.callWeightOpen += weight;
-    reply.then(
-      (settled) => {
-        this.#settled(id, received);
-        if (!this.#cancelled.delete(id)) this.#answer(id, settled, isRead);
-        this.#owner.settled();
-      },
-      (error: unknown) => {
-        this.#settled(id, received);
-        if (this.#cancelled.delete(id)) this.#owner.unheard(error);
-        else this.#owner.failed(id, error);
-        this.#owner.settled();
-      },
-    );
+    const call = new OpenCall(this, id, received, caller);
+    this.#opened(call);
+    try {
+      beginCall(this.#context, caller, received.parts, received.weight, call);
+    } catch (error) {
+      this.#closed(call);
+      throw error;
+    }
   }
 
   /** Nobody waits for it any more. One that is not open is no fault. */
   cancel(id: number): void {
-    if (this.#open.has(id)) this.#cancelled.add(id);
+    const call = this.#open.get(id);
+    if (call !== undefined) call.isCancelled = true;
   }
 
   /** OC2. */
@@ -108,20 +101,69 @@ export class OpenCalls {
     }
   }
 
-  #answer(id: number, { sequence, output }: SocketReply, isRead: boolean): void {
-    try {
-      if (isRead) this.#owner.read(id, sequence, output);
-      else this.#owner.done(id, sequence, output);
-    } catch (cause) {
-      this.#owner.failed(id, new OnefoldError("internal", "The output could not be encoded.", { cause }));
+  /** A call's end, told by the call itself: each tells one of the two, once. */
+  resolved(call: OpenCall, { sequence, output, position }: SocketReply): void {
+    this.#closed(call);
+    if (position !== undefined) call.caller.sees?.(position);
+    if (!call.isCancelled) {
+      try {
+        if (call.isRead) this.#owner.read(call.id, sequence, output);
+        else this.#owner.done(call.id, sequence, output);
+      } catch (cause) {
+        this.#owner.failed(call.id, new OnefoldError("internal", "The output could not be encoded.", { cause }));
+      }
     }
+    this.#owner.settled();
   }
 
-  #settled(id: number, { bytes, weight }: Received): void {
+  rejected(call: OpenCall, error: Error): void {
+    this.#closed(call);
+    if (call.isCancelled) this.#owner.unheard(error);
+    else this.#owner.failed(call.id, error);
+    this.#owner.settled();
+  }
+
+  #opened(call: OpenCall): void {
     const { budget } = this.#context;
-    this.#open.delete(id);
-    this.#bytes -= bytes;
+    this.#open.set(call.id, call);
+    this.#bytes += call.bytes;
+    budget.callsOpen++;
+    budget.callWeightOpen += call.weight;
+  }
+
+  #closed(call: OpenCall): void {
+    const { budget } = this.#context;
+    this.#open.delete(call.id);
+    this.#bytes -= call.bytes;
     budget.callsOpen--;
-    budget.callWeightOpen -= weight;
+    budget.callWeightOpen -= call.weight;
+  }
+}
+
+/** An object that is answered, and no promise with two closures: one is made for every call. */
+class OpenCall implements SocketAsker {
+  readonly #calls: OpenCalls;
+  readonly id: number;
+  readonly bytes: number;
+  readonly weight: number;
+  readonly caller: SocketCaller;
+  isRead = false;
+  /** Nobody waits for it any more. */
+  isCancelled = false;
+
+  constructor(calls: OpenCalls, id: number, { bytes, weight }: Received, caller: SocketCaller) {
+    this.#calls = calls;
+    this.caller = caller;
+    this.id = id;
+    this.bytes = bytes;
+    this.weight = weight;
+  }
+
+  resolve(reply: SocketReply): void {
+    this.#calls.resolved(this, reply);
+  }
+
+  reject(error: Error): void {
+    this.#calls.rejected(this, error);
   }
 }

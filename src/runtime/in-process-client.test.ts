@@ -32,6 +32,8 @@ function recordingService(answer: () => CallReply): { readonly service: Service;
   const service: Service = {
     command: (...call) => record("command", ...call),
     transaction: (...call) => record("transaction", ...call),
+    beginCommand: refuse,
+    beginTransaction: refuse,
     query: (...call) => record("query", ...call),
     state: refuse,
     delete: refuse,

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { OnefoldError } from "../base/errors.ts";
 import { bankSystem } from "../gateway/bank.fake.ts";
+import type { CallReply } from "../entity/service.ts";
+import type { Settle } from "../entity/settle.ts";
 import { FakeService } from "../gateway/service.fake.ts";
 import type { Sample } from "../metrics/metric.ts";
 import { MeteredService } from "./metered-service.ts";
@@ -50,6 +52,34 @@ describe("a measured service", () => {
       "list account done": 1,
       "history account done": 1,
       "delete account done": 1,
+    });
+  });
+
+  test("counts calls whose asker is answered without a promise, those too that were refused before they began", async () => {
+    const { service, fake, counts } = measured();
+    const asked = (begin: (settle: Settle<CallReply>) => void) =>
+      new Promise<CallReply>((resolve, reject) => begin({ resolve, reject }));
+    const deposit = asked((settle) => service.beginCommand(alice, "deposit", { cents: 5 }, { principal }, settle));
+    assert.equal((await deposit).output, 5);
+    const withdraw = asked((settle) => service.beginCommand(alice, "withdraw", { cents: 50 }, { principal }, settle));
+    await assert.rejects(withdraw, { name: "Refused" });
+    const input = { from: "alice", to: "bob", cents: 1 };
+    await asked((settle) => service.beginTransaction("transfer", input, { principal }, settle));
+    fake.beginCommand = () => {
+      throw new OnefoldError("overloaded", "There is no room.");
+    };
+    const silent = {
+      resolve: () => assert.fail("nobody is answered"),
+      reject: () => assert.fail("nobody is answered"),
+    };
+    assert.throws(() => service.beginCommand(alice, "deposit", { cents: 5 }, { principal }, silent), {
+      code: "overloaded",
+    });
+    assert.deepEqual(counts(), {
+      "command account deposit done": 1,
+      "command account deposit overloaded": 1,
+      "command account withdraw refused": 1,
+      "transaction transfer done": 1,
     });
   });
 

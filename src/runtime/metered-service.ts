@@ -1,10 +1,11 @@
 /**
  * A service that counts and times what passes through it, by operation. It adds nothing to a call's way: callers get the
- * promise that the service gave, and the counting hangs beside it.
+ * promise that the service gave, and the counting hangs beside it; or they are answered in the same turn.
  */
 import type { Clock } from "../host/host.ts";
 import type { SystemDefinition } from "../entity/definition.ts";
 import type { CallOptions, CallReply, EntityAddress, QueryReply, ReadOptions, Service } from "../entity/service.ts";
+import type { Settle } from "../entity/settle.ts";
 import { CallMeter, callMetrics } from "../metrics/call-meters.ts";
 import type { Metric } from "../metrics/metric.ts";
 
@@ -74,6 +75,33 @@ export class MeteredService implements Service {
     return this.#measure(this.#transactions.get(name), this.#service.transaction(name, input, options));
   }
 
+  beginCommand(
+    address: EntityAddress,
+    name: string,
+    input: unknown,
+    options: CallOptions,
+    settle: Settle<CallReply>,
+  ): void {
+    const meter = this.#kinds.get(address.kind)?.commands.get(name);
+    this.#begin(meter, settle, (metered) => this.#service.beginCommand(address, name, input, options, metered));
+  }
+
+  beginTransaction(name: string, input: unknown, options: CallOptions, settle: Settle<CallReply>): void {
+    const meter = this.#transactions.get(name);
+    this.#begin(meter, settle, (metered) => this.#service.beginTransaction(name, input, options, metered));
+  }
+
+  #begin(meter: CallMeter | undefined, settle: Settle<CallReply>, begin: (settle: Settle<CallReply>) => void): void {
+    if (meter === undefined) return begin(settle);
+    const metered = new MeteredSettle(settle, meter, this.#clock);
+    try {
+      begin(metered);
+    } catch (error) {
+      metered.failed(error);
+      throw error;
+    }
+  }
+
   query(address: EntityAddress, name: string, input: unknown, options: ReadOptions): Promise<QueryReply> {
     const meter = this.#kinds.get(address.kind)?.queries.get(name);
     return this.#measure(meter, this.#service.query(address, name, input, options));
@@ -118,5 +146,34 @@ export class MeteredService implements Service {
 
   health(): ReturnType<Service["health"]> {
     return this.#service.health();
+  }
+}
+
+/** An object and no closures: one is made for every call. */
+class MeteredSettle implements Settle<CallReply> {
+  readonly #settle: Settle<CallReply>;
+  readonly #meter: CallMeter;
+  readonly #clock: Clock;
+  readonly #beganMs: number;
+
+  constructor(settle: Settle<CallReply>, meter: CallMeter, clock: Clock) {
+    this.#settle = settle;
+    this.#meter = meter;
+    this.#clock = clock;
+    this.#beganMs = clock.monotonicMs();
+  }
+
+  resolve(reply: CallReply): void {
+    this.#meter.done(this.#clock.monotonicMs() - this.#beganMs);
+    this.#settle.resolve(reply);
+  }
+
+  reject(error: Error): void {
+    this.failed(error);
+    this.#settle.reject(error);
+  }
+
+  failed(error: unknown): void {
+    this.#meter.failed(error, this.#clock.monotonicMs() - this.#beganMs);
   }
 }

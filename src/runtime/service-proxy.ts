@@ -10,6 +10,7 @@ import type {
   Service,
   Watch,
 } from "../entity/service.ts";
+import type { Settle } from "../entity/settle.ts";
 
 export class ServiceProxy implements Service {
   #service: Service | undefined;
@@ -48,6 +49,22 @@ export class ServiceProxy implements Service {
 
   transaction(name: string, input: unknown, options: CallOptions): Promise<CallReply> {
     return this.#service?.transaction(name, input, options) ?? this.#reject();
+  }
+
+  beginCommand(
+    address: EntityAddress,
+    name: string,
+    input: unknown,
+    options: CallOptions,
+    settle: Settle<CallReply>,
+  ): void {
+    if (this.#service === undefined) throw this.#absent();
+    this.#service.beginCommand(address, name, input, options, settle);
+  }
+
+  beginTransaction(name: string, input: unknown, options: CallOptions, settle: Settle<CallReply>): void {
+    if (this.#service === undefined) throw this.#absent();
+    this.#service.beginTransaction(name, input, options, settle);
   }
 
   query(address: EntityAddress, name: string, input: unknown, options: ReadOptions): Promise<QueryReply> {
