@@ -184,8 +184,13 @@ export class ShardHost {
     this.#replica = undefined;
     const message = "A shard could not go on here; it is opened anew. Look at the cause if this goes on.";
     host.trace("warn", message, { log: log.name, error });
-    await replica?.close();
-    if (error instanceof OnefoldError && error.code === "damaged") await storeEngine.destroy();
+    try {
+      await replica?.close();
+      if (error instanceof OnefoldError && error.code === "damaged") await storeEngine.destroy();
+    } catch (cause) {
+      // The disk refuses that, too; what is open of it is given up, and the next attempt will tell.
+      host.trace("warn", "What a shard had open here could not be closed. Check the disk.", { log: log.name, cause });
+    }
     await this.#pause(retryMs);
   }
 

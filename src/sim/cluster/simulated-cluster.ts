@@ -8,6 +8,7 @@ import type { SeededRandom } from "../../base/random.ts";
 import { ClusterNode } from "../../cluster/cluster-node.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
 import type { Service } from "../../entity/service.ts";
+import { DiskError } from "../../host/host.ts";
 import { type MemoryStoreEngine, memoryStore } from "../../store/engine/memory.ts";
 import { SimulatedEngine } from "../engine/engine.ts";
 import type { FaultCounts } from "../faults.ts";
@@ -86,9 +87,7 @@ export class SimulatedCluster {
       engine: this.engine,
       hooks: {
         start: (name, { codeChoice }) => this.start(name, codeChoice),
-        stop: async (name) => {
-          await this.#members.get(name)?.cluster?.close();
-        },
+        stop: (name) => this.#stop(name),
         move: (choice) => this.#move(choice),
       },
     };
@@ -125,6 +124,18 @@ export class SimulatedCluster {
       });
     });
     void this.#live(name, member, host, codeChoice);
+  }
+
+  async #stop(name: string): Promise<void> {
+    const member = this.#members.get(name)!;
+    const { host } = member;
+    try {
+      await member.cluster?.close();
+    } catch (error) {
+      // A disk that refuses to close a file is as good as a crash; anything else is a bug.
+      if (!(error instanceof DiskError)) throw error;
+      this.#failed(name, member, host!, error);
+    }
   }
 
   /** Ends everything at once. */
