@@ -358,13 +358,6 @@ export function assertLimits(l: Limits): void {
     l.socketBufferedBytesPause < l.socketBufferedBytesMax && l.socketBufferedBytesMax <= l.socketBufferedBytesTotalMax,
     "a connection must be held back before it is ended, and one alone must not fill the room of all",
   );
-  assert(
-    (l.membersMax + l.membersGoneMax) * l.memberBytesMax +
-      l.shardsMax * (l.shardBytesMax + l.shardRetiredBytesMax) +
-      recordOverheadMax <=
-      l.batchBytesMax,
-    "a cluster's whole state must fit in its checkpoint",
-  );
   assert(l.nameBytesMax + 17 <= l.memberIdBytesMax, "a member's id is its name, a dot and 16 digits");
   assert(l.membersMax <= l.networkPeersMax, "a member must be able to talk to all others");
   assert(
@@ -376,4 +369,17 @@ export function assertLimits(l: Limits): void {
   assert(l.slotCount === 4096, "the number of slots is part of the format");
 }
 
+/** The same for what only a cluster needs: a lone node may have smaller batches. */
+export function assertClusterLimits(l: Limits): void {
+  const recordOverheadMax = 4 * KiB;
+  assert(
+    (l.membersMax + l.membersGoneMax) * l.memberBytesMax +
+      l.shardsMax * (l.shardBytesMax + l.shardRetiredBytesMax) +
+      recordOverheadMax <=
+      l.batchBytesMax,
+    "a cluster's whole state must fit in its checkpoint",
+  );
+}
+
 assertLimits(limits);
+assertClusterLimits(limits);

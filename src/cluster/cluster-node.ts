@@ -11,7 +11,7 @@
  */
 import { toHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
-import { assertLimits, type Limits, limits as defaultLimits } from "../base/limits.ts";
+import { assertClusterLimits, assertLimits, type Limits, limits as defaultLimits } from "../base/limits.ts";
 import { version } from "../base/version.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import type { Service } from "../entity/service.ts";
@@ -129,6 +129,7 @@ export class ClusterNode {
     const options = { ...given, host: withSteadyClock(given.host) };
     const limits = { ...defaultLimits, ...options.limits };
     assertLimits(limits);
+    assertClusterLimits(limits);
     await assertStrict(options);
     const { host, engine } = options;
     const { clock, timers, random, trace, network } = host;

@@ -79,15 +79,20 @@ export class Replica {
     const takeTurn = (): Promise<void> => new Promise((resolve) => timers.soon(resolve));
     const opened = await openStoreOrRebuild({ engine: storeEngine, blobs, trace, yield: takeTurn });
     const { store } = opened;
+    let copy: SegmentLog | undefined;
     try {
-      const copy = await openCopy(options, store.position);
+      copy = await openCopy(options, store.position);
       const last = copy.end === null ? undefined : await readLast(copy);
       const replica = new Replica(log, { store, copy, timeMs: last?.timeMs ?? 0, loadedFrom: opened.manifest });
       await replica.fold();
       replica.#ownership = readOwnership(store);
       return replica;
     } catch (error) {
-      await store.close();
+      try {
+        await copy?.close();
+      } finally {
+        await store.close();
+      }
       throw error;
     }
   }
@@ -214,9 +219,13 @@ export class Replica {
     if (sequence > this.#copy.firstSequence && sequence <= applied + 1) await this.#copy.trim(sequence);
   }
 
+  /** Lets go of both, also where the disk refuses one. */
   async close(): Promise<void> {
-    await this.#copy.close();
-    await this.store.close();
+    try {
+      await this.#copy.close();
+    } finally {
+      await this.store.close();
+    }
   }
 }
 
