@@ -5,6 +5,7 @@
  * same with one output changed, so that the search has to give up. Not measured: generating, and reading a history from a file.
  */
 import { performance } from "node:perf_hooks";
+import { SeededRandom } from "../src/base/random.ts";
 import { simulateHistory, withOutput } from "../src/sim/checkers/histories.fixture.ts";
 import {
   checkLinearizability,
@@ -16,14 +17,15 @@ import {
   type CounterOutput,
   type Finding,
   type History,
+  type ListStep,
   type ListTransaction,
   type RegisterInput,
   type RegisterOutput,
+  type RegisterStep,
   type RegisterTransaction,
   register,
   type VersionedInput,
 } from "../src/sim/checkers/index.ts";
-import { listHistory, registerHistory } from "../src/sim/checkers/transactions.fixture.ts";
 
 const operations = Number(process.argv[2] ?? 100_000);
 const clients = 16;
@@ -86,6 +88,62 @@ function versions(keys: number): History<VersionedInput, number> {
   });
 }
 
+interface TransactionSize {
+  readonly keys: number;
+  /** How likely a read doesn't see the last write. */
+  readonly staleProbability: number;
+}
+
+const stepsMax = 4;
+
+/** Steps of one transaction; every value is written once. */
+function drawSteps<Write>(keys: number, write: (key: string, value: number) => Write) {
+  return (random: SeededRandom, index: number): (Write | { readonly type: "read"; readonly key: string })[] =>
+    Array.from({ length: 1 + random.integer(stepsMax) }, (_, at) => {
+      const key = `k${random.integer(keys)}`;
+      return random.chance(0.5) ? { type: "read" as const, key } : write(key, index * stepsMax + at);
+    });
+}
+
+function listTransactions({ keys, staleProbability }: TransactionSize): readonly ListTransaction[] {
+  const lists = new Map<string, number[]>();
+  const random = new SeededRandom(`stale ${keys}`);
+  return simulateHistory<readonly ListStep[], readonly (readonly number[] | null)[]>({
+    seed: keys,
+    clients,
+    operations,
+    ...chances,
+    draw: drawSteps(keys, (key, value): ListStep => ({ type: "append", key, value })),
+    perform: (steps) =>
+      steps.map((step) => {
+        const list = lists.get(step.key) ?? [];
+        if (step.type === "read") return list.slice(0, random.chance(staleProbability) ? -1 : list.length);
+        lists.set(step.key, list);
+        list.push(step.value as number);
+        return null;
+      }),
+  });
+}
+
+function registerTransactions({ keys, staleProbability }: TransactionSize): readonly RegisterTransaction[] {
+  const values = new Map<string, readonly [latest: number, before: number | null]>();
+  const random = new SeededRandom(`stale ${keys}`);
+  return simulateHistory<readonly RegisterStep[], readonly (number | null)[]>({
+    seed: keys,
+    clients,
+    operations,
+    ...chances,
+    draw: drawSteps(keys, (key, value): RegisterStep => ({ type: "write", key, value })),
+    perform: (steps) =>
+      steps.map((step) => {
+        const [latest, before] = values.get(step.key) ?? [null, null];
+        if (step.type === "read") return random.chance(staleProbability) ? before : latest;
+        values.set(step.key, [step.value as number, latest]);
+        return null;
+      }),
+  });
+}
+
 /** The history with a read in its last tenth that returns what its key can't have had then. */
 function spoiled<Input extends { readonly type: string }, Output>(
   history: History<Input, Output>,
@@ -132,21 +190,17 @@ for (const size of [
   measure("  and one read wrong", () => checkLinearizability(counter, spoiled(adds, -1)));
 }
 
-const plan = { seed: 1, clients, transactions: operations, stepsMax: 4, unknownProbability: 0.01 };
-for (const keys of [10_000, 1000]) {
-  const lists: readonly ListTransaction[] = listHistory({ ...plan, keys });
-  measure(`serializability, lists, ${keys} keys`, () => checkListAppend(lists));
-  const values: readonly RegisterTransaction[] = registerHistory({ ...plan, keys });
-  measure(`serializability, registers, ${keys} keys`, () => checkRegisterTransactions(values));
-}
-for (const staleProbability of [0.001, 0.2]) {
-  const stale = { ...plan, keys: 1000, staleProbability };
-  const lists = listHistory(stale);
-  measure(`serializability, lists, 1000 keys, ${staleProbability * 100} % stale`, () => checkListAppend(lists));
-  const values = registerHistory(stale);
-  measure(`serializability, registers, 1000 keys, ${staleProbability * 100} % stale`, () =>
-    checkRegisterTransactions(values),
-  );
+for (const [keys, staleProbability] of [
+  [10_000, 0],
+  [1000, 0],
+  [1000, 0.0001],
+  [1000, 0.2],
+] as const) {
+  const what = `${operations} transactions, keys: ${keys}${staleProbability > 0 ? `, ${staleProbability * 100} % of reads stale` : ""}`;
+  const lists = listTransactions({ keys, staleProbability });
+  measure(`serializability, lists, ${what}`, () => checkListAppend(lists));
+  const values = registerTransactions({ keys, staleProbability });
+  measure(`serializability, registers, ${what}`, () => checkRegisterTransactions(values));
 }
 
 const sessions = versions(1000);
