@@ -195,6 +195,8 @@ export class ClusterNode {
     const life = this.#life;
     if (life !== undefined) await this.#takeLeave(life);
     await this.#service.close();
+    // Who has not heard yet that this node is gone may still ask it.
+    await this.#peers.drain({ lingerMs: 300, atMostMs: 2000 });
     await this.#peers.close();
     await this.#systemLog.close();
   }

@@ -4,10 +4,12 @@ import { SeededRandom } from "../base/random.ts";
 import type { Client } from "../entity/client-types.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import { tester } from "../entity/shard.fixture.ts";
+import { OnefoldError } from "../base/errors.ts";
 import { MemoryEngineServer } from "../log/engine/memory-engine.ts";
+import type { EngineLog, LogEngine } from "../log/engine-log.ts";
 import { inProcessClient } from "../runtime/in-process-client.ts";
 import { type SimulatedHost, SimulatedNode, type TraceLine } from "../sim/host.ts";
-import { SimulatedNetwork } from "../sim/network.ts";
+import { type Obstacle, SimulatedNetwork } from "../sim/network.ts";
 import { Scheduler } from "../sim/scheduler.ts";
 import { type Blobs, openDiskBlobs } from "../store/blobs.ts";
 import { type MemoryStoreEngine, memoryStore } from "../store/engine/memory.ts";
@@ -95,6 +97,8 @@ export class RigNode<S extends SystemHandle> {
   readonly #stores = new Map<string, MemoryStoreEngine>();
   #host: SimulatedHost | undefined;
   cluster: ClusterNode | undefined;
+  #isCutOff = false;
+  #cut: Obstacle | undefined;
   readonly failures: unknown[] = [];
 
   constructor(rig: ClusterRig<S>, name: string) {
@@ -115,7 +119,7 @@ export class RigNode<S extends SystemHandle> {
     this.cluster = await ClusterNode.open({
       system: this.#rig.system,
       host,
-      engine: this.#rig.server.connect(),
+      engine: this.#engine(),
       blobs: (place) => this.#rig.blobs(place),
       storeEngine: (log) => this.#store(log),
       name: this.name,
@@ -127,6 +131,22 @@ export class RigNode<S extends SystemHandle> {
       onFailed: (error) => this.failures.push(error),
       ...this.#rig.options,
     });
+  }
+
+  #engine(): LogEngine {
+    const engine = this.#rig.server.connect();
+    return gatedEngine(engine, () => this.#isCutOff);
+  }
+
+  /** From now on neither the engine nor the other nodes can be reached. */
+  cutOff(): void {
+    this.#isCutOff = true;
+    this.#cut = this.#rig.network.obstruct({ kind: "cut", from: [this.name], isBothWays: true });
+  }
+
+  reconnect(): void {
+    this.#isCutOff = false;
+    this.#cut?.clear();
   }
 
   #store(log: string): MemoryStoreEngine {
@@ -163,4 +183,33 @@ function textOf({ level, message, fields }: TraceLine): string {
     ([name, value]) => ` ${name}=${value instanceof Error ? value.stack : JSON.stringify(value)}`,
   );
   return `${level}: ${message}${facts.join("")}`;
+}
+
+/** The engine as a node has it whose way there is cut from time to time. */
+function gatedEngine(engine: LogEngine, isCut: () => boolean): LogEngine {
+  const reach = <T>(ask: () => Promise<T>): Promise<T> =>
+    isCut() ? Promise.reject(new OnefoldError("unavailable", "The engine can't be reached.")) : ask();
+  const gated = (log: EngineLog): EngineLog => ({
+    name: log.name,
+    append: (sequence, bytes) =>
+      isCut() ? Promise.resolve({ kind: "unknown", cause: "cut off" }) : log.append(sequence, bytes),
+    read: (sequence) => reach(() => log.read(sequence)),
+    readMany: (sequence, bytesMax) => reach(() => log.readMany(sequence, bytesMax)),
+    bounds: () => reach(() => log.bounds()),
+    tail: (sequence, listener) =>
+      log.tail(sequence, {
+        // A tail behind a cut says nothing.
+        record: (at, bytes) => {
+          if (!isCut()) listener.record(at, bytes);
+        },
+        ended: (cause) => listener.ended(cause),
+      }),
+    trim: (sequence) => reach(() => log.trim(sequence)),
+  });
+  return {
+    open: (name) => reach(async () => await engine.open(name).then((log) => log && gated(log))),
+    create: (name, options) => reach(async () => gated(await engine.create(name, options))),
+    laxities: () => engine.laxities(),
+    close: () => engine.close(),
+  };
 }

@@ -77,3 +77,90 @@ describe("a cluster", () => {
     });
   });
 });
+
+describe("a cluster's shards", () => {
+  test("split while they serve: the parts go on from the parent's numbers, and no call fails", () => {
+    const rig = new ClusterRig(bank, "split");
+    return rig.run(async () => {
+      await rig.start("a", "b", "c");
+      const { client, cluster } = rig.node("a");
+      for (let i = 0; i < 24; i++) await client.account(`x${i}`).deposit({ cents: 100 });
+      let isOver = false;
+      let deposits = 0;
+      const load = (async () => {
+        while (!isOver) {
+          await client.account(`x${deposits % 24}`).deposit({ cents: 1 });
+          deposits++;
+          await rig.scheduler.sleep(10);
+        }
+      })();
+      await cluster!.systemLog.propose(() => [{ type: "split-asked", shard: "1", parts: 2 }], { deadlineMs: 5000 });
+      const shards = () => [...cluster!.systemLog.state.shards.values()];
+      await rig.until(() => shards().some(({ id, status }) => id === "1" && status === "retired"));
+      await rig.settled();
+      isOver = true;
+      await load;
+      const present = shards().filter(({ status }) => status === "active");
+      assert.equal(present.length, 5);
+      for (const { parent } of present.filter(({ id }) => id.startsWith("1"))) assert.equal(parent?.log, "shard-1");
+      let sum = 0;
+      for (let i = 0; i < 24; i++) sum += await rig.node("b").client.account(`x${i}`).balance();
+      assert.equal(sum, 2400 + deposits);
+      await rig.node("a").client.transfer({ from: "x0", to: "x1", cents: 5 });
+    });
+  });
+
+  test("are repaired from the longest copy when the engine has lost what was acknowledged (hazard 1)", () => {
+    const rig = new ClusterRig(bank, "rollback");
+    return rig.run(async () => {
+      await rig.start("a", "b", "c");
+      const { client } = rig.node("a");
+      for (let i = 0; i < 24; i++) await client.account(`x${i}`).deposit({ cents: 100 });
+      const state = () => rig.node("a").cluster!.systemLog.state;
+      const { owner, log } = state().shards.get("2")!;
+      const name = owner!.split(".")[0]!;
+      const end = rig.node(name).cluster!.shards!.position(log)!.sequence;
+      rig.node(name).crash();
+      rig.server.truncate(log, end - 3);
+      await rig.node(name).start();
+      await rig.until(() => state().shards.get("2")!.log !== log);
+      await rig.settled();
+      const { parent } = state().shards.get("2")!;
+      assert.equal(parent!.log, log);
+      assert.equal(parent!.sequence >= end, true, "nothing that was acknowledged is behind the repair's point");
+      for (let i = 0; i < 24; i++) assert.equal(await rig.node("b").client.account(`x${i}`).balance(), 100);
+    });
+  });
+
+  test("refuse what they can't make durable within two seconds where their node is cut off, and serve old reads marked as such", () => {
+    const rig = new ClusterRig(bank, "minority");
+    return rig.run(async () => {
+      await rig.start("a", "b", "c");
+      for (let i = 0; i < 12; i++) await rig.node("a").client.account(`x${i}`).deposit({ cents: 100 });
+      await rig.scheduler.sleep(2000);
+      rig.node("c").cutOff();
+      const began = rig.scheduler.nowMs;
+      const { service } = rig.node("c").cluster!;
+      const write = service.command({ kind: "account", id: "x0" }, "deposit", { cents: 1 }, { principal: tester });
+      await assert.rejects(write, (error: { readonly code: string }) => {
+        return error.code === "unavailable" || error.code === "outcome-unknown";
+      });
+      assert.equal(rig.scheduler.nowMs - began <= 2000, true, `it took ${rig.scheduler.nowMs - began} ms`);
+      let stale = 0;
+      for (let i = 0; i < 12; i++) {
+        const read = { principal: tester, read: "eventual" } as const;
+        const reply = await service
+          .query({ kind: "account", id: `x${i}` }, "balance", undefined, read)
+          .catch((error: { readonly code: string }) => assert.equal(error.code, "unavailable"));
+        if (reply === undefined) continue;
+        assert.equal(reply.output, 100);
+        assert.equal((reply.staleForMs ?? 0) > 0, true);
+        stale++;
+      }
+      assert.equal(stale > 0, true, "it has copies of some shards");
+      rig.node("c").reconnect();
+      await rig.until(() => !rig.node("c").cluster!.isCutOff);
+      assert.equal((await rig.node("c").client.account("x0").balance()) >= 100, true);
+    });
+  });
+});

@@ -29,6 +29,8 @@ export interface NetworkPeersParts {
   readonly limits: Limits;
 }
 
+/** Between two looks whether all has been answered that was taken. */
+const drainLookMs = 20;
 /** Between two looks at deadlines, hellos and answers that the network had no room for. */
 const tickMs = 20;
 
@@ -64,6 +66,8 @@ export class NetworkPeers implements Peers {
   #lastId = 0;
   #ticking: Timer | undefined = undefined;
   #isClosed = false;
+  #isDraining = false;
+  #handlingCount = 0;
 
   constructor(endpoint: Endpoint, life: string, parts: NetworkPeersParts) {
     this.address = endpoint.address;
@@ -97,6 +101,22 @@ export class NetworkPeers implements Peers {
     }
     this.#tickSoon();
     return this.#askedPeer(address).call(method, bytes, this.#parts.clock.monotonicMs() + options.deadlineMs);
+  }
+
+  /**
+   * From now on requests are answered `not-ready` (retry safe). Resolves after `lingerMs`, in which those that are on their way arrive,
+   * once what was being handled has been answered, and after `atMostMs` at the latest.
+   */
+  async drain({ lingerMs, atMostMs }: { readonly lingerMs: number; readonly atMostMs: number }): Promise<void> {
+    const { clock, timers } = this.#parts;
+    const beganMs = clock.monotonicMs();
+    this.#isDraining = true;
+    for (;;) {
+      const passedMs = clock.monotonicMs() - beganMs;
+      const isDone = passedMs >= lingerMs && this.#handlingCount === 0;
+      if (isDone || passedMs >= atMostMs) return;
+      await new Promise<void>((resolve) => timers.after(drainLookMs, resolve, { keepsAlive: true }));
+    }
   }
 
   /** Idempotent. What is under way rejects; handlers that run go on, and nobody hears of it. */
@@ -203,7 +223,9 @@ export class NetworkPeers implements Peers {
       // Not counted, so not kept either: where the network has no room for it, the asker's deadline tells.
       return this.#answer(asker, { type: "failure", id, body: encodeFailure(error) }, undefined);
     }
+    this.#handlingCount++;
     this.#run(method, body, from).then((answer) => {
+      this.#handlingCount--;
       const kept = peer.exchange(body.length, answer.body.length) ? answer : this.#withheld(peer, body.length);
       this.#answer(asker, { type: kept.type, id, body: kept.body }, () => peer.release(kept.body.length));
     });
@@ -219,9 +241,11 @@ export class NetworkPeers implements Peers {
   /** Never rejects. */
   async #run(method: string, bytes: Uint8Array, address: string): Promise<HandlerAnswer> {
     try {
-      const handler = this.#handlers.get(method);
+      const handler = this.#isDraining ? undefined : this.#handlers.get(method);
       if (handler === undefined) {
-        throw new OnefoldError("not-ready", `The node does not answer ${method} yet.`, { retryAfterMs: 200 });
+        throw new OnefoldError("not-ready", `The node does not answer ${method} now; it starts or stops.`, {
+          retryAfterMs: 200,
+        });
       }
       const body = encodeValue(await handler(decodeBody(bytes), { address }), { what: `the answer to ${method}` });
       const { peerBodyBytesMax } = this.#parts.limits;
