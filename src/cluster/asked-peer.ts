@@ -103,6 +103,12 @@ export class AskedPeer {
     if (this.#life !== undefined && life !== this.#life && this.#hello === undefined) this.#askLife();
   }
 
+  /** It is known from elsewhere that another life has begun there: what comes now is not sent to the one before. */
+  restarted(): void {
+    this.#life = undefined;
+    if (this.#calls.size > 0) this.#askLife();
+  }
+
   /** AP1. */
   welcomed(life: string, nonce: string): void {
     if (this.#hello?.nonce !== nonce) return;
@@ -111,7 +117,8 @@ export class AskedPeer {
     this.#life = life;
     for (const call of [...this.#calls.values()]) {
       if (call.sentTo === undefined) this.#queue(call, life);
-      else this.#fail(call, unknown(`${this.#parts.address} was restarted before it answered ${call.method}.`));
+      else if (call.sentTo !== life)
+        this.#fail(call, unknown(`${this.#parts.address} was restarted before it answered ${call.method}.`));
     }
   }
 

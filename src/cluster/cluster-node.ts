@@ -56,6 +56,11 @@ export interface ClusterNodeOptions {
   readonly cacheBytes?: number;
   readonly segmentBytes?: number;
   readonly snapshotBytes?: number;
+  /**
+   * Answers strong reads by this node's lease, without an append for each crowd of them: right only while no clock of a node runs
+   * faster or slower than another by more than `clockDriftPpmMax`. By default no clock is trusted.
+   */
+  readonly leaseReads?: { readonly clockDriftPpmMax: number };
   /** Serves although the engine may lose what it has acknowledged. */
   readonly allowsLaxEngine?: boolean;
   /** The node can't go on: `damaged`, `unsupported-version`, a failed disk. */
@@ -116,6 +121,15 @@ export class ClusterNode {
       map: this.#systemLog,
       local: this.#local,
       standing: this.#standing,
+    });
+    const known = new Set<string>();
+    this.#systemLog.onChange(({ members }) => {
+      for (const { id, address } of members.values()) {
+        if (known.has(id)) continue;
+        known.add(id);
+        this.#peers.restarted(address);
+      }
+      for (const id of known) if (!members.has(id)) known.delete(id);
     });
     handlePositions(this.#peers, (log) => this.#life?.shards.position(log) ?? null);
     handleReaches(this.#peers, () => this.#life?.shards.reaches ?? {});
@@ -246,7 +260,7 @@ export class ClusterNode {
   // --------------------------------------------------------------------------------------------------------- memberships
 
   async #begin(): Promise<void> {
-    const { host, name, httpUrl, labels, system, engine, blobs, storeEngine } = this.#options;
+    const { host, name, httpUrl, labels, system, engine, blobs, storeEngine, leaseReads } = this.#options;
     const reports = new CopyReports({ host, peers: this.#peers, systemLog: this.#systemLog });
     const membership: Membership = new Membership({
       host,
@@ -281,7 +295,7 @@ export class ClusterNode {
       snapshotBytes: this.#options.snapshotBytes ?? snapshotBytesDefault,
       cacheBytes: this.#options.cacheBytes,
       kept: this.#kept,
-      mayTellDurable: () => false,
+      mayTellDurable: () => leaseReads !== undefined && membership.holdsLease(leaseReads.clockDriftPpmMax),
     });
     try {
       await membership.join({ deadlineMs: joinMs });

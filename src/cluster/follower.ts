@@ -156,6 +156,7 @@ export class Follower {
     if (dueMs > 0 && replica.hasUnfolded) await this.#wait(dueMs);
     if (this.#inbox.size > 0 || !replica.hasUnfolded) return;
     await replica.fold();
+    await replica.trimLikeEngine();
     this.#foldedAtMs = host.clock.monotonicMs();
   }
 

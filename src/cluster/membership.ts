@@ -65,6 +65,18 @@ export class Membership {
     return this.#isOver || isCutOff(this.#lease, this.#parts.host.clock.monotonicMs(), this.#parts.limits);
   }
 
+  /**
+   * Whether nobody can have been told to take over from this member yet, if clocks' rates differ by `clockDriftPpmMax` at most: counted
+   * from when the last renewal that committed was sent, with twice the drift as margin (hazard 9). A committed renewal also means that
+   * all records before it have been folded here.
+   */
+  holdsLease(clockDriftPpmMax: number): boolean {
+    const { sentAtMs, isGone } = this.#lease;
+    const { host, limits } = this.#parts;
+    const leaseMs = limits.leaseExpireMs * (1 - (2 * clockDriftPpmMax) / 1e6);
+    return !this.#isOver && !isGone && sentAtMs !== undefined && host.clock.monotonicMs() < sentAtMs + leaseMs;
+  }
+
   /** The log says that it has gone: this life is over, whatever follows. */
   get isGone(): boolean {
     return this.#lease.isGone;

@@ -103,6 +103,11 @@ export class NetworkPeers implements Peers {
     return this.#askedPeer(address).call(method, bytes, this.#parts.clock.monotonicMs() + options.deadlineMs);
   }
 
+  /** It is known from elsewhere that another life has begun at `address`. Without it, the first call there finds out, and is in doubt. */
+  restarted(address: string): void {
+    this.#asked.get(address)?.restarted();
+  }
+
   /**
    * From now on requests are answered `not-ready` (retry safe). Resolves after `lingerMs`, in which those that are on their way arrive,
    * once what was being handled has been answered, and after `atMostMs` at the latest.

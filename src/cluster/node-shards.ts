@@ -68,6 +68,7 @@ export class NodeShards implements LocalShards {
   readonly #parts: NodeShardsParts;
   readonly #hosted = new Map<string, Hosted>();
   readonly #tasks = new Set<Promise<void>>();
+  readonly #tidying = new Set<string>();
   readonly #stopListening: () => void;
   #isClosed = false;
 
@@ -158,6 +159,23 @@ export class NodeShards implements LocalShards {
       hosted?.host?.seal();
       this.#repair(shard.id);
     }
+    this.#tidy(state);
+  }
+
+  /** Copies that nobody works on go once everything in them is in a snapshot that the system log tells of. */
+  #tidy(state: SystemState): void {
+    const { kept } = this.#parts;
+    for (const log of kept.logs) {
+      if (this.#hosted.has(log) || this.#tidying.has(log) || !isSuperfluous(state, log, kept.end(log))) continue;
+      this.#tidying.add(log);
+      this.#own(this.#remove(log).finally(() => this.#tidying.delete(log)));
+    }
+  }
+
+  async #remove(log: string): Promise<void> {
+    const { kept, storeEngine } = this.#parts;
+    await storeEngine(log).destroy();
+    await kept.remove(log);
   }
 
   #roleIn(shard: ShardState): ShardRole | undefined {
@@ -182,6 +200,9 @@ export class NodeShards implements LocalShards {
       repairing: undefined,
     };
     this.#hosted.set(shard.log, hosted);
+    // Its files are just being removed: it begins behind the snapshot that makes them superfluous.
+    while (this.#tidying.has(shard.log))
+      await new Promise<void>((resolve) => this.#parts.host.timers.after(10, resolve));
     const host = await this.#open(hosted, shard, role);
     if (host === undefined || hosted.isClosing) {
       this.#hosted.delete(shard.log);
@@ -373,4 +394,19 @@ function newestPlace(shard: ShardState, log: string, blobs: (place: string) => B
   if (shard.log !== log) return undefined;
   if (shard.snapshot !== undefined) return blobs(`${log}.${shard.snapshot.epoch}`);
   return shard.parent === undefined ? undefined : blobs(firstPlace(log));
+}
+
+/** Whether a copy that reaches `end` has nothing that is not elsewhere for good. */
+function isSuperfluous(state: SystemState, log: string, end: LogPosition | null): boolean {
+  const shards = [...state.shards.values()];
+  const present = shards.find((shard) => shard.log === log && shard.status !== "retired");
+  if (present !== undefined) {
+    const isServed = present.status === "active";
+    return isServed && end !== null && (present.snapshot?.sequence ?? 0) >= end.sequence;
+  }
+  // A log that others continue: their first snapshots have its state, and are followed by one of their own.
+  const children = shards.filter(({ parent }) => parent?.log === log);
+  return (
+    children.length > 0 && children.every(({ status, snapshot }) => status === "retired" || snapshot !== undefined)
+  );
 }

@@ -53,6 +53,7 @@ export class Replica {
   #ownership: OwnershipRecord | undefined;
   #pending: LogRecord[] = [];
   #pendingBytes = 0;
+  #engineFirst = 1;
 
   private constructor(
     log: EngineLog,
@@ -179,6 +180,7 @@ export class Replica {
   async catchUp(): Promise<number> {
     for (;;) {
       const { first, last } = await this.log.bounds();
+      this.#engineFirst = first;
       const next = this.nextSequence;
       if (last < next) return last;
       if (first > next) throw new LogFault("trimmed", this.log.name, next, `the log begins at ${first}`);
@@ -211,6 +213,11 @@ export class Replica {
     if (isComplete) return foldRecords(pending, this.store);
     if (from > (this.#copy.end?.sequence ?? 0)) return new Set();
     return replay(this.#copy, this.store, () => undefined);
+  }
+
+  /** Forgets what the engine's log had forgotten when it was last looked at, and the store has. */
+  trimLikeEngine(): Promise<void> {
+    return this.trim(this.#engineFirst);
   }
 
   /** Forgets records before `sequence`, but never what the store does not have. */
