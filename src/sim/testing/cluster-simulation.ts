@@ -21,10 +21,10 @@ import {
   answersWithinMs,
   BrokenPromise,
   failureOf,
-  linesKept,
   settleMsDefault,
   type SystemSimulationOptions,
   type SystemSimulationReport,
+  transcriptLinesDefault,
   workloadsDefault,
 } from "./simulation.ts";
 import { type ClientCrash, isClusterEvent, makeSimulationPlan, type SimulationPlan } from "./simulation-plan.ts";
@@ -48,7 +48,7 @@ export class ClusterSimulation<S extends SystemHandle> {
   readonly #nodes: number;
   readonly #seed: string;
   readonly #random: SeededRandom;
-  readonly #scheduler = new Scheduler({ eventsMax: 50_000_000, notesKeptMax: linesKept });
+  readonly #scheduler: Scheduler;
   readonly #counts = new FaultCounts();
   readonly #cluster: SimulatedCluster;
   readonly #plan: SimulationPlan;
@@ -65,6 +65,8 @@ export class ClusterSimulation<S extends SystemHandle> {
     this.#options = options;
     this.#nodes = nodes;
     this.#seed = String(options.seed);
+    const notesKeptMax = options.transcriptLines ?? transcriptLinesDefault;
+    this.#scheduler = new Scheduler({ eventsMax: 50_000_000, notesKeptMax });
     this.#random = new SeededRandom(this.#seed);
     const scheduler = this.#scheduler;
     const random = this.#random;
@@ -136,6 +138,7 @@ export class ClusterSimulation<S extends SystemHandle> {
       operations: this.#work.operations,
       checks: this.#work.checks + this.#standing.checks,
       traceHash: this.#scheduler.traceHash,
+      transcript: this.#scheduler.notes,
     };
   }
 

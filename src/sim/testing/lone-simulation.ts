@@ -8,10 +8,10 @@ import { NodeFaults, type SystemFault, systemFaults } from "./node-faults.ts";
 import {
   answersWithinMs,
   failureOf,
-  linesKept,
   settleMsDefault,
   type SystemSimulationOptions,
   type SystemSimulationReport,
+  transcriptLinesDefault,
 } from "./simulation.ts";
 import { SystemWork, traceText } from "./system-work.ts";
 
@@ -19,7 +19,7 @@ export class LoneSimulation<S extends SystemHandle> {
   readonly #options: SystemSimulationOptions<S>;
   readonly #seed: string;
   readonly #random: SeededRandom;
-  readonly #scheduler = new Scheduler({ eventsMax: 5_000_000, notesKeptMax: linesKept });
+  readonly #scheduler: Scheduler;
   readonly #counts = new FaultCounts();
   readonly #node: LoneNode;
   readonly #faults: NodeFaults;
@@ -28,6 +28,8 @@ export class LoneSimulation<S extends SystemHandle> {
   constructor(system: S, options: SystemSimulationOptions<S>) {
     this.#options = options;
     this.#seed = String(options.seed);
+    const notesKeptMax = options.transcriptLines ?? transcriptLinesDefault;
+    this.#scheduler = new Scheduler({ eventsMax: 5_000_000, notesKeptMax });
     this.#random = new SeededRandom(this.#seed);
     const random = this.#random.fork("faults");
     const choosable = (options.faults ?? systemFaults) as readonly SystemFault[];
@@ -75,6 +77,7 @@ export class LoneSimulation<S extends SystemHandle> {
       operations: this.#work.operations,
       checks: this.#work.checks,
       traceHash: this.#scheduler.traceHash,
+      transcript: this.#scheduler.notes,
     };
   }
 

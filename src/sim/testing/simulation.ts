@@ -58,6 +58,8 @@ export interface SystemSimulationOptions<S extends SystemHandle> extends Simulat
   readonly nodes?: number;
   /** Of a cluster: what goes wrong, instead of what the seed and `faults` would give. As a failure or its shrunk twin has it. */
   readonly plan?: SimulationPlan;
+  /** How many lines of the transcript are kept; default 1000. */
+  readonly transcriptLines?: number;
 }
 
 export const nodesMax = 9;
@@ -81,10 +83,12 @@ export interface SystemSimulationReport {
   readonly checks: number;
   /** Equal for equal runs (Y1). */
   readonly traceHash: string;
+  /** What happened, oldest first: as many of the last lines as are kept. */
+  readonly transcript: readonly string[];
 }
 
-/** Of the transcript; its end, and older lines that tell of faults, are shown. */
-export const linesKept = 1000;
+export const transcriptLinesDefault = 1000;
+/** Of the transcript, its end, and older lines that tell of faults, are shown. */
 const linesShown = 60;
 
 export interface FailureFacts {
@@ -101,7 +105,7 @@ export class SimulationFailure extends Error {
   readonly seed: string;
   /** What was wrong, without what differs from run to run: two failures with one reason have found the same. */
   readonly reason: string;
-  /** What happened before it, oldest first: the last thousand lines. The message has the end of it. */
+  /** What happened before it, oldest first: as many of the last lines as are kept. The message has the end of it. */
   readonly transcript: readonly string[];
   /** What was planned to go wrong; undefined on one node, where what goes wrong follows from the run itself. */
   readonly plan: SimulationPlan | undefined;
