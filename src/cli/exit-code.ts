@@ -6,7 +6,7 @@ import { OnefoldError, type Retry } from "../base/errors.ts";
 
 export const exitCodes = {
   done: 0,
-  /** The system refused, the request failed for good, or `verify` found damage. */
+  /** The system refused, the request failed for good, `verify` found damage, or a seed of `sim` failed. */
   refused: 1,
   /** The command line is wrong, or SYSTEM can't be loaded. */
   usage: 2,
@@ -29,7 +29,7 @@ export const hungExitCode = 75;
 export const exitCodeHelp = `
 Exit codes:
   0    done
-  1    refused, failed for good, or damage found
+  1    refused, failed for good, damage found, or a simulation that failed
   2    wrong usage, or a SYSTEM that can't be loaded
   3    nobody answers at the address
   4    nothing happened; the same command may work later (port or data directory in use, overload)

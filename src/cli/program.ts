@@ -12,6 +12,8 @@ import type { Output } from "./output.ts";
 // Each command's code is imported when it is run: `call` answers sooner without a node's code.
 
 const defaultPort = 7400;
+/** As `simulate` has it, whose code is only imported when it is asked for. */
+const simulatedNodesMax = 9;
 const environmentHelp = `
 Environment:
   ONEFOLD_URL  the node's address where --url is not given
@@ -39,11 +41,6 @@ export function onefoldProgram(output: Output): Command {
 }
 
 function addServing(onefold: Command, output: Output): void {
-  const system = () =>
-    new Argument("[system]", "a TypeScript or JavaScript module that exports a system, or a folder with one").default(
-      ".",
-      "this folder",
-    );
   onefold
     .command("init")
     .description("write a new system, with a test, to an empty folder")
@@ -53,7 +50,7 @@ function addServing(onefold: Command, output: Output): void {
   onefold
     .command("dev")
     .description("serve a system and reload it when its code changes")
-    .addArgument(system())
+    .addArgument(systemArgument())
     .addOption(dataOption())
     .addOption(portOption())
     .option("--json", "print events as lines of JSON")
@@ -61,7 +58,7 @@ function addServing(onefold: Command, output: Output): void {
   onefold
     .command("start")
     .description("serve a system")
-    .addArgument(system())
+    .addArgument(systemArgument())
     .addOption(dataOption())
     .addOption(portOption())
     .option("--host <name>", "address to listen on", "127.0.0.1")
@@ -140,6 +137,7 @@ function addWatching(onefold: Command, output: Output): void {
 }
 
 function addTools(onefold: Command, output: Output): void {
+  addSimulation(onefold, output);
   asksNode(onefold.command("bench"), "print each measurement as a line of JSON")
     .description(
       "measure a node of its own, or a command of a running one (which changes entities bench-0, bench-1, …)",
@@ -206,6 +204,40 @@ function addTools(onefold: Command, output: Output): void {
     );
 }
 
+function addSimulation(onefold: Command, output: Output): void {
+  onefold
+    .command("sim")
+    .description(
+      "simulate a system on a whole cluster in this process, under faults, seed after seed, and check what must hold",
+    )
+    .addArgument(systemArgument())
+    .addOption(
+      new Option("--nodes <number>", "how many nodes")
+        .default(3)
+        .argParser(parseWhole({ min: 1, max: simulatedNodesMax })),
+    )
+    .addOption(
+      new Option("--seeds <number>", "how many seeds")
+        .default(100)
+        .argParser(parseWhole({ min: 1, max: 1_000_000_000 })),
+    )
+    .addOption(
+      new Option("--from <number>", "the first of the seeds")
+        .default(0)
+        .argParser(parseWhole({ min: 0, max: 1_000_000_000_000 })),
+    )
+    .option("--seed <seed>", "only this one: gives a run again")
+    .option(
+      "--faults <names>",
+      "what may go wrong, with commas between, or none; default: all that a healthy engine allows",
+    )
+    .option("--plan <file>", "what goes wrong, as --json printed it")
+    .option("--no-shrink", "leave the plan of a seed that fails as it is")
+    .option("--transcript <file>", "write the whole transcript of the seed that failed, or else of the last, to a file")
+    .option("--json", "print the summary as JSON")
+    .action(async (path: string, options) => (await import("./sim-command.ts")).sim(path, options, output));
+}
+
 function addBackups(onefold: Command, output: Output): void {
   asksNode(onefold.command("backup"), "print what was backed up as JSON")
     .description("write all that a node holds to one file, verified, while it goes on; or that of a data directory")
@@ -233,6 +265,11 @@ function asksNode(command: Command, json = "print the answer as JSON, on one lin
         .default([], "none"),
     )
     .option("--json", json);
+}
+
+function systemArgument(): Argument {
+  const what = "a TypeScript or JavaScript module that exports a system, or a folder with one";
+  return new Argument("[system]", what).default(".", "this folder");
 }
 
 function dataOption(): Option {

@@ -22,6 +22,8 @@ export interface SystemModule {
   readonly path: string;
   /** The module's `examples` export, unchecked. */
   readonly examples: unknown;
+  /** The module's `simulation` export, unchecked. */
+  readonly simulation: unknown;
 }
 
 // Runs in the loader's thread, after tsx's own hook has resolved: tsx would load a `.ts` file as CommonJS in a folder
@@ -68,10 +70,11 @@ export async function loadSystem(path: string): Promise<SystemModule> {
       `${shown(path)} exports several systems (${[...systems.values()].join(", ")}); a node runs one. Name a module that exports one.`,
     );
   }
-  return { system, path, examples: exports.examples };
+  return { system, path, examples: exports.examples, simulation: exports.simulation };
 }
 
-async function importModule(path: string): Promise<Readonly<Record<string, unknown>>> {
+/** Imports a module of the user's. Throws `CommandFailure` (usage). */
+export async function importModule(path: string): Promise<Readonly<Record<string, unknown>>> {
   try {
     return (await import(pathToFileURL(path).href)) as Readonly<Record<string, unknown>>;
   } catch (cause) {

@@ -32,7 +32,7 @@ export async function findSystemModule(path: string, directory: string): Promise
 async function moduleOfFolder(folder: string, shown: string): Promise<string> {
   const main = await mainOfPackage(folder, shown);
   if (main !== undefined) return main;
-  const modules = (await readdir(folder)).filter((name) => isModule(name) && !isTestOrDeclaration(name)).sort();
+  const modules = (await readdir(folder)).filter((name) => isModule(name) && !isAbout(name)).sort();
   for (const extension of moduleExtensions) {
     if (modules.includes(`index${extension}`)) return join(folder, `index${extension}`);
   }
@@ -81,6 +81,7 @@ function isModule(path: string): boolean {
   return moduleExtensions.some((extension) => extension === extname(path));
 }
 
-function isTestOrDeclaration(name: string): boolean {
-  return /\.(test|spec|d)\.[cm]?[jt]s$/.test(name) || /\.config\.[cm]?[jt]s$/.test(name);
+/** Not the system itself: a test, a declaration, a tool's configuration, or what `onefold sim` reads. */
+function isAbout(name: string): boolean {
+  return /\.(test|spec|d|config)\.[cm]?[jt]s$/.test(name) || /^simulation\.[cm]?[jt]s$/.test(name);
 }

@@ -125,12 +125,14 @@ export interface ClusterFaultsOptions {
   readonly betweenMs?: number;
   /** What the swarm is chosen of. Default all. */
   readonly kinds?: readonly ClusterFault[];
+  /** That a kind is of the swarm. By default a tenth, a quarter or a half, as the seed says: few reach deep, many reach wide. */
+  readonly probability?: number;
 }
 
 export function makeClusterFaultsPlan(random: SeededRandom, options: ClusterFaultsOptions): ClusterFaultsPlan {
   const { durationMs, betweenMs = 500, kinds: choosable = clusterFaults } = options;
-  // Few kinds reach deep, many reach wide.
-  const kinds = [...chooseSwarm(random.fork("swarm"), choosable, random.pick([0.1, 0.25, 0.5]))];
+  const drawn = random.pick([0.1, 0.25, 0.5]);
+  const kinds = [...chooseSwarm(random.fork("swarm"), choosable, options.probability ?? drawn)];
   const events: ClusterFaultEvent[] = [];
   if (kinds.length > 0) {
     const count = Math.max(1, Math.round((2 * random.next() * durationMs) / betweenMs));

@@ -12,6 +12,7 @@ import { DiskError } from "../../host/host.ts";
 import { type MemoryStoreEngine, memoryStore } from "../../store/engine/memory.ts";
 import { SimulatedEngine } from "../engine/engine.ts";
 import type { FaultCounts } from "../faults.ts";
+import type { RealLimit } from "../guard.ts";
 import { type SimulatedHost, SimulatedNode, type TraceLine } from "../host.ts";
 import { SimulatedNetwork } from "../network.ts";
 import type { Scheduler } from "../scheduler.ts";
@@ -27,6 +28,8 @@ export interface SimulatedClusterOptions {
   readonly shardCount: number;
   readonly followerCount?: number;
   readonly snapshotBytes?: number;
+  /** What ends user code that takes long in real time; by default nothing does. */
+  readonly realLimit?: RealLimit;
   readonly onTrace?: (node: string, line: TraceLine) => void;
   /** A node has stopped by itself, or did not come up. */
   readonly onFailure?: (node: string, error: unknown) => void;
@@ -58,6 +61,7 @@ export class SimulatedCluster {
   readonly #options: SimulatedClusterOptions;
   readonly #members = new Map<string, Member>();
   #isOver = false;
+  #lifeCount = 0;
 
   constructor(options: SimulatedClusterOptions) {
     const { scheduler, random, counts, nodeCount } = options;
@@ -73,6 +77,7 @@ export class SimulatedCluster {
         name,
         counts,
         onTrace: (line) => options.onTrace?.(name, line),
+        ...(options.realLimit === undefined ? {} : { realLimit: options.realLimit }),
       });
       this.#members.set(name, { node, stores: new Map(), host: undefined, cluster: undefined });
     }
@@ -102,6 +107,22 @@ export class SimulatedCluster {
     );
   }
 
+  /** How many lives all nodes together have had. */
+  get lifeCount(): number {
+    return this.#lifeCount;
+  }
+
+  /** Every shard has an owner that serves it. */
+  get isServed(): boolean {
+    const { serving } = this;
+    const state = serving[0]?.cluster.systemLog.state;
+    const shards = [...(state?.shards.values() ?? [])].filter(({ status }) => status !== "retired");
+    return (
+      shards.length > 0 &&
+      shards.every(({ id }) => serving.some(({ cluster }) => cluster.shards?.owned(id) !== undefined))
+    );
+  }
+
   host(name: string): SimulatedHost | undefined {
     return this.#members.get(name)?.host;
   }
@@ -115,6 +136,7 @@ export class SimulatedCluster {
     const member = this.#members.get(name)!;
     if (this.#isOver || member.node.alive) return;
     const host = member.node.start();
+    this.#lifeCount++;
     member.host = host;
     host.life.onEnd(() => {
       member.cluster = undefined;

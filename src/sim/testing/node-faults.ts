@@ -9,6 +9,7 @@ import type { FaultCounts } from "../faults.ts";
 import type { SimulatedHost } from "../host.ts";
 import { crashMoments } from "../life.ts";
 import type { Scheduler } from "../scheduler.ts";
+import { type ClientDeath, drawClientDeath } from "./client-death.ts";
 import type { LoneNode } from "./lone-node.ts";
 
 /**
@@ -29,14 +30,6 @@ export const systemFaults = [
 ] as const;
 
 export type SystemFault = (typeof systemFaults)[number];
-
-const clientMoments = ["before", "during"] as const;
-
-/** `call` is counted from 1; it is not sent any more (`before`), or sent and its answer never seen (`during`). */
-export interface ClientDeath {
-  readonly call: number;
-  readonly moment: (typeof clientMoments)[number];
-}
 
 const boundless = 2 ** 40;
 
@@ -121,8 +114,7 @@ export class NodeFaults {
   clientDeath(): () => ClientDeath | undefined {
     const { random, kinds } = this.#options;
     if (!kinds.has("client-crash") || !random.chance(0.5)) return () => undefined;
-    // Short workloads must be hit in their middle, and long ones not always at their beginning.
-    const death = { call: random.between(1, random.pick([8, 40, 200])), moment: random.pick(clientMoments) };
+    const death = drawClientDeath(random);
     return () => (this.#isOver ? undefined : death);
   }
 

@@ -5,7 +5,8 @@ import { z } from "zod";
 import { entity } from "../../entity/define.ts";
 import { system, transaction } from "../../entity/define-system.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
-import { type SimulationFailure, simulate, type Workload } from "./simulate-system.ts";
+import { simulate } from "./simulate-system.ts";
+import type { SimulationFailure, Workload } from "./simulation.ts";
 
 const names = ["ann", "bob", "cid", "dee"];
 
@@ -188,7 +189,7 @@ describe("simulating a user's system", () => {
   test("refuses options that make no sense", async () => {
     const run = (options: object) =>
       simulate(makeBank(), { seed: 1, workload: async () => undefined, ...options } as never);
-    for (const options of [{ faults: ["crahs"] }, { nodes: 3 }, { workloads: 0 }, { workloads: 1.5 }]) {
+    for (const options of [{ faults: ["crahs"] }, { nodes: 0 }, { nodes: 10 }, { workloads: 0 }, { workloads: 1.5 }]) {
       await assert.rejects(run(options), { code: "invalid-configuration" });
     }
   });
