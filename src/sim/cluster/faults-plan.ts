@@ -125,12 +125,15 @@ export interface ClusterFaultsOptions {
   readonly betweenMs?: number;
   /** What the swarm is chosen of. Default all. */
   readonly kinds?: readonly ClusterFault[];
+  /** The swarm is all of `kinds`. */
+  readonly takesAll?: boolean;
 }
 
 export function makeClusterFaultsPlan(random: SeededRandom, options: ClusterFaultsOptions): ClusterFaultsPlan {
-  const { durationMs, betweenMs = 500, kinds: choosable = clusterFaults } = options;
+  const { durationMs, betweenMs = 500, kinds: choosable = clusterFaults, takesAll = false } = options;
   // Few kinds reach deep, many reach wide.
-  const kinds = [...chooseSwarm(random.fork("swarm"), choosable, random.pick([0.1, 0.25, 0.5]))];
+  const swarm = random.fork("swarm");
+  const kinds = takesAll ? choosable : [...chooseSwarm(swarm, choosable, random.pick([0.1, 0.25, 0.5]))];
   const events: ClusterFaultEvent[] = [];
   if (kinds.length > 0) {
     const count = Math.max(1, Math.round((2 * random.next() * durationMs) / betweenMs));

@@ -24,6 +24,8 @@ export interface ClusterSimulationOptions {
   /** Of virtual time, with faults. */
   readonly durationMs?: number;
   readonly thinkMs?: number;
+  /** A shard's owner takes a snapshot after so much log. */
+  readonly snapshotBytes?: number;
   /** What may go wrong; the seed chooses of it. Default: all. */
   readonly kinds?: readonly ClusterFault[];
   /** Instead of the one that the seed gives. */
@@ -62,6 +64,7 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
     system: () => drillSystem,
     nodeCount,
     shardCount,
+    ...(options.snapshotBytes === undefined ? {} : { snapshotBytes: options.snapshotBytes }),
     onTrace: (node, { level, message, fields }) => {
       if (options.keepsNotes === true) scheduler.note(`${node} ${level}: ${message} ${describe(fields)}`);
       if (message.includes("bug in Onefold") || message.includes("report this")) {
