@@ -119,7 +119,7 @@ export const testsAlone: readonly Mutant[] = [
         to: "  if (laxities.length >= 0) return;",
       },
     ],
-    trial: { kind: "tests", files: ["src/cluster/cluster.test.ts"] },
+    trial: { kind: "tests", files: ["src/cluster/start-gate.test.ts"] },
   },
   {
     name: "a record for newer readers is read all the same",
