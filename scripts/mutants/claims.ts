@@ -139,13 +139,13 @@ export const claims: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/claim.ts",
-        from: '    return new LogFault("short", log.name, last, `this node has verified ${end.sequence} records`);',
-        to: '    throw new OnefoldError("damaged", "made anew");',
+        from: '    return new LogFault("short", log.name, last,',
+        to: '    throw new OnefoldError("damaged", "It is made anew.");\n  if (last < 0)\n    return new LogFault("short", log.name, last,',
       },
       {
         file: "src/cluster/shard-host.ts",
         from: '    if (error instanceof OnefoldError && error.code === "damaged") await storeEngine.destroy();',
-        to: '    if (error instanceof OnefoldError && error.code === "damaged") {\n      await storeEngine.destroy();\n      const { disk } = host;\n      const { directory } = this.#parts;\n      for (const name of await disk.list(directory)) await disk.remove(`${directory}/${name}`);\n    }',
+        to: '    if (error instanceof OnefoldError && error.code === "damaged") {\n      await storeEngine.destroy();\n      const { directory } = this.#parts;\n      for (const name of await host.disk.list(directory)) await host.disk.remove([directory, name].join("/"));\n    }',
       },
     ],
     trial: { kind: "cluster", regime: "rollback" },

@@ -157,8 +157,8 @@ export const engine: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/replica.ts",
-        from: '      if (records.length === 0) throw new LogFault("hole", this.log.name, next, `the log goes on to ${last}`);',
-        to: "      if (records.length === 0) return next - 1;",
+        from: '      if (records.length === 0) throw new LogFault("hole", this.log.name, next,',
+        to: '      if (records.length === 0) return next - 1;\n      if (records.length < 0) throw new LogFault("hole", this.log.name, next,',
       },
     ],
     trial: { kind: "cluster", regime: "damage" },
