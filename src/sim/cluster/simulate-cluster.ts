@@ -3,6 +3,7 @@
  *
  * RU1 The same seed and options give the same run: `traceHash` says so.
  * RU2 After healing, every shard is served and every operation is answered within `healMs` of virtual time, or that is a finding (liveness).
+ * RU3 Where nothing that the plan does loses what the engine acknowledged, a log that is sealed as not whole is a finding (false alarm).
  */
 import { SeededRandom } from "../../base/random.ts";
 import type { Value } from "../../base/value.ts";
@@ -13,7 +14,7 @@ import { Scheduler } from "../scheduler.ts";
 import { Drill } from "./drill.ts";
 import { drill as drillSystem } from "./drill-system.ts";
 import { ClusterFaults } from "./faults.ts";
-import { type ClusterFault, type ClusterFaultsPlan, makeClusterFaultsPlan } from "./faults-plan.ts";
+import { type ClusterFault, type ClusterFaultsPlan, engineDamages, makeClusterFaultsPlan } from "./faults-plan.ts";
 import { SimulatedCluster } from "./simulated-cluster.ts";
 
 export interface ClusterSimulationOptions {
@@ -24,6 +25,8 @@ export interface ClusterSimulationOptions {
   /** Of virtual time, with faults. */
   readonly durationMs?: number;
   readonly thinkMs?: number;
+  /** A shard's owner takes a snapshot after so much log. */
+  readonly snapshotBytes?: number;
   /** What may go wrong; the seed chooses of it. Default: all. */
   readonly kinds?: readonly ClusterFault[];
   /** Instead of the one that the seed gives. */
@@ -62,8 +65,12 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
     system: () => drillSystem,
     nodeCount,
     shardCount,
+    ...(options.snapshotBytes === undefined ? {} : { snapshotBytes: options.snapshotBytes }),
     onTrace: (node, { level, message, fields }) => {
       if (options.keepsNotes === true) scheduler.note(`${node} ${level}: ${message} ${describe(fields)}`);
+      if (message.startsWith("A shard's log was sealed") && !mayLose()) {
+        findings.push({ anomaly: "false-alarm", explanation: `${node}: ${message} ${describe(fields)}` });
+      }
       if (message.includes("bug in Onefold") || message.includes("report this")) {
         findings.push({ anomaly: "bug", explanation: `${node}: ${message} ${describe(fields)}` });
       }
@@ -78,6 +85,8 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
       durationMs,
       ...(options.kinds === undefined ? {} : { kinds: options.kinds }),
     });
+  /** RU3. */
+  const mayLose = (): boolean => plan.events.some(({ kind }) => engineDamages.includes(kind));
   const faults = new ClusterFaults(cluster.world);
   const world = {
     get serving() {

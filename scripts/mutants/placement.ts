@@ -1,0 +1,162 @@
+/** Mutants of membership and placement: leases, the controller, the system log's fold. Most are beyond what a drill's clients can see. */
+import type { Mutant } from "./mutant.ts";
+
+export const placement: readonly Mutant[] = [
+  {
+    name: "a peer's silence grows while nothing commits",
+    breaks: ["hazard 24", "LE1", "design 7: an election of the engine moves nothing"],
+    edits: [
+      {
+        file: "src/cluster/lease.ts",
+        from: "    const silentMs = lease.committedAtMs - heardAtMs;",
+        to: "    const silentMs = lease.steppedAtMs - heardAtMs;",
+      },
+      {
+        file: "src/cluster/lease.ts",
+        from: "    if (silentMs >= limits.leaseExpireMs && renewals >= limits.leaseRenewalsMin) silent.set(id, renewedAt);",
+        to: "    if (silentMs >= limits.leaseExpireMs && renewals >= 0) silent.set(id, renewedAt);",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/lease.test.ts"] },
+  },
+  {
+    name: "a lease counts from when its renewal was seen to have committed",
+    breaks: ["hazard 9", "LE4"],
+    edits: [
+      {
+        file: "src/cluster/lease.ts",
+        from: "nowMs - lease.sentAtMs >= unavailableMs;",
+        to: "nowMs - lease.committedAtMs >= unavailableMs;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/lease.test.ts"] },
+  },
+  {
+    name: "a member whose clock is far from the others' may own",
+    breaks: ["hazard 9", "CK1", "design 7: a node whose clock is far from its peers' may not claim"],
+    edits: [
+      {
+        file: "src/cluster/clock-check.ts",
+        from: "  return Math.abs(clockOffsetMs(state, member)) <= limits.clockSkewMsMax;",
+        to: "  return Math.abs(clockOffsetMs(state, member)) >= 0;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/clock-check.test.ts", "src/cluster/controller.test.ts"] },
+  },
+  {
+    name: "a member that is cut off goes on promising",
+    breaks: ["hazard 20", "RO3"],
+    edits: [
+      { file: "src/cluster/router.ts", from: "    if (standing.isCutOff) {", to: "    if (standing === undefined) {" },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/cluster-service.test.ts"] },
+  },
+  {
+    name: "decisions of a term that is over are taken",
+    breaks: ["SF3", "design 7: one controller decides placement"],
+    edits: [
+      {
+        file: "src/cluster/placement-fold.ts",
+        from: "  return state.controller?.term === term && isPresent(state, state.controller.member);",
+        to: "  return state.controller !== undefined && term > 0;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/system-fold.test.ts"] },
+  },
+  {
+    name: "of two new logs for one shard the later one wins",
+    breaks: ["RP3", "SF6", "design 7: publishes that in the system log by compare-and-set"],
+    edits: [
+      {
+        file: "src/cluster/placement-fold.ts",
+        from: '    if (shard.status !== "quarantined" || shard.log !== parent.log || log === parent.log) return undefined;',
+        to: "    if (log === parent.log) return undefined;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/system-fold.test.ts"] },
+  },
+  {
+    name: "a member that was declared gone comes back by renewing",
+    breaks: ["SF5"],
+    edits: [
+      {
+        file: "src/cluster/system-fold.ts",
+        from: '  if (member === undefined || member.status === "gone") return state;',
+        to: "  if (member === undefined) return state;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/system-fold.test.ts"] },
+  },
+  {
+    name: "the system log is not held against what the node remembers",
+    breaks: ["hazard 1", "SL2", "SC3"],
+    edits: [
+      {
+        file: "src/cluster/system-chain.ts",
+        from: "    if (anchor === null) return;",
+        to: "    if (anchor === null || anchor.sequence > 0) return;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/system-log.test.ts"] },
+  },
+  {
+    name: "any follower takes over, also one that is far behind",
+    breaks: ["CT2"],
+    edits: [
+      {
+        file: "src/cluster/placement-choice.ts",
+        from: "  return lowest(candidates, (member) => [-(copies?.get(member) ?? 0), loads.of(member)]);",
+        to: "  return lowest(candidates, (member) => [0 * (copies?.get(member) ?? 0), loads.of(member)]);",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/controller.test.ts"] },
+  },
+  {
+    name: "what is in doubt is said not to have begun",
+    breaks: ["hazard 3", "RO1", "RO2", "design 6: 'unknown' is never reported as failure"],
+    edits: [
+      {
+        file: "src/cluster/route-outcome.ts",
+        from: '    case "outcome-unknown":\n      return "in-doubt";',
+        to: '    case "outcome-unknown":\n      return "not-begun";',
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/cluster-service.test.ts"] },
+  },
+  {
+    name: "a session's read runs on a copy that has not seen what the session has",
+    breaks: ["G7", "design 6: session reads"],
+    edits: [
+      {
+        file: "src/cluster/peer-handlers.ts",
+        from: "(position.incarnation === incarnation && position.sequence <= sequence);",
+        to: "position.incarnation === incarnation;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/cluster-service.test.ts"] },
+  },
+  {
+    name: "a transaction's home is where its call came in",
+    breaks: ["design 8: a home is a pure function of the input", "CL1", "hazard 14"],
+    edits: [
+      {
+        file: "src/cluster/cluster-service.ts",
+        from: "    const slot = home ?? this.#anySlot();",
+        to: "    const slot = home === -1 ? home : this.#anySlot();",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/cluster-service.test.ts"] },
+  },
+  {
+    name: "a request between nodes is carried out as often as it arrives",
+    breaks: ["hazard 13", "PE1"],
+    edits: [
+      {
+        file: "src/cluster/asking-peers.ts",
+        from: '    if (id <= this.#floor || this.#known.has(id)) return "repeated";',
+        to: "",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/network-peers.test.ts"] },
+  },
+];
