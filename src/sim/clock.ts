@@ -7,12 +7,12 @@
  * T2  A timer fires once the node's own monotonic clock has passed its delay, never synchronously, never while the
  *     node is paused, and never after its life has ended.
  */
-import { AsyncResource } from "node:async_hooks";
 import { assert } from "../base/assert.ts";
 import type { SeededRandom } from "../base/random.ts";
 import type { Clock, Timer, Timers } from "../host/host.ts";
 import type { NodeLife } from "./life.ts";
 import type { Scheduled, Scheduler } from "./scheduler.ts";
+import { boundToScopes } from "./scope.ts";
 
 /** 2026-01-01T00:00:00Z. */
 const wallStartMsDefault = 1_767_225_600_000;
@@ -105,34 +105,61 @@ export class SimulatedTimers implements Timers {
 
   #fire(localDelayMs: number, callback: () => void): Timer {
     if (!this.#life.alive) return { cancel: () => undefined };
+    return new SimulatedTimer(
+      { scheduler: this.#scheduler, clock: this.#clock, life: this.#life },
+      localDelayMs,
+      callback,
+    );
+  }
+}
+
+interface TimerWorld {
+  readonly scheduler: Scheduler;
+  readonly clock: SimulatedClock;
+  readonly life: NodeLife;
+}
+
+/** A class, since there are many: closures made for each would cost several times as much. */
+class SimulatedTimer implements Timer {
+  readonly #world: TimerWorld;
+  readonly #callback: () => void;
+  readonly #dueMs: number;
+  #event: Scheduled;
+  #isCancelled = false;
+
+  constructor(world: TimerWorld, localDelayMs: number, callback: () => void) {
+    this.#world = world;
     // As with real timers, values of a `Scope` follow from where a timer was set to where it fires.
-    const resource = new AsyncResource("SimulatedTimer");
-    let isCancelled = false;
-    const fire = () => {
-      if (isCancelled) return;
-      const moment = this.#life.count();
-      if (moment === "before" || moment === "during") {
-        this.#life.end();
-        return;
-      }
-      resource.runInAsyncScope(callback);
-      if (moment === "after") this.#life.end();
-    };
-    const dueMs = this.#clock.monotonicMs() + localDelayMs;
-    const wait = (forLocalMs: number): Scheduled =>
-      this.#scheduler.at(this.#clock.trueMs(forLocalMs), () => {
-        const earlyMs = dueMs - this.#clock.monotonicMs();
-        // Rounding is no change of rate.
-        if (earlyMs > latenessMsMin / 2) event = wait(earlyMs);
-        else this.#life.whenAwake(fire);
-      });
-    let event = wait(localDelayMs);
-    return {
-      cancel: () => {
-        // The event may have passed while the node was paused.
-        isCancelled = true;
-        event.cancel();
-      },
-    };
+    this.#callback = boundToScopes(callback);
+    this.#dueMs = world.clock.monotonicMs() + localDelayMs;
+    this.#event = this.#wait(localDelayMs);
+  }
+
+  cancel(): void {
+    // The event may have passed while the node was paused.
+    this.#isCancelled = true;
+    this.#event.cancel();
+  }
+
+  #wait(forLocalMs: number): Scheduled {
+    const { scheduler, clock } = this.#world;
+    return scheduler.at(clock.trueMs(forLocalMs), () => {
+      const earlyMs = this.#dueMs - clock.monotonicMs();
+      // Rounding is no change of rate.
+      if (earlyMs > latenessMsMin / 2) this.#event = this.#wait(earlyMs);
+      else this.#world.life.whenAwake(() => this.#fire());
+    });
+  }
+
+  #fire(): void {
+    if (this.#isCancelled) return;
+    const { life } = this.#world;
+    const moment = life.count();
+    if (moment === "before" || moment === "during") {
+      life.end();
+      return;
+    }
+    this.#callback();
+    if (moment === "after") life.end();
   }
 }

@@ -2,7 +2,6 @@
  * A simulated node's host: all ports, on one scheduler and from one seed. The node is what outlives crashes: its disk and
  * its clocks. Each `start` gives the host of a new life; code of an earlier life has no effect on the world any more.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
 import { assert } from "../base/assert.ts";
 import { encodeUtf8 } from "../base/bytes.ts";
 import type { SeededRandom } from "../base/random.ts";
@@ -16,6 +15,7 @@ import { type RealLimit, SimulatedGuard } from "./guard.ts";
 import { NodeLife } from "./life.ts";
 import { SimulatedNetwork } from "./network.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { newScope } from "./scope.ts";
 
 export interface SimulatedNodeOptions {
   readonly scheduler: Scheduler;
@@ -38,22 +38,6 @@ export interface TraceLine {
   readonly level: LogLevel;
   readonly message: string;
   readonly fields: Readonly<Record<string, unknown>>;
-}
-
-class SimulatedScope<T> implements Scope<T> {
-  readonly #storage = new AsyncLocalStorage<T>();
-
-  run<R>(value: T, body: () => R): R {
-    return this.#storage.run(value, body);
-  }
-
-  current(): T | undefined {
-    return this.#storage.getStore();
-  }
-
-  end(): void {
-    this.#storage.disable();
-  }
 }
 
 /** The host of one life. */
@@ -92,10 +76,7 @@ export class SimulatedHost implements Host {
   }
 
   newScope<T>(): Scope<T> {
-    const scope = new SimulatedScope<T>();
-    // Every storage in use makes every promise dearer, and simulations have many lives.
-    this.life.onEnd(() => scope.end());
-    return scope;
+    return newScope<T>(this.life);
   }
 }
 

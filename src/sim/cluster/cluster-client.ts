@@ -16,6 +16,7 @@ export const driller: Principal = { tenant: "default", subject: "drill", scopes:
 export interface ClientWorld {
   readonly serving: readonly ServingNode[];
   sleep(durationMs: number): Promise<void>;
+  at(delayMs: number, run: () => void): { cancel(): void };
   nowMs(): number;
 }
 
@@ -91,7 +92,7 @@ export class ClusterClient {
   ): Promise<{ readonly outcome: CallOutcome } | { readonly isInDoubt: boolean } | typeof lost> {
     const { world, accuse } = this.#options;
     try {
-      const answer = await Promise.race([call(node.service), this.#death(node)]);
+      const answer = await this.#untilDeath(node, call(node.service));
       if (answer === lost) return lost;
       return { outcome: { kind: "ok", output: answer.output } };
     } catch (error) {
@@ -105,12 +106,23 @@ export class ClusterClient {
     }
   }
 
-  /** Resolves once the node's life is over, or it has slept for so long that its client lets go of the connection. */
-  async #death(node: ServingNode): Promise<typeof lost> {
+  /** `lost` once the node's life is over, or it has slept for so long that its client lets go of the connection. */
+  #untilDeath<T>(node: ServingNode, answer: Promise<T>): Promise<T | typeof lost> {
     const { world } = this.#options;
-    const endMs = world.nowMs() + deadlineMs + 2000;
-    while (node.isAlive() && world.nowMs() < endMs) await world.sleep(100);
-    return lost;
+    return new Promise((resolve, reject) => {
+      const letGo = (): void => {
+        ended.forget();
+        patience.cancel();
+        resolve(lost);
+      };
+      const ended = node.onEnd(letGo);
+      const patience = world.at(deadlineMs + 2000, letGo);
+      const settle = (): void => {
+        ended.forget();
+        patience.cancel();
+      };
+      answer.then(resolve, reject).finally(settle);
+    });
   }
 
   #pick(): ServingNode | undefined {

@@ -93,6 +93,7 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
       return cluster.serving;
     },
     sleep: (ms: number) => scheduler.sleep(ms),
+    at: (ms: number, run: () => void) => scheduler.at(ms, run),
     nowMs: () => scheduler.nowMs,
   };
   const drill = new Drill({

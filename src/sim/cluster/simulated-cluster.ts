@@ -44,6 +44,8 @@ interface Member {
   readonly stores: Map<string, MemoryStoreEngine>;
   host: SimulatedHost | undefined;
   cluster: ClusterNode | undefined;
+  /** To be told of the present life's end. */
+  readonly bereaved: Set<() => void>;
 }
 
 /** A life of a node that serves. */
@@ -51,7 +53,8 @@ export interface ServingNode {
   readonly name: string;
   readonly service: Service;
   readonly cluster: ClusterNode;
-  readonly isAlive: () => boolean;
+  /** Calls `listener`, once, when that life is over, unless it is forgotten before. */
+  onEnd(listener: () => void): { forget(): void };
 }
 
 export class SimulatedCluster {
@@ -79,7 +82,7 @@ export class SimulatedCluster {
         onTrace: (line) => options.onTrace?.(name, line),
         ...(options.realLimit === undefined ? {} : { realLimit: options.realLimit }),
       });
-      this.#members.set(name, { node, stores: new Map(), host: undefined, cluster: undefined });
+      this.#members.set(name, { node, stores: new Map(), host: undefined, cluster: undefined, bereaved: new Set() });
     }
   }
 
@@ -100,10 +103,10 @@ export class SimulatedCluster {
 
   /** Nodes that serve now. */
   get serving(): readonly ServingNode[] {
-    return [...this.#members].flatMap(([name, { node, cluster }]) =>
+    return [...this.#members].flatMap(([name, { node, cluster, bereaved }]) =>
       cluster === undefined || !node.alive
         ? []
-        : [{ name, service: cluster.service, cluster, isAlive: () => this.#members.get(name)?.cluster === cluster }],
+        : [{ name, service: cluster.service, cluster, onEnd: (listener) => addTo(bereaved, listener) }],
     );
   }
 
@@ -140,6 +143,9 @@ export class SimulatedCluster {
     member.host = host;
     host.life.onEnd(() => {
       member.cluster = undefined;
+      const told = [...member.bereaved];
+      member.bereaved.clear();
+      for (const tell of told) tell();
       // In an event of its own: what the dead life's code still does in this one has no effect, but must not fail either.
       this.#options.scheduler.at(0, () => {
         for (const store of member.stores.values()) store.crash();
@@ -234,4 +240,10 @@ export class SimulatedCluster {
       { deadlineMs: 2000 },
     );
   }
+}
+
+function addTo(listeners: Set<() => void>, listener: () => void): { forget(): void } {
+  const own = (): void => listener();
+  listeners.add(own);
+  return { forget: () => listeners.delete(own) };
 }
