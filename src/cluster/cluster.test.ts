@@ -132,6 +132,26 @@ describe("a cluster's shards", () => {
     });
   });
 
+  test("are repaired also where the engine loses what a living owner has acknowledged, and its only follower has not seen it", () => {
+    const rig = new ClusterRig(bank, "rollback-alive", { followerCount: 0 });
+    return rig.run(async () => {
+      await rig.start("a", "b");
+      const { client, cluster } = rig.node("a");
+      for (let i = 0; i < 24; i++) await client.account(`x${i}`).deposit({ cents: 100 });
+      const { owner, log } = cluster!.systemLog.state.shards.get("2")!;
+      const end = rig.node(owner!.split(".")[0]!).cluster!.shards!.position(log)!.sequence;
+      rig.server.truncate(log, end - 3);
+      const { service } = cluster!;
+      for (let i = 0; i < 24; i++) {
+        const address = { kind: "account", id: `x${i}` };
+        const options = { principal: tester, idempotencyKey: `more ${i}`, deadlineMs: 120_000 };
+        assert.equal((await service.command(address, "deposit", { cents: 1 }, options)).output, 101);
+      }
+      const { parent } = cluster!.systemLog.state.shards.get("2")!;
+      assert.equal(parent!.log, log);
+    });
+  });
+
   test("refuse what they can't make durable within two seconds where their node is cut off, and serve old reads marked as such", () => {
     const rig = new ClusterRig(bank, "minority");
     return rig.run(async () => {

@@ -4,20 +4,31 @@
  * OL1 `appended` means: a majority of the engine's servers has it, and this node's copy, durably. So whatever is answered after it is
  *     anchored outside the engine (G8), and the copy is never ahead of what the engine has acknowledged.
  * OL2 `conflict` is said only where another valid record was found at the sequence: ours never will stand there (hazard 4).
- * OL3 Reads of what was acknowledged come from the copy, which is verified.
+ * OL3 An engine that shows an end before what it has acknowledged here, for longer than a stale server could, gets no more appends: `failed`.
+ *     Whether it has lost that, the next claim finds out, and seals (`claim.ts`).
+ * OL4 Reads of what was acknowledged come from the copy, which is verified.
  */
 import type { AppendOutcome, Log, LogPosition } from "../log/log.ts";
 import { decodeRecordHeader, type LogRecord } from "../log/record.ts";
 import { sha256 } from "../base/digest.ts";
+import { OnefoldError } from "../base/errors.ts";
+import type { Clock } from "../host/host.ts";
+import { LogFault } from "./log-fault.ts";
 import type { Replica } from "./replica.ts";
 import { readValid, sendOnce } from "./sending.ts";
 
+/** Longer than a deposed leader of the engine answers (8.5 s measured). */
+const shortMsMax = 10_000;
+
 export class OwnedLog implements Log {
   readonly #replica: Replica;
+  readonly #clock: Pick<Clock, "monotonicMs">;
   #appendedBytes = 0;
+  #shortSinceMs: number | undefined;
 
-  constructor(replica: Replica) {
+  constructor(replica: Replica, clock: Pick<Clock, "monotonicMs">) {
     this.#replica = replica;
+    this.#clock = clock;
   }
 
   get end(): LogPosition | null {
@@ -36,7 +47,8 @@ export class OwnedLog implements Log {
   async append(bytes: Uint8Array, hash: Uint8Array = sha256(bytes)): Promise<AppendOutcome> {
     const { sequence, timeMs } = decodeRecordHeader(bytes);
     const fate = await sendOnce(this.#replica.log, sequence, { bytes, hash });
-    if (fate === "unknown") return { kind: "unknown", cause: undefined };
+    if (fate === "unknown") return this.#doubt(sequence);
+    this.#shortSinceMs = undefined;
     if (fate === "other") return { kind: "conflict" };
     try {
       await this.#replica.takeOwn(bytes, { hash, timeMs });
@@ -46,6 +58,29 @@ export class OwnedLog implements Log {
     }
     this.#appendedBytes += bytes.length;
     return { kind: "appended" };
+  }
+
+  /** OL3. */
+  async #doubt(sequence: number): Promise<AppendOutcome> {
+    const last = await this.#lastOfEngine();
+    if (last === undefined || last >= sequence - 1) {
+      if (last !== undefined) this.#shortSinceMs = undefined;
+      return { kind: "unknown", cause: undefined };
+    }
+    const nowMs = this.#clock.monotonicMs();
+    this.#shortSinceMs ??= nowMs;
+    const reason = `it was acknowledged up to ${sequence - 1} here`;
+    const cause = new LogFault("short", this.#replica.log.name, last, reason);
+    return nowMs - this.#shortSinceMs < shortMsMax ? { kind: "unknown", cause } : { kind: "failed", cause };
+  }
+
+  async #lastOfEngine(): Promise<number | undefined> {
+    try {
+      return (await this.#replica.log.bounds()).last;
+    } catch (error) {
+      if (error instanceof OnefoldError && error.code === "unavailable") return undefined;
+      throw error;
+    }
   }
 
   /** Beyond the end: what the engine has there, if it can be asked and that is a record. */

@@ -26,7 +26,7 @@ export function openOwnedShard(
 ): OpenOwnedShard {
   const { host, limits, system, cluster, neighbours, mayTellDurable, cacheBytes } = parts;
   const { store } = replica;
-  const log = new OwnedLog(replica);
+  const log = new OwnedLog(replica, host.clock);
   let isStopped = false;
   const shard = new Shard({
     host,

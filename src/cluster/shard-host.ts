@@ -267,7 +267,7 @@ export class ShardHost {
     const { last } = await replica.log.bounds();
     if (last > 0) return;
     const { host, cluster } = this.#parts;
-    await appendGenesis(new OwnedLog(replica), host, cluster.systemName, cluster.secret);
+    await appendGenesis(new OwnedLog(replica, host.clock), host, cluster.systemName, cluster.secret);
   }
 
   async #serve(replica: Replica, assignment: number, epoch: number, isWanted: () => boolean): Promise<void> {

@@ -31,6 +31,8 @@ export interface ClusterSimulationOptions {
   readonly kinds?: readonly ClusterFault[];
   /** Instead of the one that the seed gives. */
   readonly plan?: ClusterFaultsPlan;
+  /** What nodes' logs say, as it comes, with its time. */
+  readonly onLine?: (line: string) => void;
   /** Lines of the run are kept for a transcript. */
   readonly keepsNotes?: boolean;
 }
@@ -67,6 +69,7 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
     shardCount,
     ...(options.snapshotBytes === undefined ? {} : { snapshotBytes: options.snapshotBytes }),
     onTrace: (node, { level, message, fields }) => {
+      options.onLine?.(`${scheduler.nowMs.toFixed(0)} ${node} ${level}: ${message} ${describe(fields)}`);
       if (options.keepsNotes === true) scheduler.note(`${node} ${level}: ${message} ${describe(fields)}`);
       if (message.startsWith("A shard's log was sealed") && !mayLose()) {
         findings.push({ anomaly: "false-alarm", explanation: `${node}: ${message} ${describe(fields)}` });
@@ -105,12 +108,12 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
   });
   const run = async (): Promise<void> => {
     for (const name of cluster.names) cluster.start(name);
-    await within(scheduler, startMs, "the cluster to come up", () => isServed(cluster), findings);
+    await within(scheduler, startMs, "the cluster to come up", cluster, findings);
     const clients = drill.run();
     faults.run(plan);
     await scheduler.sleep(durationMs);
     faults.heal();
-    await within(scheduler, healMs, "every shard to be served after healing", () => isServed(cluster), findings);
+    await within(scheduler, healMs, "every shard to be served after healing", cluster, findings);
     drill.end();
     const late = Symbol("late");
     const answered = await Promise.race([clients, scheduler.sleep(healMs).then(() => late)]);
@@ -145,17 +148,37 @@ async function within(
   scheduler: Scheduler,
   limitMs: number,
   what: string,
-  isSo: () => boolean,
+  cluster: SimulatedCluster,
   findings: Finding[],
 ): Promise<void> {
   const endMs = scheduler.nowMs + limitMs;
-  while (!isSo()) {
+  while (!isServed(cluster)) {
     if (scheduler.nowMs > endMs) {
-      findings.push({ anomaly: "liveness", explanation: `waited ${limitMs} ms of virtual time in vain for ${what}` });
+      findings.push({
+        anomaly: "liveness",
+        explanation: `waited ${limitMs} ms of virtual time in vain for ${what}:\n${standing(cluster)}`,
+      });
       return;
     }
     await scheduler.sleep(50);
   }
+}
+
+/** Who is what, as the first node that serves has read it: for people. */
+function standing(cluster: SimulatedCluster): string {
+  const { serving } = cluster;
+  const state = serving[0]?.cluster.systemLog.state;
+  if (state === undefined) return "no node serves";
+  const shards = [...state.shards.values()].map(
+    ({ id, status, log, owner, followers, assignment, movingTo }) =>
+      `shard ${id}: ${status}, log ${log}, owner ${owner} (${assignment}), followers ${followers.join(" ")}, moving to ${movingTo}`,
+  );
+  const members = [...state.members.values()].map(({ id, status }) => `member ${id}: ${status}`);
+  const nodes = serving.map(
+    ({ name, cluster: node }) =>
+      `node ${name} is ${node.memberId}, ${node.isCutOff ? "cut off" : "in touch"}; owns ${node.shards?.ownedCount}`,
+  );
+  return [...shards, ...members, ...nodes, `controller ${state.controller?.member}`].join("\n");
 }
 
 /** Every shard has an owner that serves it. */
