@@ -128,7 +128,8 @@ export class SimulationFailure extends Error {
 }
 
 /** A line of what hosts do with disks and network: too many to be read at first. */
-const machineLine = /^[\d.]+ (\S+ > \S+ #|write|sync|read|open|rename|remove|list|create|truncate|make)/;
+const machineLine =
+  /^[\d.]+ (\S+ > \S+ #\d+,|(read|write|writeDurable|append|sync|syncDirectory|truncate|size|close|open|list|makeDirectory|remove|rename|lock|unlock) ?\S*( \S+)?$|freeBytes$)/;
 
 /** A transcript without what hosts do with their disks and their network. */
 export function briefTranscript(transcript: readonly string[]): readonly string[] {
