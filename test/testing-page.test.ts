@@ -4,11 +4,11 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { systemFaults } from "../src/sim/index.ts";
+import { clusterSystemFaults, systemFaults } from "../src/sim/index.ts";
 import { installOnefold } from "./installation.ts";
 import { type Block, blocksOf, compile, shell, typeIn } from "./page.fixture.ts";
 
-describe("docs/testing.md", { timeout: 60_000 }, () => {
+describe("docs/testing.md", { timeout: 240_000 }, () => {
   let folder = "";
   let blocks: readonly Block[] = [];
   let commands: readonly string[] = [];
@@ -20,7 +20,14 @@ describe("docs/testing.md", { timeout: 60_000 }, () => {
     await installOnefold(folder, ["tsx", "typescript"]);
     await writeFile(join(folder, "package.json"), '{ "type": "module" }');
     const files = await typeIn(blocks, folder);
-    assert.deepEqual(files, ["bank.ts", "bank.test.ts", "two-calls.test.ts", "one-transaction.test.ts"]);
+    assert.deepEqual(files, [
+      "bank.ts",
+      "bank.test.ts",
+      "two-calls.test.ts",
+      "one-transaction.test.ts",
+      "cluster.test.ts",
+      "simulation.ts",
+    ]);
     assert.equal(blocks.filter(({ language }) => language === "ts").length, files.length, "a block without a file");
   });
   after(() => rm(folder, { recursive: true }));
@@ -76,12 +83,37 @@ describe("docs/testing.md", { timeout: 60_000 }, () => {
     assert.equal(exitCode, 0, output);
   });
 
+  test("shows the same on a cluster", async () => {
+    const { exitCode, output } = await shell("node --import tsx --test cluster.test.ts", folder);
+    assert.equal(exitCode, 0, output);
+  });
+
+  test("shows how the command line finds the bug, and what it needs", async () => {
+    assert.equal(commands[2], "npx onefold sim bank.ts --seeds 50");
+    const { exitCode, output } = await shell(commands[2], folder);
+    assert.equal(exitCode, 1, output);
+    const shown = blocks.filter(({ language }) => language === "text")[1]!.text;
+    for (const part of [
+      /Seed \d+ failed: The invariant 'no money is lost' does not hold\. AssertionError \[ERR_ASSERTION\]/,
+      /What goes wrong in it\. It is what \d+ runs have left of \d+ events\.\n {2}client-crash: workload \d ends before its call \d+\n\n/,
+      /\n {2}[\d.]+ workload \d: \d+ account\/(ann|bob|cid) withdraw\n/,
+      /\n {2}[\d.]+ workload \d: fault: its client died\n/,
+      /\n {2}npx onefold sim bank\.ts --nodes 3 --seed \d+ --transcript run\.txt\n/,
+    ]) {
+      assert.match(shown, part);
+      assert.match(output, part);
+    }
+  });
+
   test("explains every fault, and no other", async () => {
     const page = await readFile(new URL("../docs/testing.md", import.meta.url), "utf8");
-    const table = page.slice(page.indexOf("| Fault | |"), page.indexOf("A workload's client is the ordinary one"));
-    const explained = [...table.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, names = ""]) =>
-      [...names.matchAll(/`([\w-]+)`/g)].map(([, name]) => name),
-    );
-    assert.deepEqual(explained.toSorted(), [...systemFaults].toSorted());
+    const explainedBetween = (begin: string, end: string): readonly string[] =>
+      [...page.slice(page.indexOf(begin), page.indexOf(end)).matchAll(/^\| (`.*?) \|/gm)].flatMap(([, names = ""]) =>
+        [...names.matchAll(/`([\w-]+)`/g)].map(([, name]) => name!),
+      );
+    const [alone, cluster] = ["| Fault | |", "| Faults | |"];
+    assert.deepEqual(explainedBetween(alone, cluster).toSorted(), [...systemFaults].toSorted());
+    const onCluster = [...explainedBetween(cluster, "A workload's client is the ordinary one"), "client-crash"];
+    assert.deepEqual(onCluster.toSorted(), [...clusterSystemFaults].toSorted());
   });
 });

@@ -46,7 +46,7 @@ const book = entity("book")
   )
   .command(
     "cancel",
-    z.object({ side, key: z.string() }),
+    z.object({ side, key: z.string().min(1).max(100) }),
     (_state, { side, key }, { collections }) => {
       const orders = side === "bid" ? collections.bids : collections.asks;
       const cancelled = orders.get(key);

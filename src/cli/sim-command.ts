@@ -7,6 +7,7 @@ import type { SystemHandle } from "../entity/definition.ts";
 import { systemFaults } from "../sim/testing/node-faults.ts";
 import { type ShrunkFailure, shrinkFailure } from "../sim/testing/shrink-failure.ts";
 import {
+  briefTranscript,
   planText,
   shownTranscript,
   type SimulatedFault,
@@ -185,11 +186,8 @@ function failureText({ report }: Facts, shrunk: ShrunkFailure, { systemPath, opt
       shrunk.attemptCount === 0 ? "" : ` It is what ${shrunk.attemptCount} runs have left of ${planned} events.`;
     lines.push(`What goes wrong in it.${tried}`, indented(planText(failure.plan)), "");
   }
-  lines.push(
-    "Its faults, and its last lines (virtual ms):",
-    indented(printable(shownTranscript(failure.transcript))),
-    "",
-  );
+  const transcript = briefTranscript(failure.transcript);
+  lines.push("Its faults, and its last lines (virtual ms):", indented(printable(shownTranscript(transcript))), "");
   const command = ["npx onefold sim", quoted(systemPath), `--nodes ${options.nodes}`, `--seed ${quoted(failure.seed)}`];
   if (options.faults !== undefined) command.push(`--faults ${quoted(options.faults)}`);
   if (options.plan !== undefined) command.push(`--plan ${quoted(options.plan)}`);

@@ -40,7 +40,7 @@ export async function candidatesFor(program: Command, words: readonly string[]):
   if (typed.pending !== undefined) {
     const { argChoices, long } = typed.pending;
     if (argChoices !== undefined) return matching(argChoices, current);
-    return long === "--data" || long === "--directory" || long === "--output" ? { words: [], takesFiles: true } : none;
+    return fileOptions.has(long ?? "") ? { words: [], takesFiles: true } : none;
   }
   if (current.startsWith("-")) return matching(optionNames(command), current);
   const argument = command.registeredArguments[typed.positions.length];
@@ -50,6 +50,7 @@ export async function candidatesFor(program: Command, words: readonly string[]):
   return matching(await namesFor(argument.name(), typed, current), current);
 }
 
+const fileOptions: ReadonlySet<string> = new Set(["--data", "--directory", "--output", "--plan", "--transcript"]);
 const fileArguments: ReadonlySet<string> = new Set(["system", "folder", "file"]);
 
 interface Typed {

@@ -177,7 +177,11 @@ export class ClusterSimulation<S extends SystemHandle> {
   async #judge(when: string): Promise<void> {
     const work = this.#work;
     const service = work.service({ note: () => undefined });
-    await work.within(answersWithinMs, work.check(), `the answers that the invariants ask for, ${when}`);
+    await work.within(
+      answersWithinMs,
+      work.check({ isAtRest: true }),
+      `the answers that the invariants ask for, ${when}`,
+    );
     await work.within(
       answersWithinMs,
       this.#standing.judge(service),
@@ -240,7 +244,8 @@ export class ClusterSimulation<S extends SystemHandle> {
   }
 
   #traced(node: string, line: TraceLine): void {
-    this.#scheduler.note(`${node} ${traceText(line)}`);
+    // The node itself has noted it without its facts.
+    if (Object.keys(line.fields).length > 0) this.#scheduler.note(`${node} ${traceText(line)}`);
     if (line.message.includes("bug in Onefold") || line.message.includes("report this")) {
       this.#bug.resolve(new BrokenPromise("bug", `A node says that Onefold is broken: ${node} ${traceText(line)}`));
     }

@@ -92,11 +92,15 @@ export class LoneSimulation<S extends SystemHandle> {
     await work.within(answersWithinMs, workloads, "the workloads' last answers");
     await faults;
     await this.#scheduler.sleep(this.#options.settleMs ?? settleMsDefault);
-    await work.within(answersWithinMs, work.check(), "the answers that the invariants ask for");
+    await work.within(answersWithinMs, work.check({ isAtRest: true }), "the answers that the invariants ask for");
     const { end } = await this.#node.serving();
     this.#node.crash();
     await end;
-    await work.within(answersWithinMs, work.check(), "the answers that the invariants ask for, after a crash");
+    await work.within(
+      answersWithinMs,
+      work.check({ isAtRest: true }),
+      "the answers that the invariants ask for, after a crash",
+    );
   }
 }
 

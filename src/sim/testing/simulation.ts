@@ -46,6 +46,8 @@ export interface Simulation<S extends SystemHandle> {
   readonly workload: (context: Workload<S>) => Promise<void>;
   /** By name, for the report. */
   readonly invariants?: Readonly<Record<string, Invariant<S>>>;
+  /** What need not hold in between: checked once the workloads have ended and `settleMs` have passed, and after the last crash. */
+  readonly atRest?: Readonly<Record<string, Invariant<S>>>;
   /** Virtual time between the last answer and the last check, for messages and timers to come to rest; default 10 s. */
   readonly settleMs?: number;
 }
@@ -123,6 +125,15 @@ export class SimulationFailure extends Error {
     this.transcript = facts.transcript;
     this.plan = facts.plan;
   }
+}
+
+/** A line of what hosts do with disks and network: too many to be read at first. */
+const machineLine =
+  /^[\d.]+ (\S+ > \S+ #\d+,|(read|write|writeDurable|append|sync|syncDirectory|truncate|size|close|open|list|makeDirectory|remove|rename|lock|unlock) ?\S*( \S+)?$|freeBytes$)/;
+
+/** A transcript without what hosts do with their disks and their network. */
+export function briefTranscript(transcript: readonly string[]): readonly string[] {
+  return transcript.filter((line) => !machineLine.test(line));
 }
 
 /** The end of a transcript, and the faults before it. */

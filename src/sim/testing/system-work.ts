@@ -77,9 +77,10 @@ export class SystemWork<S extends SystemHandle> {
   }
 
   /** Throws `BrokenPromise` for the first invariant that doesn't hold. */
-  async check(): Promise<void> {
+  async check({ isAtRest = false } = {}): Promise<void> {
     const client = this.#client(this.service({ note: () => undefined }));
-    for (const [name, invariant] of Object.entries(this.#options.simulation.invariants ?? {})) {
+    const { invariants = {}, atRest = {} } = this.#options.simulation;
+    for (const [name, invariant] of Object.entries(isAtRest ? { ...invariants, ...atRest } : invariants)) {
       this.checks++;
       const reason = `invariant ${name}`;
       let isRight: unknown;
