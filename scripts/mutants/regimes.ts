@@ -71,6 +71,8 @@ export const regimes = {
   "cut peers": random(["cut-peers", "node-crash", "message-loss"], 500, { durationMs: 8000 }),
   /** Messages come late, twice, out of order, or not. */
   messages: random(["message-delay", "message-loss", "message-duplication", "message-reordering"], 500),
+  /** Many at once, and what they hold is held for long. */
+  crowd: random(["message-delay"], 300, { clientCount: 12, thinkMs: 5, durationMs: 4000 }),
   /** The engine does not say what became of appends, or says wrong things that it may say. */
   doubt: random(["ambiguous-appends", "late-appends", "false-refusals", "stale-reads", "planned-move"], 300),
   /** Owners are away and come back as zombies: paused, cut off from the engine, or its answers don't reach them. */
