@@ -80,8 +80,8 @@ export const engine: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/cluster-node.ts",
-        from: "      mayTellDurable: () => false,",
-        to: "      mayTellDurable: () => true,",
+        from: "mayTellDurable: () => leaseReads !== undefined && membership.holdsLease(leaseReads.clockDriftPpmMax),",
+        to: "mayTellDurable: () => true,",
       },
     ],
     trial: { kind: "cluster", regime: "zombie reads" },
