@@ -189,6 +189,18 @@ export const engine: readonly Mutant[] = [
     trial: { kind: "cluster", regime: "snapshots" },
   },
   {
+    name: "a node that was away while the log was trimmed takes that for a fault of the log",
+    breaks: ["hazard 15", "design 7: a log is trimmed only behind the older of two verified ones"],
+    edits: [
+      {
+        file: "src/cluster/shard-host.ts",
+        from: '    kind === "trimmed" && this.#parts.newestSnapshotSequence() >= sequence;',
+        to: '    kind === "trimmed" && this.#parts.newestSnapshotSequence() < sequence;',
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
+  },
+  {
     name: "a snapshot leaves out what has changed since the one before",
     breaks: ["hazard 16", "design 7: snapshots are incremental by slot"],
     edits: [
