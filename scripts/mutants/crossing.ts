@@ -162,7 +162,7 @@ export const crossing: readonly Mutant[] = [
         to: "    this.release();",
       },
     ],
-    trial: { kind: "cluster", regime: "calm" },
+    trial: { kind: "cluster", regime: "crowd" },
   },
   {
     name: "participants take no locks",

@@ -80,8 +80,8 @@ export const engine: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/cluster-node.ts",
-        from: "      mayTellDurable: () => false,",
-        to: "      mayTellDurable: () => true,",
+        from: "mayTellDurable: () => leaseReads !== undefined && membership.holdsLease(leaseReads.clockDriftPpmMax),",
+        to: "mayTellDurable: () => true,",
       },
     ],
     trial: { kind: "cluster", regime: "zombie reads" },
@@ -187,6 +187,18 @@ export const engine: readonly Mutant[] = [
       },
     ],
     trial: { kind: "cluster", regime: "snapshots" },
+  },
+  {
+    name: "a node that was away while the log was trimmed takes that for a fault of the log",
+    breaks: ["hazard 15", "design 7: a log is trimmed only behind the older of two verified ones"],
+    edits: [
+      {
+        file: "src/cluster/shard-host.ts",
+        from: '    kind === "trimmed" && this.#parts.newestSnapshotSequence() >= sequence;',
+        to: '    kind === "trimmed" && this.#parts.newestSnapshotSequence() < sequence;',
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
   },
   {
     name: "a snapshot leaves out what has changed since the one before",

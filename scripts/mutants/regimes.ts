@@ -22,7 +22,7 @@ export interface Regime {
   readonly plan: (seed: string) => ClusterFaultsPlan;
 }
 
-const base = { nodeCount: 3, shardCount: 2, clientCount: 4, durationMs: 5000, thinkMs: 30 } as const;
+const base = { nodeCount: 3, shardCount: 2, clientCount: 4, durationMs: 4000, thinkMs: 30 } as const;
 
 /** Of these kinds all, one event each `betweenMs` on average. */
 function random(kinds: readonly ClusterFault[], betweenMs: number, options: Options = {}): Regime {
@@ -60,36 +60,38 @@ export const regimes = {
   /** Nothing goes wrong. */
   calm: random([], 1, { durationMs: 3000, thinkMs: 10 }),
   /** Owners change, in good order. */
-  moves: random(["planned-move"], 100, { thinkMs: 10 }),
+  moves: random(["planned-move"], 150, { thinkMs: 20, durationMs: 3000 }),
   /** Owners die. */
-  crashes: random(["node-crash"], 700, { durationMs: 8000 }),
+  crashes: random(["node-crash"], 700, { durationMs: 5000 }),
   /** Owners die, others are given what they had, and what they send each other gets lost and comes twice. */
   "crashes and losses": random(["node-crash", "message-loss", "message-duplication", "planned-move"], 500, {
-    durationMs: 8000,
+    durationMs: 5000,
   }),
   /** Nodes can't hear each other, and owners change. */
-  "cut peers": random(["cut-peers", "node-crash", "message-loss"], 500, { durationMs: 8000 }),
+  "cut peers": random(["cut-peers", "node-crash", "message-loss"], 500, { durationMs: 5000 }),
   /** Messages come late, twice, out of order, or not. */
   messages: random(["message-delay", "message-loss", "message-duplication", "message-reordering"], 500),
+  /** Many at once, and what they hold is held for long. */
+  crowd: random(["message-delay"], 300, { clientCount: 12, thinkMs: 5, durationMs: 4000 }),
   /** The engine does not say what became of appends, or says wrong things that it may say. */
   doubt: random(["ambiguous-appends", "late-appends", "false-refusals", "stale-reads", "planned-move"], 300),
   /** Owners are away and come back as zombies: paused, cut off from the engine, or its answers don't reach them. */
   zombies: written(
     (choices) =>
-      Array.from({ length: 4 }, (_, index) => {
+      Array.from({ length: 2 }, (_, index) => {
         const kind = choices.pick(["node-pause", "cut-engine", "cut-engine"] as const);
         const durationMs = choices.between(1000, 3000);
         return event(kind, 300 + index * 3000, { targets: [choices.pick(nodes)], durationMs });
       }),
-    { durationMs: 12_000, thinkMs: 5, clientCount: 6 },
+    { durationMs: 6000, thinkMs: 10, clientCount: 6 },
   ),
   /** Owners lose the engine in the middle of appends, while a crowd asks: most of it is soon stuck there, the rest meets the zombies. */
   "zombie reads": written(
     (choices) =>
-      Array.from({ length: 4 }, (_, index) =>
+      Array.from({ length: 2 }, (_, index) =>
         event("cut-engine", 300 + index * 3000, { targets: [choices.pick(nodes)], durationMs: 2500 }),
       ),
-    { durationMs: 12_000, thinkMs: 150, clientCount: 60 },
+    { durationMs: 6000, thinkMs: 150, clientCount: 60 },
   ),
   /** Servers of the engine fail, and elections follow. */
   elections: random(["server-crash", "server-pause", "server-stop"], 1500, { durationMs: 10_000 }),
@@ -114,12 +116,12 @@ export const regimes = {
         durationMs: 500,
       }),
     ],
-    { durationMs: 8000 },
+    { durationMs: 5000 },
   ),
   /** Wall clocks are wrong. */
   clocks: random(["wild-clock", "clock-jump", "planned-move"], 300),
   /** Disks of nodes fail, and nodes die. */
-  disks: random(["failed-sync", "failed-write", "full-disk", "node-crash"], 500, { durationMs: 8000 }),
+  disks: random(["failed-sync", "failed-write", "full-disk", "node-crash"], 500, { durationMs: 5000 }),
   /** Snapshots are many, logs are trimmed, and nodes that were away need them. */
   snapshots: written(
     (choices) =>
@@ -130,7 +132,7 @@ export const regimes = {
           durationMs: 2500,
         }),
       ),
-    { durationMs: 14_000, thinkMs: 10, snapshotBytes: 8 * 1024 },
+    { durationMs: 12_000, thinkMs: 15, snapshotBytes: 8 * 1024 },
   ),
 } as const satisfies { readonly [name: string]: Regime };
 

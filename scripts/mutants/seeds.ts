@@ -18,7 +18,7 @@ const [trial = "", from = "0", count = "1"] = process.argv.slice(2);
 
 for (let seed = Number(from); seed < Number(from) + Number(count); seed++) {
   const found = await run(seed);
-  const line: SeedLine = { seed, found: found === undefined ? null : found.replaceAll(/\s+/g, " ").slice(0, 300) };
+  const line: SeedLine = { seed, found: found === undefined ? null : found.split("\n")[0]!.slice(0, 300) };
   console.log(JSON.stringify(line));
   if (found !== undefined) break;
 }

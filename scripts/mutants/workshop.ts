@@ -1,6 +1,6 @@
 /**
  * A copy of the sources that is broken for one mutant after the other. It is in `.cache` inside of the root, so that it has the root's
- * `node_modules`, and at the same path each time, so that what was compiled of it serves again.
+ * `node_modules`; many mutants have the same one, so that what was compiled of it serves again.
  */
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ export class Workshop {
   }
 
   static async open(root: string, number: number): Promise<Workshop> {
-    const directory = join(root, ".cache", "mutants", String(number));
+    const directory = join(root, ".cache", "mutants", `${process.pid}-${number}`);
     await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { recursive: true });
     for (const name of copied) await cp(join(root, name), join(directory, name), { recursive: true });

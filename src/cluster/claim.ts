@@ -31,6 +31,8 @@ export interface ClaimParts {
   readonly anchors: () => Promise<readonly LogPosition[]>;
   /** False as soon as the shard is no longer assigned to this member, or it stops. */
   readonly isWanted: () => boolean;
+  /** Whether a snapshot has overtaken this node's copy, so that this is no fault of the log: then it is thrown. */
+  readonly isOvertaken: (fault: LogFault) => boolean;
 }
 
 /** `sealed`: the log is not to be served by anybody, and why. `unwanted`: given up, perhaps with a claim still under way. */
@@ -44,7 +46,7 @@ const doubtDelayMs = 500;
 /** Looks before it is sealed: longer than any election of the engine, in which a stale server may answer (`engine-nats.md`). */
 const doubtsMax = 24;
 
-/** Throws `DiskError`, `stopped`, `damaged` (the store), `unsupported-version`. */
+/** Throws `DiskError`, `stopped`, `damaged` (the store), `unsupported-version`, and the `LogFault` of a copy that was overtaken. */
 export async function claim(parts: ClaimParts): Promise<ClaimOutcome> {
   let doubts = 0;
   while (parts.isWanted()) {
@@ -70,6 +72,7 @@ async function attempt(parts: ClaimParts): Promise<Attempt> {
   try {
     return await claimOnce(parts);
   } catch (error) {
+    if (error instanceof LogFault && parts.isOvertaken(error)) throw error;
     if (error instanceof LogFault) return error;
     if (!(error instanceof OnefoldError) || error.code !== "unavailable") throw error;
     await pause(parts.host.timers, doubtDelayMs / 5);

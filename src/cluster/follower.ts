@@ -17,6 +17,8 @@ export interface FollowerParts {
   /** Each time the copy has grown, and once when the log was found sealed or faulty. */
   readonly onProgress: () => void;
   readonly onFault: (fault: LogFault) => void;
+  /** Whether a snapshot has overtaken the copy, so that this is no fault of the log: then `ended` rejects with it. */
+  readonly isOvertaken: (fault: LogFault) => boolean;
 }
 
 const pollMs = 1000;
@@ -164,6 +166,7 @@ export class Follower {
   async #afterFailure(error: unknown): Promise<void> {
     const isOutOfReach = error instanceof OnefoldError && error.code === "unavailable";
     if (!isOutOfReach && !(error instanceof LogFault)) throw error;
+    if (error instanceof LogFault && this.#parts.isOvertaken(error)) throw error;
     this.#inbox.clear();
     this.#inboxBytes = 0;
     this.#mustLook = true;

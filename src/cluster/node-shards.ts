@@ -258,6 +258,7 @@ export class NodeShards implements LocalShards {
       storeEngine: storeEngine(shard.log),
       newestBlobs: () => newestPlace(present(), shard.log, blobs),
       blobsOfEpoch: (epoch) => blobs(`${shard.log}.${epoch}`),
+      newestSnapshotSequence: () => (present().log === shard.log ? (present().snapshot?.sequence ?? 0) : 0),
       publishSnapshot: (position) => this.#publishSnapshot(shard, position),
       segmentBytes: this.#parts.segmentBytes,
       snapshotBytes: this.#parts.snapshotBytes,

@@ -241,7 +241,7 @@ async function openCopy(options: ReplicaOptions, position: LogPosition | null): 
   const { disk, trace, directory } = options;
   const copy = await openExisting(options, position);
   if (copy !== undefined) return copy;
-  for (const name of await disk.list(directory)) await disk.remove(`${directory}/${name}`);
+  await removeCopy(disk, directory);
   await disk.makeDirectory(directory);
   await disk.syncDirectory(directory);
   if (position !== null) {
@@ -250,6 +250,11 @@ async function openCopy(options: ReplicaOptions, position: LogPosition | null): 
     trace("info", "The copy of a shard's log begins behind a snapshot.", { directory, sequence: position.sequence });
   }
   return openSegmentLog({ ...options, reserveBytes: 0 });
+}
+
+/** Gives up what is there. The caller vouches that nothing of it is needed, and that nobody works on it. */
+export async function removeCopy(disk: Disk, directory: string): Promise<void> {
+  for (const name of await disk.list(directory)) await disk.remove(`${directory}/${name}`);
 }
 
 async function openExisting(options: ReplicaOptions, position: LogPosition | null): Promise<SegmentLog | undefined> {

@@ -137,6 +137,64 @@ describe("a shard on several nodes", () => {
     });
   });
 
+  test("a rolled-back log that a newcomer's claim brings to its old end is found out by the anchor's hash", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b, c] = [world.node("a"), world.node("b"), world.node("c")];
+      await a.start(owner(1));
+      for (let i = 0; i < 5; i++) await a.write("x", `${i}`);
+      await b.start(follower);
+      await world.until(() => b.position?.sequence === a.position!.sequence);
+      a.crash();
+      world.server.truncate("s1", b.position!.sequence - 1);
+      await c.start(owner(2));
+      await world.until(() => c.seals.length === 1 || c.epochs.length > 0);
+      assert.match(c.seals[0]!.detail, /another node has acknowledged/);
+      assert.deepEqual(c.epochs, []);
+    });
+  });
+
+  test("a follower that its tail tells nothing looks for itself (FO1)", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      await a.start(owner(1));
+      await b.start(follower, (log) => tampered(log, { tail: () => ({ close: () => undefined }) }));
+      await a.write("x", "one");
+      await world.until(() => b.position?.sequence === a.position!.sequence);
+      await a.write("x", "two");
+      await world.until(() => b.position?.sequence === a.position!.sequence);
+    });
+  });
+
+  for (const [what, role] of [
+    ["follows", follower],
+    ["is to own", owner(2)],
+  ] as const) {
+    test(`a node that was away while the log was trimmed begins anew behind the snapshot, and ${what} (hazard 15)`, () => {
+      const world = new ShardWorld();
+      return world.run(async () => {
+        const [a, b] = [world.node("a"), world.node("b")];
+        await a.start(owner(1));
+        await a.write("x", "one");
+        await b.start(follower);
+        await world.until(() => b.position?.sequence === a.position!.sequence);
+        b.crash();
+        for (const line of ["two", "three", "four"]) {
+          await a.write("x", line);
+          await a.shardHost.owned!.snapshots.take();
+        }
+        await a.write("x", "five");
+        const end = a.position!.sequence;
+        if (role.kind === "owner") a.crash();
+        await b.start(role);
+        await world.until(() => (b.position?.sequence ?? 0) >= end);
+        if (role.kind === "owner") assert.equal(await b.write("x", "six"), 6);
+        assert.deepEqual([b.faults, b.seals], [[], []]);
+      });
+    });
+  }
+
   test("snapshots trim the log behind the older of two, and a newcomer begins with the newest", () => {
     const world = new ShardWorld();
     return world.run(async () => {

@@ -22,10 +22,10 @@ import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { claim } from "./claim.ts";
 import { Follower } from "./follower.ts";
-import type { LogFault } from "./log-fault.ts";
+import { LogFault } from "./log-fault.ts";
 import { OwnedLog } from "./owned-log.ts";
 import { type OpenOwnedShard, openOwnedShard } from "./owned-shard.ts";
-import { Replica } from "./replica.ts";
+import { Replica, removeCopy } from "./replica.ts";
 import { sendUntilKnown } from "./sending.ts";
 import { nextRecord, type SealPayload } from "./shard-records.ts";
 import type { ClusterIdentity } from "./system-state.ts";
@@ -51,6 +51,8 @@ export interface ShardHostParts {
   /** Where the newest published snapshot is. */
   readonly newestBlobs: () => Blobs | undefined;
   readonly blobsOfEpoch: (epoch: number) => Blobs;
+  /** How far that snapshot reaches; 0 where there is none. */
+  readonly newestSnapshotSequence: () => number;
   readonly publishSnapshot: (position: LogPosition) => Promise<boolean>;
   readonly segmentBytes: number;
   readonly snapshotBytes: number;
@@ -187,12 +189,21 @@ export class ShardHost {
     try {
       await replica?.close();
       if (error instanceof OnefoldError && error.code === "damaged") await storeEngine.destroy();
+      if (error instanceof LogFault && this.#isOvertaken(error)) {
+        // The snapshot has all that the copy has (SS1): both begin anew behind it.
+        await storeEngine.destroy();
+        await removeCopy(host.disk, this.#parts.directory);
+      }
     } catch (cause) {
       // The disk refuses that, too; what is open of it is given up, and the next attempt will tell.
       host.trace("warn", "What a shard had open here could not be closed. Check the disk.", { log: log.name, cause });
     }
     await this.#pause(retryMs);
   }
+
+  /** The log was trimmed beyond what this node has, behind a snapshot (hazard 15): a node that was away reloads. */
+  readonly #isOvertaken = ({ kind, sequence }: LogFault): boolean =>
+    kind === "trimmed" && this.#parts.newestSnapshotSequence() >= sequence;
 
   /** What is to move from here and has not been owned here is free at once. */
   #declineMove(): void {
@@ -211,6 +222,7 @@ export class ShardHost {
       replica,
       onProgress: () => this.#lookForSeal(replica),
       onFault: (fault) => this.#parts.onFault(fault),
+      isOvertaken: this.#isOvertaken,
     });
     this.#follower = follower;
     follower.start();
@@ -247,7 +259,15 @@ export class ShardHost {
     await this.#beginLog(replica);
     const isWanted = (): boolean =>
       this.#wantsToOwn && this.#role.kind === "owner" && this.#role.assignment === assignment;
-    const outcome = await claim({ host, replica, member, assignment, anchors, isWanted });
+    const outcome = await claim({
+      host,
+      replica,
+      member,
+      assignment,
+      anchors,
+      isWanted,
+      isOvertaken: this.#isOvertaken,
+    });
     if (outcome.kind === "sealed") {
       const isHalfSplit = outcome.seal.reason === "split" && this.#intent === "split";
       return isHalfSplit ? this.#split(replica) : this.#sealed(outcome.seal);

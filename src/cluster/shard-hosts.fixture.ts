@@ -72,6 +72,7 @@ export class HostedNode {
         storeEngine: this.store,
         newestBlobs: () => this.#world.newestBlobs(),
         blobsOfEpoch: (epoch) => this.#world.blobs(`s1.${epoch}`),
+        newestSnapshotSequence: () => this.#world.published.at(-1)?.sequence ?? 0,
         publishSnapshot: (position) => this.#world.publish(position),
         segmentBytes: 64 * 1024,
         snapshotBytes: this.#world.snapshotBytes,

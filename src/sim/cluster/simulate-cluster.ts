@@ -181,13 +181,18 @@ function standing(cluster: SimulatedCluster): string {
   return [...shards, ...members, ...nodes, `controller ${state.controller?.member}`].join("\n");
 }
 
-/** Every shard has an owner that serves it. */
+/** Every shard is served by the owner that it is to have, and none is about to get another. */
 function isServed(cluster: SimulatedCluster): boolean {
   const { serving } = cluster;
   const state = serving[0]?.cluster.systemLog.state;
   const shards = [...(state?.shards.values() ?? [])].filter(({ status }) => status !== "retired");
   return (
-    shards.length > 0 && shards.every(({ id }) => serving.some((node) => node.cluster.shards?.owned(id) !== undefined))
+    shards.length > 0 &&
+    shards.every(({ id, owner, movingTo }) => {
+      const isOwner = ({ cluster: node }: (typeof serving)[number]): boolean =>
+        node.memberId === owner && node.shards?.owned(id) !== undefined;
+      return movingTo === undefined && serving.some(isOwner);
+    })
   );
 }
 
