@@ -11,6 +11,7 @@ import type { Service } from "../../entity/service.ts";
 import type { Finding } from "../checkers/history.ts";
 import { FaultCounts } from "../faults.ts";
 import { Scheduler } from "../scheduler.ts";
+import type { Answer } from "./cluster-client.ts";
 import { Drill } from "./drill.ts";
 import { drill as drillSystem } from "./drill-system.ts";
 import { ClusterFaults } from "./faults.ts";
@@ -171,7 +172,7 @@ function isServed(cluster: SimulatedCluster): boolean {
 async function ask(
   cluster: SimulatedCluster,
   scheduler: Scheduler,
-  call: (service: Service) => Promise<{ readonly output: Value | undefined }>,
+  call: (service: Service) => Promise<Answer>,
 ): Promise<Value | undefined> {
   const endMs = scheduler.nowMs + healMs;
   for (;;) {
