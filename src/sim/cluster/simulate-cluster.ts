@@ -2,20 +2,24 @@
  * One run: a simulated cluster under faults from one seed, clients on it, then everything healed and held against what clients were told.
  *
  * RU1 The same seed and options give the same run: `traceHash` says so.
- * RU2 After healing, every shard is served and every operation is answered within `healMs` of virtual time, or that is a finding (liveness).
+ * RU2 After healing, every shard is served and every operation is answered within `healMs` of virtual time, a fresh write within
+ *     `freshMs`, and a cluster to which nobody says anything comes to rest within `restMs`; else that is a finding (liveness).
  * RU3 Where nothing that the plan does loses what the engine acknowledged, a log that is sealed as not whole is a finding (false alarm).
  */
 import { SeededRandom } from "../../base/random.ts";
+import { slotOf } from "../../base/ids.ts";
 import type { Value } from "../../base/value.ts";
+import { presentShards } from "../../cluster/system-state.ts";
 import type { Service } from "../../entity/service.ts";
 import type { Finding } from "../checkers/history.ts";
 import { FaultCounts } from "../faults.ts";
 import { Scheduler } from "../scheduler.ts";
-import type { Answer } from "./cluster-client.ts";
+import { type Answer, driller } from "./cluster-client.ts";
 import { Drill } from "./drill.ts";
 import { drill as drillSystem } from "./drill-system.ts";
 import { ClusterFaults } from "./faults.ts";
 import { type ClusterFault, type ClusterFaultsPlan, engineDamages, makeClusterFaultsPlan } from "./faults-plan.ts";
+import { checkRest, unrest } from "./rest.ts";
 import { SimulatedCluster } from "./simulated-cluster.ts";
 
 export interface ClusterSimulationOptions {
@@ -52,6 +56,8 @@ export interface ClusterSimulationReport {
 const startMs = 30_000;
 const healMs = 120_000;
 const settleMs = 8000;
+const freshMs = 5000;
+const restMs = 30_000;
 
 export async function simulateCluster(options: ClusterSimulationOptions): Promise<ClusterSimulationReport> {
   const { seed, nodeCount = 3, shardCount = 4, clientCount = 4, durationMs = 20_000, thinkMs = 100 } = options;
@@ -106,12 +112,12 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
   });
   const run = async (): Promise<void> => {
     for (const name of cluster.names) cluster.start(name);
-    await within(scheduler, startMs, "the cluster to come up", () => isServed(cluster), findings);
+    await within(scheduler, { forMs: startMs, what: "the cluster to come up" }, () => unserved(cluster), findings);
     const clients = drill.run();
     faults.run(plan);
     await scheduler.sleep(durationMs);
     faults.heal();
-    await within(scheduler, healMs, "every shard to be served after healing", () => isServed(cluster), findings);
+    await within(scheduler, { forMs: healMs, what: "every shard to be served" }, () => unserved(cluster), findings);
     drill.end();
     const late = Symbol("late");
     const answered = await Promise.race([clients, scheduler.sleep(healMs).then(() => late)]);
@@ -119,6 +125,9 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
       findings.push({ anomaly: "liveness", explanation: "clients were not answered after healing" });
     await scheduler.sleep(settleMs);
     await drill.judge((call) => ask(cluster, scheduler, call));
+    await within(scheduler, { forMs: freshMs, what: "fresh writes" }, writeEverywhere(cluster), findings);
+    await within(scheduler, { forMs: restMs, what: "rest" }, () => unrest(cluster), findings);
+    findings.push(...checkRest(cluster, drill.acknowledgedPositions));
     cluster.end();
   };
   try {
@@ -142,31 +151,61 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
   };
 }
 
+/** Waits until `why` knows no reason any more why it is not so; after `limitMs` the reason is a finding. */
 async function within(
   scheduler: Scheduler,
-  limitMs: number,
-  what: string,
-  isSo: () => boolean,
+  limit: { readonly forMs: number; readonly what: string },
+  why: () => string | undefined,
   findings: Finding[],
 ): Promise<void> {
-  const endMs = scheduler.nowMs + limitMs;
-  while (!isSo()) {
+  const endMs = scheduler.nowMs + limit.forMs;
+  for (let reason = why(); reason !== undefined; reason = why()) {
     if (scheduler.nowMs > endMs) {
-      findings.push({ anomaly: "liveness", explanation: `waited ${limitMs} ms of virtual time in vain for ${what}` });
+      const explanation = `waited ${limit.forMs} ms of virtual time in vain for ${limit.what}: ${reason}`;
+      findings.push({ anomaly: "liveness", explanation });
       return;
     }
     await scheduler.sleep(50);
   }
 }
 
-/** Every shard has an owner that serves it. */
-function isServed(cluster: SimulatedCluster): boolean {
+/** A shard that has no owner that serves it. */
+function unserved(cluster: SimulatedCluster): string | undefined {
   const { serving } = cluster;
   const state = serving[0]?.cluster.systemLog.state;
-  const shards = [...(state?.shards.values() ?? [])].filter(({ status }) => status !== "retired");
-  return (
-    shards.length > 0 && shards.every(({ id }) => serving.some((node) => node.cluster.shards?.owned(id) !== undefined))
-  );
+  const shards = state === undefined ? [] : presentShards(state);
+  if (shards.length === 0) return "no node serves";
+  const shard = shards.find(({ id }) => !serving.some((node) => node.cluster.shards?.owned(id) !== undefined));
+  return shard === undefined ? undefined : `nobody serves ${shard.id}`;
+}
+
+/** Writes to each shard through each node; tells which writes have not succeeded yet. */
+function writeEverywhere(cluster: SimulatedCluster): () => string | undefined {
+  const open = new Set<string>();
+  for (const { name, service, cluster: node } of cluster.serving) {
+    for (const { id: shard, from, to } of presentShards(node.systemLog.state)) {
+      const what = `a write to ${shard} through ${name}`;
+      open.add(what);
+      const address = { kind: "register", id: idBetween(from, to) };
+      const options = { principal: driller, deadlineMs: freshMs };
+      service.command(address, "write", { value: what }, options).then(
+        () => open.delete(what),
+        (error: Error) => {
+          open.delete(what);
+          open.add(`${what}: ${error.message}`);
+        },
+      );
+    }
+  }
+  return () => [...open][0];
+}
+
+/** Of a register whose slot is one of these. */
+function idBetween(from: number, to: number): string {
+  for (let number = 0; ; number++) {
+    const slot = slotOf("register", `fresh-${number}`, driller.tenant);
+    if (from <= slot && slot < to) return `fresh-${number}`;
+  }
 }
 
 async function ask(
