@@ -22,16 +22,30 @@ import { type ClusterFault, type ClusterFaultsPlan, engineDamages, makeClusterFa
 import { checkRest, unrest } from "./rest.ts";
 import { SimulatedCluster } from "./simulated-cluster.ts";
 
-export interface ClusterSimulationOptions {
-  readonly seed: string;
-  readonly nodeCount?: number;
-  readonly shardCount?: number;
-  readonly clientCount?: number;
+/** What a run is like, beside its seed. */
+export interface ClusterSetting {
+  readonly nodeCount: number;
+  readonly shardCount: number;
+  readonly clientCount: number;
   /** Of virtual time, with faults. */
-  readonly durationMs?: number;
-  readonly thinkMs?: number;
+  readonly durationMs: number;
+  /** Between two operations of a client, on average. */
+  readonly thinkMs: number;
   /** A shard's owner takes a snapshot after so much log. */
-  readonly snapshotBytes?: number;
+  readonly snapshotBytes: number;
+}
+
+const settingDefault: ClusterSetting = {
+  nodeCount: 3,
+  shardCount: 4,
+  clientCount: 4,
+  durationMs: 20_000,
+  thinkMs: 100,
+  snapshotBytes: 64 * 1024,
+};
+
+export interface ClusterSimulationOptions extends Partial<ClusterSetting> {
+  readonly seed: string;
   /** What may go wrong; the seed chooses of it. Default: all. */
   readonly kinds?: readonly ClusterFault[];
   /** Instead of the one that the seed gives. */
@@ -42,6 +56,7 @@ export interface ClusterSimulationOptions {
 
 export interface ClusterSimulationReport {
   readonly seed: string;
+  readonly setting: ClusterSetting;
   readonly plan: ClusterFaultsPlan;
   readonly findings: readonly Finding[];
   readonly operations: number;
@@ -60,8 +75,10 @@ const freshMs = 5000;
 const restMs = 30_000;
 
 export async function simulateCluster(options: ClusterSimulationOptions): Promise<ClusterSimulationReport> {
-  const { seed, nodeCount = 3, shardCount = 4, clientCount = 4, durationMs = 20_000, thinkMs = 100 } = options;
-  const scheduler = new Scheduler({ eventsMax: 50_000_000, notesKeptMax: options.keepsNotes === true ? 20_000 : 0 });
+  const { seed, kinds, plan: givenPlan, keepsNotes = false, ...asked } = options;
+  const setting = { ...settingDefault, ...asked };
+  const { nodeCount, shardCount, clientCount, durationMs, thinkMs, snapshotBytes } = setting;
+  const scheduler = new Scheduler({ eventsMax: 50_000_000, notesKeptMax: keepsNotes ? 20_000 : 0 });
   const random = new SeededRandom(seed);
   const counts = new FaultCounts();
   const findings: Finding[] = [];
@@ -72,9 +89,9 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
     system: () => drillSystem,
     nodeCount,
     shardCount,
-    ...(options.snapshotBytes === undefined ? {} : { snapshotBytes: options.snapshotBytes }),
+    snapshotBytes,
     onTrace: (node, { level, message, fields }) => {
-      if (options.keepsNotes === true) scheduler.note(`${node} ${level}: ${message} ${describe(fields)}`);
+      if (keepsNotes) scheduler.note(`${node} ${level}: ${message} ${describe(fields)}`);
       if (message.startsWith("A shard's log was sealed") && !mayLose()) {
         findings.push({ anomaly: "false-alarm", explanation: `${node}: ${message} ${describe(fields)}` });
       }
@@ -85,12 +102,12 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
   });
   const servers = cluster.engine.servers.all.map(({ name }) => name);
   const plan =
-    options.plan ??
+    givenPlan ??
     makeClusterFaultsPlan(random.fork("plan"), {
       nodes: cluster.names,
       servers,
       durationMs,
-      ...(options.kinds === undefined ? {} : { kinds: options.kinds }),
+      ...(kinds === undefined ? {} : { kinds }),
     });
   /** RU3. */
   const mayLose = (): boolean => plan.events.some(({ kind }) => engineDamages.includes(kind));
@@ -140,6 +157,7 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
   }
   return {
     seed,
+    setting,
     plan,
     findings: [...findings, ...drill.findings],
     operations: drill.operationCount,
