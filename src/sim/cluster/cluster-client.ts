@@ -3,12 +3,12 @@
  * under the same number, so of its writes each takes hold once or, if it gives up, at most once.
  *
  * CC1 `fail` is said only of what surely did not take hold: a refusal, or an error that says so on every sending.
+ * CC2 A node that is cut off says so: one that was for `cutOffAnswerMs`, all the time while it was asked, has answered.
  */
 import { OnefoldError, Refused } from "../../base/errors.ts";
 import type { SeededRandom } from "../../base/random.ts";
 import type { Value } from "../../base/value.ts";
-import type { CallOptions, Principal, Service } from "../../entity/service.ts";
-import type { Outcome } from "../checkers/history.ts";
+import type { CallOptions, Position, Principal, ReadOptions, Service } from "../../entity/service.ts";
 import type { ServingNode } from "./simulated-cluster.ts";
 
 export const driller: Principal = { tenant: "default", subject: "drill", scopes: ["*"] };
@@ -24,6 +24,8 @@ export interface ClientWorld {
 const lost = Symbol("lost");
 const patienceMs = 60_000;
 const deadlineMs = 10_000;
+/** Of virtual time: 2 s are promised, and whoever looks at it does so now and then. */
+const cutOffAnswerMs = 2500;
 
 export interface ClientOptions {
   readonly world: ClientWorld;
@@ -31,11 +33,22 @@ export interface ClientOptions {
   readonly name: string;
   /** An answer that no fault explains. */
   readonly accuse: (what: string) => void;
+  /** What an answer said to be durable. */
+  readonly acknowledged: (position: Position) => void;
+}
+
+/** What is looked at of an answer. */
+export interface Answer {
+  readonly output: Value | undefined;
+  readonly position?: Position;
+  readonly staleForMs?: number;
 }
 
 /** `refused` is an answer too: the command ran and said no. */
 export type CallOutcome =
-  | Outcome<Value | undefined>
+  | { readonly kind: "ok"; readonly output: Value | undefined; readonly staleForMs: number | undefined }
+  | { readonly kind: "fail" }
+  | { readonly kind: "unknown" }
   | { readonly kind: "refused"; readonly code: string; readonly details: unknown };
 
 export class ClusterClient {
@@ -50,28 +63,41 @@ export class ClusterClient {
   }
 
   /** A write, as a numbered request. */
-  async write(
-    call: (service: Service, options: CallOptions) => Promise<{ readonly output: Value | undefined }>,
-  ): Promise<CallOutcome> {
+  async write(call: (service: Service, options: CallOptions) => Promise<Answer>): Promise<CallOutcome> {
     const endMs = this.#options.world.nowMs() + patienceMs;
     const token = await this.#session(endMs);
     if (token === undefined) return { kind: "fail" };
     const number = ++this.#number;
     const options = { principal: driller, deadlineMs, session: { token, number, lowest: number } };
-    return this.#until(endMs, (service) => call(service, options));
+    return this.#until(endMs, (service) => this.#seen(service, call(service, options)));
   }
 
   /** A strong read, or whatever else may be asked as often as one likes. */
-  async read(call: (service: Service) => Promise<{ readonly output: Value | undefined }>): Promise<CallOutcome> {
-    const outcome = await this.#until(this.#options.world.nowMs() + patienceMs, call);
-    // A read that was not answered has not happened.
-    return outcome.kind === "unknown" ? { kind: "fail" } : outcome;
+  async read(call: (service: Service) => Promise<Answer>): Promise<CallOutcome> {
+    return unlessUnknown(await this.#until(this.#options.world.nowMs() + patienceMs, call));
   }
 
-  async #until(
-    endMs: number,
-    call: (service: Service) => Promise<{ readonly output: Value | undefined }>,
-  ): Promise<CallOutcome> {
+  /** A read of whatever has reached all that this client has seen. */
+  async readInSession(call: (service: Service, options: ReadOptions) => Promise<Answer>): Promise<CallOutcome> {
+    const endMs = this.#options.world.nowMs() + patienceMs;
+    if ((await this.#session(endMs)) === undefined) return { kind: "fail" };
+    const outcome = await this.#until(endMs, (service) => {
+      const options = { principal: driller, deadlineMs, read: "session", sessionToken: this.#token! } as const;
+      return this.#seen(service, call(service, options));
+    });
+    return unlessUnknown(outcome);
+  }
+
+  /** As the gateway does: the session's token says what its answers have shown. */
+  async #seen(service: Service, answering: Promise<Answer>): Promise<Answer> {
+    const answer = await answering;
+    const { position } = answer;
+    if (position !== undefined && service.advanceSession !== undefined)
+      this.#token = service.advanceSession(this.#token!, position);
+    return answer;
+  }
+
+  async #until(endMs: number, call: (service: Service) => Promise<Answer>): Promise<CallOutcome> {
     const { world, random } = this.#options;
     let isInDoubt = false;
     while (world.nowMs() < endMs) {
@@ -88,13 +114,16 @@ export class ClusterClient {
 
   async #ask(
     node: ServingNode,
-    call: (service: Service) => Promise<{ readonly output: Value | undefined }>,
+    call: (service: Service) => Promise<Answer>,
   ): Promise<{ readonly outcome: CallOutcome } | { readonly isInDoubt: boolean } | typeof lost> {
-    const { world, accuse } = this.#options;
+    const { world, accuse, acknowledged } = this.#options;
+    const watch = this.#watchCutOff(node);
     try {
       const answer = await this.#untilDeath(node, call(node.service));
       if (answer === lost) return lost;
-      return { outcome: { kind: "ok", output: answer.output } };
+      const { output, position, staleForMs } = answer;
+      if (position !== undefined) acknowledged(position);
+      return { outcome: { kind: "ok", output, staleForMs } };
     } catch (error) {
       if (error instanceof Refused) {
         return { outcome: { kind: "refused", code: error.code, details: error.details } };
@@ -103,7 +132,24 @@ export class ClusterClient {
       if (error.retry !== "never") return { isInDoubt: error.retry === "unknown" };
       accuse(`${this.name} at ${world.nowMs().toFixed(0)}: ${error.code}: ${error.message}`);
       return { outcome: { kind: "unknown" } };
+    } finally {
+      watch.cancel();
     }
+  }
+
+  /** CC2. */
+  #watchCutOff(node: ServingNode): { cancel(): void } {
+    const { world, accuse } = this.#options;
+    const beganMs = world.nowMs();
+    const look = (): void => {
+      const { cutOffForMs } = node;
+      if (cutOffForMs > cutOffAnswerMs) {
+        const waitedMs = (world.nowMs() - beganMs).toFixed(0);
+        accuse(`${this.name} has waited ${waitedMs} ms for ${node.name}, which is cut off for ${cutOffForMs} ms`);
+      } else timer = world.at(200, look);
+    };
+    let timer = world.at(cutOffAnswerMs, look);
+    return { cancel: () => timer.cancel() };
   }
 
   /** `lost` once the node's life is over, or it has slept for so long that its client lets go of the connection. */
@@ -144,4 +190,9 @@ export class ClusterClient {
     }
     return this.#token;
   }
+}
+
+/** A read that was not answered has not happened. */
+function unlessUnknown(outcome: CallOutcome): CallOutcome {
+  return outcome.kind === "unknown" ? { kind: "fail" } : outcome;
 }

@@ -4,12 +4,15 @@
  */
 import type { SeededRandom } from "../../base/random.ts";
 import type { Value } from "../../base/value.ts";
-import type { Service } from "../../entity/service.ts";
+import type { Position } from "../../entity/service.ts";
 import type { Finding } from "../checkers/history.ts";
 import { HistoryRecorder } from "../checkers/history-recorder.ts";
 import { checkLinearizability } from "../checkers/linearizability.ts";
 import { register, type RegisterInput, type RegisterOutput } from "../checkers/sequential-model.ts";
 import { type CallOutcome, ClusterClient, type ClientWorld, driller } from "./cluster-client.ts";
+import type { DrillPart, LastWord } from "./drill-part.ts";
+import { ListMixes } from "./list-mixes.ts";
+import { Tallies } from "./tallies.ts";
 
 export interface DrillOptions {
   readonly world: ClientWorld;
@@ -20,7 +23,6 @@ export interface DrillOptions {
   readonly thinkMs: number;
 }
 
-const tallyCount = 6;
 const registerCount = 4;
 const purseCount = 6;
 const purseStart = 1000;
@@ -29,11 +31,11 @@ const boxCount = 4;
 export class Drill {
   readonly #options: DrillOptions;
   readonly #registers = new HistoryRecorder<RegisterInput, RegisterOutput>();
-  /** Tokens by tally, and what is known of each. */
-  readonly #tokens = new Map<string, Map<string, CallOutcome["kind"]>>();
+  readonly #parts: readonly DrillPart[] = [new Tallies(), new ListMixes()];
   /** Letters by pair of post and box, in the order in which their sends were told to have been done. */
   readonly #letters = new Map<string, { readonly letter: string; readonly kind: CallOutcome["kind"] }[]>();
   readonly #timers = new Map<string, Map<string, CallOutcome["kind"]>>();
+  readonly #positions = new Map<string, Position>();
   #isOver = false;
   operationCount = 0;
   readonly findings: Finding[] = [];
@@ -54,11 +56,27 @@ export class Drill {
     this.#isOver = true;
   }
 
+  /** The last position of each incarnation of a log that an answer told of. */
+  get acknowledgedPositions(): readonly Position[] {
+    return [...this.#positions.values()];
+  }
+
+  #acknowledged(position: Position): void {
+    const known = this.#positions.get(position.incarnation);
+    if (known === undefined || known.sequence < position.sequence) this.#positions.set(position.incarnation, position);
+  }
+
   async #client(name: string, random: SeededRandom): Promise<void> {
     const { world, accuse, thinkMs } = this.#options;
-    const client = new ClusterClient({ world, random: random.fork("choices"), name, accuse });
+    const client = new ClusterClient({
+      world,
+      random: random.fork("choices"),
+      name,
+      accuse,
+      acknowledged: (position) => this.#acknowledged(position),
+    });
     const operations = [
-      () => this.#add(client, random),
+      ...this.#parts.flatMap(({ operations }) => operations.map((operate) => () => operate(client, random))),
       () => this.#write(client, random),
       () => this.#read(client, random),
       () => this.#pay(client, random),
@@ -74,17 +92,6 @@ export class Drill {
   }
 
   // ---------------------------------------------------------------------------------------------------------- operations
-
-  async #add(client: ClusterClient, random: SeededRandom): Promise<void> {
-    const id = `t${random.integer(tallyCount)}`;
-    const token = `${client.name}-${this.operationCount}-${random.integer(1e6)}`;
-    const known = mapIn(this.#tokens, id);
-    known.set(token, "unknown");
-    const outcome = await client.write((service, options) =>
-      service.command({ kind: "tally", id }, "add", { token }, options),
-    );
-    known.set(token, outcome.kind);
-  }
 
   async #write(client: ClusterClient, random: SeededRandom): Promise<void> {
     const key = `r${random.integer(registerCount)}`;
@@ -151,13 +158,10 @@ export class Drill {
   // ----------------------------------------------------------------------------------------------------------- judgement
 
   /** Reads everything through one node, and holds it against what clients were told. */
-  async judge(
-    read: (call: (service: Service) => Promise<{ readonly output: Value | undefined }>) => Promise<Value | undefined>,
-  ): Promise<void> {
+  async judge(ask: LastWord): Promise<void> {
     const query = (kind: string, id: string, name: string): Promise<Value | undefined> =>
-      read((service) => service.query({ kind, id }, name, undefined, { principal: driller, deadlineMs: 10_000 }));
-    for (const [id, tokens] of this.#tokens)
-      this.#judgeTally(id, tokens, (await query("tally", id, "all")) as string[]);
+      ask((service) => service.query({ kind, id }, name, undefined, { principal: driller, deadlineMs: 10_000 }));
+    for (const part of this.#parts) this.findings.push(...(await part.judge(ask)));
     const boxes = new Map<string, { readonly got: string[]; readonly fired: string[] }>();
     for (let index = 0; index < boxCount; index++) {
       boxes.set(`b${index}`, (await query("box", `b${index}`, "all")) as { got: string[]; fired: string[] });
@@ -168,20 +172,6 @@ export class Drill {
     for (let index = 0; index < purseCount; index++) cents.push((await query("purse", `p${index}`, "cents")) as number);
     this.#judgeAudit(cents, "the last audit");
     this.findings.push(...checkLinearizability(register, this.#registers.history()));
-  }
-
-  #judgeTally(id: string, tokens: ReadonlyMap<string, CallOutcome["kind"]>, found: readonly string[]): void {
-    const counts = countsOf(found);
-    for (const [token, kind] of tokens) {
-      const count = counts.get(token) ?? 0;
-      counts.delete(token);
-      if (count > 1) this.#find("doubled", `the tally ${id} has ${token} ${count} times`);
-      if (count === 0 && kind === "ok")
-        this.#find("lost-write", `the tally ${id} lacks ${token}, which was acknowledged`);
-      if (count > 0 && kind === "fail")
-        this.#find("failed-write-took-hold", `the tally ${id} has ${token}, which failed`);
-    }
-    for (const [token] of counts) this.#find("from-nowhere", `the tally ${id} has ${token}, which nobody added`);
   }
 
   /** Letters of one pair arrive once, and in order. */

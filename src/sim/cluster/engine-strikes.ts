@@ -32,10 +32,13 @@ interface Chosen {
   readonly sequence: number;
 }
 
+/** Damage to it is met by stopping, and nothing repairs it: see `docs/cluster.md`. */
+const systemLog = "system";
+
 /** A log and one of its records. */
 function choose(engine: SimulatedEngine, choice: number): Chosen | undefined {
   const random = new SeededRandom(choice);
-  const filled = engine.logNames.filter((name) => (engine.group(name)?.leader?.commit ?? 0) > 0);
+  const filled = engine.logNames.filter((name) => name !== systemLog && (engine.group(name)?.leader?.commit ?? 0) > 0);
   if (filled.length === 0) return undefined;
   const log = random.pick(filled);
   const group = engine.group(log)!;

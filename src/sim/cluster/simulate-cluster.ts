@@ -2,31 +2,50 @@
  * One run: a simulated cluster under faults from one seed, clients on it, then everything healed and held against what clients were told.
  *
  * RU1 The same seed and options give the same run: `traceHash` says so.
- * RU2 After healing, every shard is served and every operation is answered within `healMs` of virtual time, or that is a finding (liveness).
+ * RU2 After healing, every shard is served and every operation is answered within `healMs` of virtual time, a fresh write within
+ *     `freshMs`, and a cluster to which nobody says anything comes to rest within `restMs`; else that is a finding (liveness).
  * RU3 Where nothing that the plan does loses what the engine acknowledged, a log that is sealed as not whole is a finding (false alarm).
  */
 import { SeededRandom } from "../../base/random.ts";
+import { slotOf } from "../../base/ids.ts";
 import type { Value } from "../../base/value.ts";
+import { presentShards } from "../../cluster/system-state.ts";
 import type { Service } from "../../entity/service.ts";
 import type { Finding } from "../checkers/history.ts";
 import { FaultCounts } from "../faults.ts";
 import { Scheduler } from "../scheduler.ts";
+import { type Answer, driller } from "./cluster-client.ts";
 import { Drill } from "./drill.ts";
 import { drill as drillSystem } from "./drill-system.ts";
 import { ClusterFaults } from "./faults.ts";
 import { type ClusterFault, type ClusterFaultsPlan, engineDamages, makeClusterFaultsPlan } from "./faults-plan.ts";
-import { SimulatedCluster } from "./simulated-cluster.ts";
+import { checkRest, unrest } from "./rest.ts";
+import { type ServingNode, SimulatedCluster } from "./simulated-cluster.ts";
 
-export interface ClusterSimulationOptions {
-  readonly seed: string;
-  readonly nodeCount?: number;
-  readonly shardCount?: number;
-  readonly clientCount?: number;
+/** What a run is like, beside its seed. */
+export interface ClusterSetting {
+  readonly nodeCount: number;
+  readonly shardCount: number;
+  readonly clientCount: number;
   /** Of virtual time, with faults. */
-  readonly durationMs?: number;
-  readonly thinkMs?: number;
+  readonly durationMs: number;
+  /** Between two operations of a client, on average. */
+  readonly thinkMs: number;
   /** A shard's owner takes a snapshot after so much log. */
-  readonly snapshotBytes?: number;
+  readonly snapshotBytes: number;
+}
+
+const settingDefault: ClusterSetting = {
+  nodeCount: 3,
+  shardCount: 4,
+  clientCount: 4,
+  durationMs: 20_000,
+  thinkMs: 100,
+  snapshotBytes: 64 * 1024,
+};
+
+export interface ClusterSimulationOptions extends Partial<ClusterSetting> {
+  readonly seed: string;
   /** What may go wrong; the seed chooses of it. Default: all. */
   readonly kinds?: readonly ClusterFault[];
   /** Instead of the one that the seed gives. */
@@ -39,6 +58,7 @@ export interface ClusterSimulationOptions {
 
 export interface ClusterSimulationReport {
   readonly seed: string;
+  readonly setting: ClusterSetting;
   readonly plan: ClusterFaultsPlan;
   readonly findings: readonly Finding[];
   readonly operations: number;
@@ -53,10 +73,14 @@ export interface ClusterSimulationReport {
 const startMs = 30_000;
 const healMs = 120_000;
 const settleMs = 8000;
+const freshMs = 5000;
+const restMs = 30_000;
 
 export async function simulateCluster(options: ClusterSimulationOptions): Promise<ClusterSimulationReport> {
-  const { seed, nodeCount = 3, shardCount = 4, clientCount = 4, durationMs = 20_000, thinkMs = 100 } = options;
-  const scheduler = new Scheduler({ eventsMax: 50_000_000, notesKeptMax: options.keepsNotes === true ? 20_000 : 0 });
+  const { seed, kinds, plan: givenPlan, keepsNotes = false, ...asked } = options;
+  const setting = { ...settingDefault, ...asked };
+  const { nodeCount, shardCount, clientCount, durationMs, thinkMs, snapshotBytes } = setting;
+  const scheduler = new Scheduler({ eventsMax: 50_000_000, notesKeptMax: keepsNotes ? 20_000 : 0 });
   const random = new SeededRandom(seed);
   const counts = new FaultCounts();
   const findings: Finding[] = [];
@@ -67,10 +91,10 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
     system: () => drillSystem,
     nodeCount,
     shardCount,
-    ...(options.snapshotBytes === undefined ? {} : { snapshotBytes: options.snapshotBytes }),
+    snapshotBytes,
     onTrace: (node, { level, message, fields }) => {
       options.onLine?.(`${scheduler.nowMs.toFixed(0)} ${node} ${level}: ${message} ${describe(fields)}`);
-      if (options.keepsNotes === true) scheduler.note(`${node} ${level}: ${message} ${describe(fields)}`);
+      if (keepsNotes) scheduler.note(`${node} ${level}: ${message} ${describe(fields)}`);
       if (message.startsWith("A shard's log was sealed") && !mayLose()) {
         findings.push({ anomaly: "false-alarm", explanation: `${node}: ${message} ${describe(fields)}` });
       }
@@ -81,12 +105,12 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
   });
   const servers = cluster.engine.servers.all.map(({ name }) => name);
   const plan =
-    options.plan ??
+    givenPlan ??
     makeClusterFaultsPlan(random.fork("plan"), {
       nodes: cluster.names,
       servers,
       durationMs,
-      ...(options.kinds === undefined ? {} : { kinds: options.kinds }),
+      ...(kinds === undefined ? {} : { kinds }),
     });
   /** RU3. */
   const mayLose = (): boolean => plan.events.some(({ kind }) => engineDamages.includes(kind));
@@ -108,12 +132,12 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
   });
   const run = async (): Promise<void> => {
     for (const name of cluster.names) cluster.start(name);
-    await within(scheduler, startMs, "the cluster to come up", cluster, findings);
+    await within(scheduler, { forMs: startMs, what: "the cluster to come up" }, () => unserved(cluster), findings);
     const clients = drill.run();
     faults.run(plan);
     await scheduler.sleep(durationMs);
     faults.heal();
-    await within(scheduler, healMs, "every shard to be served after healing", cluster, findings);
+    await within(scheduler, { forMs: healMs, what: "every shard to be served" }, () => unserved(cluster), findings);
     drill.end();
     const late = Symbol("late");
     const answered = await Promise.race([clients, scheduler.sleep(healMs).then(() => late)]);
@@ -121,6 +145,9 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
       findings.push({ anomaly: "liveness", explanation: "clients were not answered after healing" });
     await scheduler.sleep(settleMs);
     await drill.judge((call) => ask(cluster, scheduler, call));
+    await within(scheduler, { forMs: freshMs, what: "fresh writes" }, writeEverywhere(cluster), findings);
+    await within(scheduler, { forMs: restMs, what: "rest" }, () => unrest(cluster), findings);
+    findings.push(...checkRest(cluster, drill.acknowledgedPositions));
     cluster.end();
   };
   try {
@@ -133,6 +160,7 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
   }
   return {
     seed,
+    setting,
     plan,
     findings: [...findings, ...drill.findings],
     operations: drill.operationCount,
@@ -144,20 +172,18 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
   };
 }
 
+/** Waits until `why` knows no reason any more why it is not so; after `limitMs` the reason is a finding. */
 async function within(
   scheduler: Scheduler,
-  limitMs: number,
-  what: string,
-  cluster: SimulatedCluster,
+  limit: { readonly forMs: number; readonly what: string },
+  why: () => string | undefined,
   findings: Finding[],
 ): Promise<void> {
-  const endMs = scheduler.nowMs + limitMs;
-  while (!isServed(cluster)) {
+  const endMs = scheduler.nowMs + limit.forMs;
+  for (let reason = why(); reason !== undefined; reason = why()) {
     if (scheduler.nowMs > endMs) {
-      findings.push({
-        anomaly: "liveness",
-        explanation: `waited ${limitMs} ms of virtual time in vain for ${what}:\n${standing(cluster)}`,
-      });
+      const explanation = `waited ${limit.forMs} ms of virtual time in vain for ${limit.what}: ${reason}`;
+      findings.push({ anomaly: "liveness", explanation });
       return;
     }
     await scheduler.sleep(50);
@@ -181,25 +207,53 @@ function standing(cluster: SimulatedCluster): string {
   return [...shards, ...members, ...nodes, `controller ${state.controller?.member}`].join("\n");
 }
 
-/** Every shard is served by the owner that it is to have, and none is about to get another. */
-function isServed(cluster: SimulatedCluster): boolean {
+/** A shard that is not served by the owner that it is to have, or is about to get another. */
+function unserved(cluster: SimulatedCluster): string | undefined {
   const { serving } = cluster;
   const state = serving[0]?.cluster.systemLog.state;
-  const shards = [...(state?.shards.values() ?? [])].filter(({ status }) => status !== "retired");
-  return (
-    shards.length > 0 &&
-    shards.every(({ id, owner, movingTo }) => {
-      const isOwner = ({ cluster: node }: (typeof serving)[number]): boolean =>
-        node.memberId === owner && node.shards?.owned(id) !== undefined;
-      return movingTo === undefined && serving.some(isOwner);
-    })
-  );
+  const shards = state === undefined ? [] : presentShards(state);
+  if (shards.length === 0) return "no node serves";
+  const shard = shards.find(({ id, owner, movingTo }) => {
+    const isOwner = ({ cluster: node }: ServingNode): boolean =>
+      node.memberId === owner && node.shards?.owned(id) !== undefined;
+    return movingTo !== undefined || !serving.some(isOwner);
+  });
+  return shard === undefined ? undefined : `nobody serves ${shard.id}, or it is about to move:\n${standing(cluster)}`;
+}
+
+/** Writes to each shard through each node; tells which writes have not succeeded yet. */
+function writeEverywhere(cluster: SimulatedCluster): () => string | undefined {
+  const open = new Set<string>();
+  for (const { name, service, cluster: node } of cluster.serving) {
+    for (const { id: shard, from, to } of presentShards(node.systemLog.state)) {
+      const what = `a write to ${shard} through ${name}`;
+      open.add(what);
+      const address = { kind: "register", id: idBetween(from, to) };
+      const options = { principal: driller, deadlineMs: freshMs };
+      service.command(address, "write", { value: what }, options).then(
+        () => open.delete(what),
+        (error: Error) => {
+          open.delete(what);
+          open.add(`${what}: ${error.message}`);
+        },
+      );
+    }
+  }
+  return () => [...open][0];
+}
+
+/** Of a register whose slot is one of these. */
+function idBetween(from: number, to: number): string {
+  for (let number = 0; ; number++) {
+    const slot = slotOf("register", `fresh-${number}`, driller.tenant);
+    if (from <= slot && slot < to) return `fresh-${number}`;
+  }
 }
 
 async function ask(
   cluster: SimulatedCluster,
   scheduler: Scheduler,
-  call: (service: Service) => Promise<{ readonly output: Value | undefined }>,
+  call: (service: Service) => Promise<Answer>,
 ): Promise<Value | undefined> {
   const endMs = scheduler.nowMs + healMs;
   for (;;) {

@@ -15,7 +15,8 @@ import type { FaultCounts } from "../faults.ts";
 import type { RealLimit } from "../guard.ts";
 import { type SimulatedHost, SimulatedNode, type TraceLine } from "../host.ts";
 import { SimulatedNetwork } from "../network.ts";
-import type { Scheduler } from "../scheduler.ts";
+import type { NodeLife } from "../life.ts";
+import type { Scheduled, Scheduler } from "../scheduler.ts";
 import type { ClusterWorld } from "./strike.ts";
 
 export interface SimulatedClusterOptions {
@@ -43,9 +44,7 @@ interface Member {
   readonly node: SimulatedNode;
   readonly stores: Map<string, MemoryStoreEngine>;
   host: SimulatedHost | undefined;
-  cluster: ClusterNode | undefined;
-  /** To be told of the present life's end. */
-  readonly bereaved: Set<() => void>;
+  serving: ServedLife | undefined;
 }
 
 /** A life of a node that serves. */
@@ -53,6 +52,8 @@ export interface ServingNode {
   readonly name: string;
   readonly service: Service;
   readonly cluster: ClusterNode;
+  /** So long, without a break, it has known to be cut off, and was awake; 0 where it is not. */
+  readonly cutOffForMs: number;
   /** Calls `listener`, once, when that life is over, unless it is forgotten before. */
   onEnd(listener: () => void): { forget(): void };
 }
@@ -82,7 +83,7 @@ export class SimulatedCluster {
         onTrace: (line) => options.onTrace?.(name, line),
         ...(options.realLimit === undefined ? {} : { realLimit: options.realLimit }),
       });
-      this.#members.set(name, { node, stores: new Map(), host: undefined, cluster: undefined, bereaved: new Set() });
+      this.#members.set(name, { node, stores: new Map(), host: undefined, serving: undefined });
     }
   }
 
@@ -103,10 +104,8 @@ export class SimulatedCluster {
 
   /** Nodes that serve now. */
   get serving(): readonly ServingNode[] {
-    return [...this.#members].flatMap(([name, { node, cluster, bereaved }]) =>
-      cluster === undefined || !node.alive
-        ? []
-        : [{ name, service: cluster.service, cluster, onEnd: (listener) => addTo(bereaved, listener) }],
+    return [...this.#members.values()].flatMap(({ node, serving }) =>
+      serving === undefined || !node.alive ? [] : [serving],
     );
   }
 
@@ -126,6 +125,11 @@ export class SimulatedCluster {
     );
   }
 
+  /** What each node's stores hold, by log. */
+  stores(name: string): ReadonlyMap<string, MemoryStoreEngine> {
+    return this.#members.get(name)!.stores;
+  }
+
   host(name: string): SimulatedHost | undefined {
     return this.#members.get(name)?.host;
   }
@@ -142,10 +146,9 @@ export class SimulatedCluster {
     this.#lifeCount++;
     member.host = host;
     host.life.onEnd(() => {
-      member.cluster = undefined;
-      const told = [...member.bereaved];
-      member.bereaved.clear();
-      for (const tell of told) tell();
+      const { serving } = member;
+      member.serving = undefined;
+      serving?.end();
       // In an event of its own: what the dead life's code still does in this one has no effect, but must not fail either.
       this.#options.scheduler.at(0, () => {
         for (const store of member.stores.values()) store.crash();
@@ -158,7 +161,7 @@ export class SimulatedCluster {
     const member = this.#members.get(name)!;
     const { host } = member;
     try {
-      await member.cluster?.close();
+      await member.serving?.cluster.close();
     } catch (error) {
       // A disk that refuses to close a file is as good as a crash; anything else is a bug.
       if (!(error instanceof DiskError)) throw error;
@@ -190,7 +193,9 @@ export class SimulatedCluster {
         snapshotBytes: this.#options.snapshotBytes ?? 64 * 1024,
         onFailed: failed,
       });
-      if (host.life.alive) member.cluster = cluster;
+      if (!host.life.alive) return;
+      const serving = new ServedLife(name, cluster, { scheduler: this.#options.scheduler, life: host.life });
+      member.serving = serving;
     } catch (error) {
       failed(error);
     }
@@ -242,8 +247,51 @@ export class SimulatedCluster {
   }
 }
 
-function addTo(listeners: Set<() => void>, listener: () => void): { forget(): void } {
-  const own = (): void => listener();
-  listeners.add(own);
-  return { forget: () => listeners.delete(own) };
+const cutOffLookMs = 100;
+
+class ServedLife implements ServingNode {
+  readonly name: string;
+  readonly cluster: ClusterNode;
+  readonly #scheduler: Scheduler;
+  readonly #life: NodeLife;
+  readonly #listeners = new Set<{ readonly tell: () => void }>();
+  #looking: Scheduled;
+  #cutOffSinceMs: number | undefined;
+
+  constructor(name: string, cluster: ClusterNode, world: { readonly scheduler: Scheduler; readonly life: NodeLife }) {
+    this.name = name;
+    this.cluster = cluster;
+    this.#scheduler = world.scheduler;
+    this.#life = world.life;
+    this.#looking = this.#lookLater();
+  }
+
+  get service(): Service {
+    return this.cluster.service;
+  }
+
+  get cutOffForMs(): number {
+    return this.#cutOffSinceMs === undefined ? 0 : this.#scheduler.nowMs - this.#cutOffSinceMs;
+  }
+
+  onEnd(listener: () => void): { forget(): void } {
+    const entry = { tell: listener };
+    this.#listeners.add(entry);
+    return { forget: () => this.#listeners.delete(entry) };
+  }
+
+  /** The life is over. */
+  end(): void {
+    this.#looking.cancel();
+    for (const { tell } of this.#listeners) tell();
+    this.#listeners.clear();
+  }
+
+  #lookLater(): Scheduled {
+    return this.#scheduler.at(cutOffLookMs, () => {
+      const isCutOff = this.cluster.isCutOff && !this.#life.paused;
+      this.#cutOffSinceMs = isCutOff ? (this.#cutOffSinceMs ?? this.#scheduler.nowMs) : undefined;
+      this.#looking = this.#lookLater();
+    });
+  }
 }

@@ -31,6 +31,8 @@ export interface MemoryStoreEngine extends StoreEngine {
   crash(): void;
   /** The next apply fails: `full` changes nothing; `failed` may or may not have become durable (D4). Undefined: it doesn't. */
   failNextApply(code: "full" | "failed" | undefined): void;
+  /** What is durable now; for checkers. */
+  durableView(): StoreReader;
   /** Flips one bit in one stored value; false if there is none. */
   damageValue(): boolean;
   /** The next `open` throws `damaged`, until `destroy`. */
@@ -85,6 +87,10 @@ class MemoryEngine implements MemoryStoreEngine {
 
   failNextApply(code: "full" | "failed" | undefined): void {
     this.nextFault = code;
+  }
+
+  durableView(): StoreReader {
+    return new ImageReader(this.durable, () => undefined);
   }
 
   damageValue(): boolean {
