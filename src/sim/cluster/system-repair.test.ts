@@ -20,14 +20,14 @@ class World {
   /** Acknowledged deposits, by account. */
   readonly acknowledged = new Map<string, number>();
 
-  constructor(seed: string) {
+  constructor(seed: string, nodeCount = 3) {
     const { scheduler } = this;
     this.cluster = new SimulatedCluster({
       scheduler,
       random: new SeededRandom(seed),
       counts: new FaultCounts(),
       system: () => bank,
-      nodeCount: 3,
+      nodeCount,
       shardCount: 4,
       onTrace: (node, { level, message }) => {
         if (level === "error") this.traces.push(`${node}: ${message}`);
@@ -51,9 +51,11 @@ class World {
     return this.engine.existing("system")!.leader!;
   }
 
-  async start(): Promise<void> {
-    for (const name of this.cluster.names) this.cluster.start(name);
-    await this.until(() => this.isServed, 30_000);
+  async start(names = this.cluster.names): Promise<void> {
+    for (const name of names) this.cluster.start(name);
+    await this.until(() => this.isServed(names.length), 30_000);
+    // So that there are renewals to lose.
+    await this.scheduler.sleep(3000);
   }
 
   /** Ends every node's process at once. */
@@ -61,9 +63,10 @@ class World {
     for (const name of this.cluster.names) this.cluster.node(name).crash();
   }
 
-  get isServed(): boolean {
-    const { serving, names } = this.cluster;
-    if (serving.length < names.length) return false;
+  /** So many nodes are up, and every shard is served. */
+  isServed(nodeCount = this.cluster.names.length): boolean {
+    const { serving } = this.cluster;
+    if (serving.length < nodeCount) return false;
     const shards = presentShards(this.state);
     const isOwned = ({ id }: { readonly id: string }) =>
       serving.some(({ cluster }) => cluster.shards?.owned(id) !== undefined && !cluster.isCutOff);
@@ -107,7 +110,7 @@ class World {
   async assertKept(): Promise<void> {
     for (const [id, cents] of this.acknowledged) {
       const { service } = this.cluster.serving[0]!;
-      const reply = await service.query({ kind: "account", id }, "balance", {}, { principal: tester });
+      const reply = await service.query({ kind: "account", id }, "balance", undefined, { principal: tester });
       assert.equal(reply.output, cents, id);
     }
   }
@@ -145,7 +148,7 @@ describe("a system log that the engine has damaged", () => {
         const isShort = what.startsWith("a rollback");
         // What every node has verified is no matter to them, as long as the log goes on behind it.
         if (isShort) await world.until(() => world.isRepaired, repairedWithinMs);
-        await world.until(() => world.isServed, 10_000);
+        await world.until(() => world.isServed(), 10_000);
         await world.deposit(20_000);
         await world.assertKept();
         await world.scheduler.sleep(10_000);
@@ -169,7 +172,7 @@ describe("a system log that the engine has damaged", () => {
         assert.ok(strike(world));
         await world.scheduler.sleep(1000);
         for (const name of world.cluster.names) world.cluster.start(name);
-        await world.until(() => world.isServed, repairedWithinMs);
+        await world.until(() => world.isServed(), repairedWithinMs);
         assert.ok(world.state.sequence >= before);
         await world.deposit(20_000);
         await world.assertKept();
@@ -179,7 +182,7 @@ describe("a system log that the engine has damaged", () => {
     });
   }
 
-  test("is followed by a node that was away meanwhile, and by a new one that has nothing", () => {
+  test("is followed by a node that was away meanwhile", () => {
     const world = new World("away");
     return world.run(async () => {
       await world.start();
@@ -189,7 +192,25 @@ describe("a system log that the engine has damaged", () => {
       assert.ok(damages["a rollback"]!(world));
       await world.until(() => world.isRepaired, repairedWithinMs);
       world.cluster.start("n3");
-      await world.until(() => world.isServed && world.isRepaired, 30_000);
+      await world.until(() => world.isServed() && world.isRepaired, 30_000);
+      await world.deposit(20_000);
+      await world.assertKept();
+      assert.deepEqual(world.failures, []);
+      world.cluster.end();
+    });
+  });
+
+  test("goes on for a new node's sake, which finds a hole where the others have a copy", () => {
+    const world = new World("newcomer", 4);
+    return world.run(async () => {
+      await world.start(["n1", "n2", "n3"]);
+      await world.deposit(10_000);
+      assert.ok(damages["a hole in the middle"]!(world));
+      await world.scheduler.sleep(60_000);
+      assert.ok(!world.isRepaired, "nobody else minds");
+      world.cluster.start("n4");
+      await world.until(() => world.isServed() && world.isRepaired, repairedWithinMs);
+      assert.equal(presentMembers(world.state).length, 4);
       await world.deposit(20_000);
       await world.assertKept();
       assert.deepEqual(world.failures, []);
@@ -207,7 +228,7 @@ describe("a system log that the engine has damaged", () => {
       await world.until(() => world.isRepaired, 2 * repairedWithinMs);
       await world.deposit(20_000);
       world.cluster.start("n3");
-      await world.until(() => world.isServed, 30_000);
+      await world.until(() => world.isServed(), 30_000);
       await world.assertKept();
       world.cluster.end();
     });
