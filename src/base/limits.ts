@@ -238,6 +238,8 @@ export const limits = {
   clockSkewMsMax: 10_000,
   /** What a log lacks or shows wrongly for longer is no stale server: 25 s were measured (`direct get` until a partition heals). */
   systemLogDoubtMs: 30_000,
+  /** A damaged system log's successor waits so long for every node's copy; then a majority's will do. */
+  systemSuccessionMs: 30_000,
 
   // ---- gateway
   bodyBytesMax: 1 * MiB,

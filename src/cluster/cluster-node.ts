@@ -31,6 +31,7 @@ import { listenForPeers, type NetworkPeers } from "./network-peers.ts";
 import { NodeShards } from "./node-shards.ts";
 import { withSteadyClock } from "./steady-clock.ts";
 import { SystemLog } from "./system-log.ts";
+import { handleSystemPositions, systemPeers } from "./system-positions.ts";
 import type { ClusterIdentity } from "./system-state.ts";
 
 export interface ClusterNodeOptions {
@@ -67,12 +68,12 @@ export interface ClusterNodeOptions {
   readonly onFailed?: (error: unknown) => void;
 }
 
+/** Besides the time that it may take until a damaged system log goes on. */
 const joinMs = 30_000;
 const shardCountDefault = 16;
 const followerCountDefault = 1;
 const segmentBytesDefault = 4 * 1024 * 1024;
 const snapshotBytesDefault = 64 * 1024 * 1024;
-const systemLogName = "system";
 
 /** What belongs to one membership. */
 interface Life {
@@ -145,13 +146,14 @@ export class ClusterNode {
     assertLimits(limits);
     assertClusterLimits(limits);
     await assertStrict(options);
-    const { host, engine } = options;
+    const { host } = options;
     const { clock, timers, random, trace, network } = host;
-    const log = await engine.create(systemLogName, { firstSequence: 1 });
-    const onFailed = (error: unknown): void => options.onFailed?.(error);
-    const systemLog = await SystemLog.open({ host, limits, log, directory: "system", onFailed });
-    let peers: NetworkPeers | undefined;
+    const { segmentBytes = segmentBytesDefault } = options;
+    // Before the system log: to be repaired it may need what the other nodes have of it.
+    const peers = await listenForPeers(options.address, { network, clock, timers, random, trace, limits });
+    let systemLog: SystemLog | undefined;
     try {
+      systemLog = await openSystemLog(options, { limits, peers });
       const cluster = await foundOrJoin(
         systemLog,
         host,
@@ -160,17 +162,15 @@ export class ClusterNode {
           shardCount: options.shardCount ?? shardCountDefault,
           followerCount: options.followerCount ?? followerCountDefault,
         },
-        { deadlineMs: joinMs },
+        { deadlineMs: joinWithinMs(limits) },
       );
-      peers = await listenForPeers(options.address, { network, clock, timers, random, trace, limits });
-      const { segmentBytes = segmentBytesDefault } = options;
       const kept = await KeptCopies.open({ disk: host.disk, random, trace, segmentBytes });
       const node = new ClusterNode(options, { limits, systemLog, peers, cluster, kept });
       await node.#begin();
       return node;
     } catch (error) {
-      await peers?.close();
-      await systemLog.close();
+      await peers.close();
+      await systemLog?.close();
       throw error;
     }
   }
@@ -298,7 +298,7 @@ export class ClusterNode {
       mayTellDurable: () => leaseReads !== undefined && membership.holdsLease(leaseReads.clockDriftPpmMax),
     });
     try {
-      await membership.join({ deadlineMs: joinMs });
+      await membership.join({ deadlineMs: joinWithinMs(this.#limits) });
     } catch (error) {
       await shards.close();
       await membership.close();
@@ -339,6 +339,29 @@ export class ClusterNode {
       }
     }
   }
+}
+
+async function openSystemLog(
+  options: ClusterNodeOptions,
+  { limits, peers }: { readonly limits: Limits; readonly peers: NetworkPeers },
+): Promise<SystemLog> {
+  const { host, engine, name, segmentBytes = segmentBytesDefault, onFailed } = options;
+  const systemLog = await SystemLog.open({
+    host,
+    limits,
+    engine,
+    peers: systemPeers(peers, name),
+    node: name,
+    directory: "system",
+    segmentBytes: Math.min(segmentBytes, limits.shortSegmentBytes),
+    onFailed: (error) => onFailed?.(error),
+  });
+  handleSystemPositions(peers, (question) => systemLog.stopAt(question));
+  return systemLog;
+}
+
+function joinWithinMs({ systemLogDoubtMs, systemSuccessionMs }: Limits): number {
+  return joinMs + systemLogDoubtMs + systemSuccessionMs;
 }
 
 /** CN3. */

@@ -4,7 +4,7 @@
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { SeededRandom } from "../base/random.ts";
-import type { EngineAppendOutcome, EngineLog, LogBounds, TailListener } from "../log/engine-log.ts";
+import type { EngineAppendOutcome, EngineLog, LogBounds, LogEngine, TailListener } from "../log/engine-log.ts";
 import type { Scheduler } from "../sim/scheduler.ts";
 
 export interface FakeFaults {
@@ -40,14 +40,21 @@ export const noFaults: FakeFaults = {
 export class FakeEngineStream {
   readonly records = new Map<number, Uint8Array>();
   readonly scheduler: Scheduler;
-  first = 1;
-  last = 0;
+  readonly name: string;
+  first: number;
+  last: number;
   /** No append is taken: the engine is electing. */
   isElecting = false;
   readonly tails = new Set<(sequence: number, bytes: Uint8Array) => void>();
 
-  constructor(scheduler: Scheduler) {
+  constructor(
+    scheduler: Scheduler,
+    { name, firstSequence }: { readonly name: string; readonly firstSequence: number },
+  ) {
     this.scheduler = scheduler;
+    this.name = name;
+    this.first = firstSequence;
+    this.last = firstSequence - 1;
   }
 
   /** True where it was taken, now or before. */
@@ -69,27 +76,96 @@ export class FakeEngineStream {
     for (const at of this.records.keys()) if (at > sequence) this.records.delete(at);
     this.last = sequence;
   }
+}
 
-  view(random: SeededRandom, faults: Partial<FakeFaults> = {}): FakeEngineLog {
-    return new FakeEngineLog(this, random, { ...noFaults, ...faults });
+/** The logs of one engine, by name; `system` is there from the beginning. */
+export class FakeEngineStreams {
+  readonly scheduler: Scheduler;
+  readonly #streams = new Map<string, FakeEngineStream>();
+
+  constructor(scheduler: Scheduler) {
+    this.scheduler = scheduler;
+    this.make("system", 1);
+  }
+
+  get(name: string): FakeEngineStream | undefined {
+    return this.#streams.get(name);
+  }
+
+  make(name: string, firstSequence: number): FakeEngineStream {
+    const stream = this.get(name) ?? new FakeEngineStream(this.scheduler, { name, firstSequence });
+    this.#streams.set(name, stream);
+    return stream;
+  }
+
+  /** As one node has it. */
+  view(random: SeededRandom, faults: Partial<FakeFaults> = {}): FakeEngine {
+    return new FakeEngine(this, random, { ...noFaults, ...faults });
   }
 }
 
-export class FakeEngineLog implements EngineLog {
-  readonly name = "system";
+export class FakeEngine implements LogEngine {
   readonly faults: FakeFaults;
-  readonly #stream: FakeEngineStream;
+  readonly #streams: FakeEngineStreams;
   readonly #random: SeededRandom;
   appendCount = 0;
 
-  constructor(stream: FakeEngineStream, random: SeededRandom, faults: FakeFaults) {
-    this.#stream = stream;
+  constructor(streams: FakeEngineStreams, random: SeededRandom, faults: FakeFaults) {
+    this.#streams = streams;
     this.#random = random;
     this.faults = faults;
   }
 
+  async open(name: string): Promise<EngineLog | undefined> {
+    await this.#answer();
+    const stream = this.#streams.get(name);
+    return stream === undefined ? undefined : this.#log(stream);
+  }
+
+  async create(name: string, { firstSequence }: { readonly firstSequence: number }): Promise<EngineLog> {
+    await this.#answer();
+    return this.#log(this.#streams.make(name, firstSequence));
+  }
+
+  async laxities(): Promise<readonly string[]> {
+    return [];
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #log(stream: FakeEngineStream): EngineLog {
+    return new FakeEngineLog(stream, this.#random, { faults: this.faults, sent: () => this.appendCount++ });
+  }
+
+  async #answer(): Promise<void> {
+    await this.#streams.scheduler.sleep(0.5 + this.#random.next());
+    if (this.faults.isCut) throw new OnefoldError("unavailable", "The engine can't be reached.");
+  }
+}
+
+class FakeEngineLog implements EngineLog {
+  readonly name: string;
+  readonly faults: FakeFaults;
+  readonly #stream: FakeEngineStream;
+  readonly #random: SeededRandom;
+  readonly #sent: () => void;
+
+  constructor(
+    stream: FakeEngineStream,
+    random: SeededRandom,
+    { faults, sent }: { readonly faults: FakeFaults; readonly sent: () => void },
+  ) {
+    this.#stream = stream;
+    this.name = stream.name;
+    this.#random = random;
+    this.faults = faults;
+    this.#sent = sent;
+  }
+
   async append(sequence: number, bytes: Uint8Array): Promise<EngineAppendOutcome> {
-    this.appendCount++;
+    this.#sent();
     await this.#delay();
     const unknown: EngineAppendOutcome = { kind: "unknown", cause: new Error("no answer") };
     const { faults } = this;

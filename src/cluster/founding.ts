@@ -43,10 +43,11 @@ export async function foundOrJoin(
     shardCount,
     followerCount,
   };
-  await log.propose((state) => (state.cluster === undefined ? [{ type: "founded", cluster }] : undefined), {
-    deadlineMs,
-  });
-  // Whatever became of the proposal: the log says who has founded it.
+  if (log.state.cluster === undefined)
+    await log.propose((state) => (state.cluster === undefined ? [{ type: "founded", cluster }] : undefined), {
+      deadlineMs,
+    });
+  // Whatever became of the proposal: the log says who has founded it, or this node's copy of it does.
   const founded = log.state.cluster;
   if (founded === undefined) {
     throw new OnefoldError("unavailable", "The cluster's system log can't be reached.", { retryAfterMs: 1000 });

@@ -5,11 +5,12 @@ import { type Limits, limits } from "../base/limits.ts";
 import { SeededRandom } from "../base/random.ts";
 import { SimulatedNode } from "../sim/host.ts";
 import { Scheduler } from "../sim/scheduler.ts";
-import { type FakeEngineLog, FakeEngineStream, type FakeFaults } from "./engine-log.fake.ts";
+import { type FakeEngine, FakeEngineStreams, type FakeFaults } from "./engine-log.fake.ts";
 import { foundOrJoin } from "./founding.ts";
 import { Membership } from "./membership.ts";
 import { describe as describeMember, joining } from "./system.fixture.ts";
 import { SystemLog } from "./system-log.ts";
+import { FakeSystemPeers } from "./system-peers.fake.ts";
 import type { SystemRecord } from "./system-records.ts";
 import { presentMembers, presentShards, type SystemState } from "./system-state.ts";
 
@@ -18,7 +19,7 @@ const withCode = (code: string) => (error: unknown) => error instanceof OnefoldE
 
 interface Member {
   readonly node: SimulatedNode;
-  readonly view: FakeEngineLog;
+  readonly view: FakeEngine;
   readonly log: SystemLog;
   readonly membership: Membership;
   readonly failures: unknown[];
@@ -28,23 +29,33 @@ interface Member {
 class World {
   readonly scheduler = new Scheduler();
   readonly random: SeededRandom;
-  readonly stream: FakeEngineStream;
+  readonly streams: FakeEngineStreams;
+  readonly peers = new FakeSystemPeers();
   readonly members = new Map<string, Member>();
 
   constructor(seed: string | number = "membership") {
     this.random = new SeededRandom(seed);
-    this.stream = new FakeEngineStream(this.scheduler);
+    this.streams = new FakeEngineStreams(this.scheduler);
   }
 
   async start(id: string, faults: Partial<FakeFaults> = {}, changed: Partial<Limits> = {}): Promise<Member> {
     const node = new SimulatedNode({ scheduler: this.scheduler, random: this.random.fork(id), name: id });
     const host = node.start();
-    const view = this.stream.view(this.random.fork(`view-${id}`), faults);
+    const view = this.streams.view(this.random.fork(`view-${id}`), faults);
     const failures: unknown[] = [];
     const onFailed = (error: unknown): number => failures.push(error);
     const start = async (): Promise<Member> => {
       const parts = { host, limits: { ...limits, ...changed } };
-      const log = await SystemLog.open({ ...parts, log: view, directory: "system", onFailed });
+      const log = await SystemLog.open({
+        ...parts,
+        engine: view,
+        peers: this.peers.of(id),
+        node: id,
+        directory: "system",
+        segmentBytes: 64 * 1024,
+        onFailed,
+      });
+      this.peers.join(id, log, () => node.alive);
       await foundOrJoin(log, host, { systemName: "bank", shardCount: 4, followerCount: 1 }, { deadlineMs });
       const member = describeMember(id);
       const membership = new Membership({
@@ -156,14 +167,14 @@ describe("membership", () => {
       await world.startAll("a", "b", "c");
       const { shards, controller } = world.state;
       for (const durationMs of [900, 4000, 9000]) {
-        world.stream.isElecting = true;
+        world.streams.get("system")!.isElecting = true;
         await world.pass(durationMs);
         const cutOff = [...world.members.values()].map(({ membership }) => membership.isCutOff);
         assert.deepEqual(
           cutOff,
           cutOff.map(() => durationMs > limits.unavailableMs + limits.leaseRenewMs),
         );
-        world.stream.isElecting = false;
+        world.streams.get("system")!.isElecting = false;
         await world.pass(5000);
         assert.deepEqual(world.state.shards, shards, `seed ${seed}, ${durationMs} ms`);
         assert.deepEqual(world.state.controller, controller);
@@ -250,8 +261,8 @@ describe("membership", () => {
     world.members.get(controller!)!.node.crash();
     await world.pass(60_000);
     assert.ok(world.state.sequence > 600, `${world.state.sequence}`);
-    assert.ok(world.stream.records.size < 320, `${world.stream.records.size}`);
-    assert.ok(world.stream.first > 300);
+    assert.ok(world.streams.get("system")!.records.size < 320, `${world.streams.get("system")!.records.size}`);
+    assert.ok(world.streams.get("system")!.first > 300);
   });
 
   test("lives with an engine that answers badly", async () => {

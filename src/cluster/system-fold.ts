@@ -65,6 +65,8 @@ export function foldOne(state: SystemState, record: SystemRecord, sequence: numb
       return placement.quarantine(state, record);
     case "repaired":
       return placement.repair(state, record);
+    case "continued":
+      return state;
     case "checkpoint": {
       // Who has folded all before it has this state already; who begins with it has nothing.
       const before = state.sequence === 0 ? stateOf(record.state) : state;

@@ -1,100 +1,100 @@
 /**
- * The system log on one node: reads, verifies and folds it as it grows, and appends to it. The cluster's state is what it says.
+ * The system log on one node: reads, verifies and folds it as it grows, appends to it, and goes on with its successor when it had to be
+ * repaired. The cluster's state is what it says.
  *
- * SL1 `state` is the fold of a verified prefix of the log (`system-chain.ts`) and never goes back within a life of the node.
- * SL2 The verified end is on the node's disk at most a second later (`system-anchor.ts`). A log that does not hold it is `damaged`: this
- *     node tells so once, and takes and appends nothing more.
- * SL3 Tails skip, repeat and fall silent (EL3): what counts is what was read in order, and there is a look at the log's end at least every
- *     `pollMs`.
- * SL4 A valid record that does not follow is damage at once. A hole, wrong bytes, an end before what was verified may be a stale or broken
- *     server's answer: they are damage only once they have stood for `systemLogDoubtMs`, in which the engine did answer.
+ *     opening ──▶ following ──sealed, damaged──▶ stopped ──successor found──▶ following
+ *
+ * SL1 `state` is the fold of a verified prefix of the log (`system-chain.ts`), all of it durable in this node's copy
+ *     (`system-copy.ts`), and never goes back within a life of the node.
+ * SL2 A log that does not hold what this node has verified is damaged. A node takes and appends nothing more of a log that it knows to be
+ *     damaged or sealed; what was proposed waits for the successor.
+ * SL3, SL4 are those of `system-reader.ts`.
  * SL5 Everything ends with `close`.
  */
-import { equalBytes } from "../base/bytes.ts";
-import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { Host } from "../host/host.ts";
-import type { AnchorFile } from "../log/engine/segment/anchors.ts";
-import type { EngineLog } from "../log/engine-log.ts";
-import type { LogPosition } from "../log/log.ts";
-import { decodeRecord, type LogRecord } from "../log/record.ts";
-import { RecordInbox } from "./record-inbox.ts";
-import { openSystemAnchor } from "./system-anchor.ts";
-import { damagedSystemLog, SystemChain } from "./system-chain.ts";
+import type { EngineLog, LogEngine } from "../log/engine-log.ts";
+import type { LogRecord } from "../log/record.ts";
+import { SystemChain } from "./system-chain.ts";
+import { SystemCopy } from "./system-copy.ts";
 import { checkpointOf } from "./system-fold.ts";
+import { firstSequenceOf, newestSystemLog, type SystemLogPlace, systemLogName } from "./system-names.ts";
+import type { SystemPeers, SystemPosition, SystemQuestion } from "./system-positions.ts";
+import { type LogEnding, SystemReader } from "./system-reader.ts";
+import { isUnavailable } from "./system-seal.ts";
 import type { SystemState } from "./system-state.ts";
+import { findSuccessor } from "./system-succession.ts";
 import { type Decide, type ProposalOutcome, SystemWriter } from "./system-writer.ts";
 
 export interface SystemLogParts {
   readonly host: Pick<Host, "clock" | "timers" | "random" | "disk" | "trace">;
   readonly limits: Limits;
-  readonly log: EngineLog;
-  /** On the node's disk, of this log alone. */
+  readonly engine: LogEngine;
+  readonly peers: SystemPeers;
+  /** The node's name. */
+  readonly node: string;
+  /** On the node's disk, of the system logs alone. */
   readonly directory: string;
-  /** The node can't go on with this log: `damaged`, `unsupported-version`, or its own disk's error. Called at most once. */
+  readonly segmentBytes: number;
+  /** The node can't go on: another cluster's log, `unsupported-version`, its own disk's error. Called at most once. */
   readonly onFailed: (error: unknown) => void;
 }
 
-const pollMs = 300;
 const retryMs = 200;
-const readBytes = 1024 * 1024;
-const inboxBytesMax = 4 * 1024 * 1024;
-
-/** Something that is wrong, if it stays so (SL4). */
-class Doubt extends Error {
-  override readonly name = "Doubt";
-  readonly sequence: number;
-
-  constructor(sequence: number, reason: string) {
-    super(reason);
-    this.sequence = sequence;
-  }
-}
+/** How often a node looks whether the others have gone on without it. */
+const successorLookMs = 5000;
 
 export class SystemLog {
   readonly #parts: SystemLogParts;
-  readonly #anchorFile: AnchorFile;
-  readonly #chain: SystemChain;
+  readonly #copy: SystemCopy;
+  readonly #chain = new SystemChain();
   readonly #writer: SystemWriter;
-  readonly #inbox = new RecordInbox(inboxBytesMax);
   readonly #listeners = new Set<(state: SystemState) => void>();
-  #anchored: LogPosition | null;
-  #anchoredAtMs: number;
-  #tail: { close(): void } | undefined;
-  #mustLook = true;
+  #place: SystemLogPlace | undefined;
+  #reader: SystemReader | undefined;
   #isReady = false;
-  #doubtSinceMs: number | undefined;
+  /** System logs up to this index are known to be sealed: the node takes nothing of them. */
+  #sealedIndex = -1;
+  readonly #whenStopped = new Set<() => void>();
   #failure: { readonly error: unknown } | undefined;
   #isClosed = false;
-  #wake: (() => void) | undefined;
-  #running: Promise<void> | undefined;
+  readonly #sleepers = new Set<() => void>();
+  #running: Promise<unknown> | undefined;
 
-  private constructor(parts: SystemLogParts, anchorFile: AnchorFile) {
-    const { host, limits, log } = parts;
+  private constructor(parts: SystemLogParts, copy: SystemCopy) {
+    const { host, limits } = parts;
     this.#parts = parts;
-    this.#anchorFile = anchorFile;
-    this.#anchored = anchorFile.state.anchor;
-    this.#anchoredAtMs = host.clock.monotonicMs();
-    this.#chain = new SystemChain(log.name, this.#anchored);
+    this.#copy = copy;
     this.#writer = new SystemWriter({
       host,
       limits,
-      log,
+      log: () => this.#place?.log,
       end: () => (this.#isReady ? { state: this.#chain.state, link: this.#chain.link } : undefined),
-      onRecord: ({ sequence, bytes }) => this.#found(sequence, bytes),
+      onRecord: (log, { sequence, bytes }) => this.#found(log, sequence, bytes),
       onFailed: (error) => this.#fail(error),
     });
   }
 
-  /** Opens it and begins to read. Throws `damaged` (retry never) where the node's own anchor can't be read, `DiskError`. */
+  /**
+   * Opens this node's copy, folds it, and begins to read the engine's log behind it. Throws `unsupported-version` (retry never),
+   * `DiskError`.
+   */
   static async open(parts: SystemLogParts): Promise<SystemLog> {
-    const { disk, trace } = parts.host;
-    const log = new SystemLog(parts, await openSystemAnchor(disk, parts.directory, trace));
-    log.#running = log.#run();
+    const { disk, random, trace } = parts.host;
+    const { directory, segmentBytes } = parts;
+    const copy = await SystemCopy.open({ disk, random, trace, directory, segmentBytes });
+    const log = new SystemLog(parts, copy);
+    try {
+      await log.#foldCopy();
+    } catch (error) {
+      await copy.close();
+      throw error;
+    }
+    log.#running = Promise.all([log.#run(), log.#watchForSuccessor()]);
     return log;
   }
 
-  /** Nothing is in it before the log was read for the first time. */
+  /** Nothing is in it before this node has read the log for the first time. */
   get state(): SystemState {
     return this.#chain.state;
   }
@@ -126,135 +126,158 @@ export class SystemLog {
   /** Has the engine forget what is before the older of two checkpoints. For the controller. Throws `unavailable` (retry safe). */
   async trim(): Promise<void> {
     const [older, newer] = this.state.checkpoints;
-    if (older !== undefined && newer !== undefined) await this.#parts.log.trim(older);
+    const isHere = older !== undefined && this.#place !== undefined && older >= firstSequenceOf(this.#place.index);
+    if (isHere && newer !== undefined) await this.#place?.log.trim(older);
   }
 
-  /** Remembers the end on disk, and lets go of everything; what is proposed and undecided is `unknown`. Idempotent. */
+  /**
+   * Another node repairs the system log of this index, which is sealed: this node takes nothing more of it. At return its position is
+   * final, unless it is closing.
+   */
+  async stopAt({ index }: SystemQuestion): Promise<SystemPosition> {
+    if (index > this.#sealedIndex) {
+      this.#sealedIndex = index;
+      this.#reader?.stop();
+    }
+    const isStill = (): boolean => this.#reader === undefined || (this.#place?.index ?? 0) > index;
+    while (!isStill() && !this.#isOver) await new Promise<void>((resolve) => this.#whenStopped.add(resolve));
+    return { sequence: this.#chain.link?.sequence ?? 0, isFinal: !this.#isOver };
+  }
+
+  /** Lets go of everything; what is proposed and undecided is `unknown`. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#wake?.();
+    this.#reader?.stop();
+    this.#wakeAll();
     await this.#writer.stop();
     await this.#running;
-    await this.#anchorFile.close();
+    await this.#copy.close();
   }
 
   get #isOver(): boolean {
     return this.#isClosed || this.#failure !== undefined;
   }
 
+  async #foldCopy(): Promise<void> {
+    for await (const record of this.#copy.records()) {
+      const step = this.#chain.examine(record, { isFirst: this.#chain.link === null && record.sequence > 1 });
+      if (step !== undefined) this.#chain.accept(step);
+    }
+  }
+
   async #run(): Promise<void> {
     try {
-      while (!this.#isOver) await this.#step();
-      if (this.#failure === undefined) await this.#anchor();
+      let place = await this.#locate();
+      while (place !== undefined && !this.#isOver) {
+        this.#place = place;
+        const ending = await this.#follow(place);
+        if (ending === undefined) return;
+        place = await this.#succeed(place, ending);
+      }
     } catch (error) {
       this.#fail(error);
-    } finally {
-      this.#tail?.close();
     }
   }
 
-  async #step(): Promise<void> {
+  /** The newest log that there is, or the first, which is made. */
+  async #locate(): Promise<SystemLogPlace | undefined> {
+    const { engine, host } = this.#parts;
+    const { index } = this.#copy;
+    while (!this.#isOver) {
+      try {
+        const newest = await newestSystemLog(engine, index);
+        if (newest !== undefined) return newest;
+        return { index, log: await engine.create(systemLogName(index), { firstSequence: firstSequenceOf(index) }) };
+      } catch (error) {
+        if (!isUnavailable(error)) throw error;
+        host.trace("info", "The system log can't be reached; the node tries on.", { error });
+      }
+      await this.#pause(retryMs);
+    }
+    return undefined;
+  }
+
+  /** Follows the log until it ends; undefined when this node does. */
+  async #follow({ index, log }: SystemLogPlace): Promise<LogEnding | undefined> {
+    const sealed: LogEnding = { isSealed: true, detail: "another node repairs it" };
+    if (index <= this.#sealedIndex) return sealed;
+    const { host, limits } = this.#parts;
+    this.#reader = new SystemReader({
+      host,
+      limits,
+      log,
+      next: () => Math.max(firstSequenceOf(index), (this.#chain.link?.sequence ?? 0) + 1),
+      take: (record, options) => this.#take(record, options),
+      changed: () => this.#told(),
+      caughtUp: () => this.#caughtUp(),
+    });
     try {
-      if (this.#takeInbox() > 0) return await this.#anchorIfDue();
-      if (this.#mustLook) return await this.#look();
-      await this.#anchorIfDue();
-      if (await this.#wait(pollMs)) this.#mustLook = true;
-    } catch (error) {
-      await this.#afterFailure(error);
+      const ending = await this.#reader.run();
+      return ending ?? (this.#isOver ? undefined : sealed);
+    } finally {
+      this.#reader = undefined;
+      this.#isReady = false;
+      this.#writer.interrupt();
+      for (const wake of this.#whenStopped) wake();
+      this.#whenStopped.clear();
     }
   }
 
-  // ------------------------------------------------------------------------------------------------------------ reading
-
-  /** Reads to the end, as the engine shows it. Throws `Doubt`, `unavailable`, `damaged`, `unsupported-version`. */
-  async #look(): Promise<void> {
-    const { log } = this.#parts;
-    this.#mustLook = false;
-    for (;;) {
-      const records = await log.readMany(this.#nextSequence, readBytes);
-      if (this.#isOver) return;
-      let count = 0;
-      for (const bytes of records) count += this.#take(bytes) ? 1 : 0;
-      if (count === 0) break;
-      this.#told();
+  /** The others may have gone on while this node could be asked nothing, and its log looks whole to it: it must not go on alone. */
+  async #watchForSuccessor(): Promise<void> {
+    while (!this.#isOver) {
+      await this.#pause(successorLookMs);
+      const place = this.#place;
+      if (place === undefined || this.#reader === undefined || this.#isOver) continue;
+      try {
+        if ((await newestSystemLog(this.#parts.engine, place.index + 1)) === undefined) continue;
+        this.#sealedIndex = Math.max(this.#sealedIndex, place.index);
+        if (this.#place === place) this.#reader?.stop();
+      } catch (error) {
+        // What can't be reached is looked for again.
+        if (!isUnavailable(error)) this.#fail(error);
+      }
     }
-    const { first, last } = await log.bounds();
-    if (this.#isOver) return;
-    const next = this.#nextSequence;
-    if (first > next) return await this.#beginAt(first);
-    if (last >= next) throw new Doubt(next, "a record is missing though later ones are there");
-    if (last < this.#chain.knownSequence) throw new Doubt(last + 1, "it ends before what this node has verified");
-    this.#doubtSinceMs = undefined;
-    this.#tail ??= this.#openTail();
+  }
+
+  #succeed(place: SystemLogPlace, ending: LogEnding): Promise<SystemLogPlace | undefined> {
+    const { host, limits, engine, peers, node } = this.#parts;
+    this.#sealedIndex = Math.max(this.#sealedIndex, ending.isSealed ? place.index : -1);
+    host.trace(
+      "error",
+      "This node has stopped at the end of a system log that is not whole. It waits for its successor.",
+      {
+        log: place.log.name,
+        detail: ending.detail,
+      },
+    );
+    const { state, link } = this.#chain;
+    const isWanted = (): boolean => !this.#isOver;
+    return findSuccessor({ host, limits, engine, peers, node, place, ending, state, link, isWanted });
+  }
+
+  async #take(record: LogRecord, options: { readonly isFirst: boolean }): Promise<boolean> {
+    const step = this.#chain.examine(record, options);
+    if (step === undefined) return false;
+    await this.#copy.append(record, step);
+    this.#chain.accept(step);
+    this.#writer.stands(record);
+    const [older, newer] = step.state.checkpoints;
+    if (newer === record.sequence && older !== undefined) await this.#copy.trim(older);
+    return true;
+  }
+
+  #caughtUp(): void {
     if (!this.#isReady && this.#chain.isWhole) {
       this.#isReady = true;
       this.#told();
     }
   }
 
-  /** The log was trimmed farther than this node has read. */
-  async #beginAt(first: number): Promise<void> {
-    const bytes = await this.#parts.log.read(first);
-    if (this.#isOver) return;
-    if (bytes === undefined || !this.#take(bytes, { isFirst: true }))
-      throw new Doubt(first, "its first record is missing");
-    this.#tail?.close();
-    this.#tail = undefined;
-    this.#mustLook = true;
-    this.#told();
-  }
-
-  get #nextSequence(): number {
-    return (this.#chain.link?.sequence ?? 0) + 1;
-  }
-
-  /** Takes a record if it is the next one, or the first; false if it is not. Throws as `#look` does. */
-  #take(bytes: Uint8Array, { isFirst = false } = {}): boolean {
-    const next = this.#nextSequence;
-    const record = decodeFound(bytes, next);
-    if (record.sequence > next && !isFirst) return false;
-    if (!this.#chain.take(record, { isFirst })) return false;
-    this.#writer.stands(record);
-    return true;
-  }
-
-  #takeInbox(): number {
-    let count = 0;
-    for (;;) {
-      const bytes = this.#inbox.take(this.#nextSequence);
-      if (bytes === undefined || !this.#take(bytes)) break;
-      count++;
-    }
-    if (this.#inbox.isStuck) {
-      // Something was skipped; what is read from the engine makes the rest superfluous.
-      this.#inbox.clear();
-      this.#mustLook = true;
-    }
-    if (count > 0) this.#told();
-    return count;
-  }
-
   /** The writer has found a record. */
-  #found(sequence: number, bytes: Uint8Array): void {
-    if (this.#isOver || sequence !== this.#nextSequence) return;
-    this.#take(bytes);
-    this.#told();
-  }
-
-  #openTail(): { close(): void } {
-    return this.#parts.log.tail(this.#nextSequence, {
-      record: (sequence, bytes) => {
-        if (sequence < this.#nextSequence) return;
-        if (!this.#inbox.put(sequence, bytes)) this.#mustLook = true;
-        this.#wake?.();
-      },
-      ended: () => {
-        this.#tail = undefined;
-        this.#mustLook = true;
-        this.#wake?.();
-      },
-    });
+  #found(log: EngineLog, sequence: number, bytes: Uint8Array): void {
+    if (this.#reader?.log === log) this.#reader.offer(sequence, bytes);
   }
 
   #told(): void {
@@ -262,75 +285,34 @@ export class SystemLog {
     this.#writer.wake();
   }
 
-  // ------------------------------------------------------------------------------------------------------ when it is wrong
-
-  async #afterFailure(error: unknown): Promise<void> {
-    const { host, limits, log } = this.#parts;
-    const isOutOfReach = error instanceof OnefoldError && error.code === "unavailable";
-    if (!isOutOfReach && !(error instanceof Doubt)) throw error;
-    this.#inbox.clear();
-    this.#mustLook = true;
-    const nowMs = host.clock.monotonicMs();
-    if (error instanceof Doubt) {
-      this.#doubtSinceMs ??= nowMs;
-      if (nowMs - this.#doubtSinceMs >= limits.systemLogDoubtMs)
-        throw damagedSystemLog(log.name, error.sequence, error.message);
-    } else this.#doubtSinceMs = undefined;
-    await this.#wait(retryMs);
-  }
-
   #fail(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { error };
     this.#isReady = false;
     const message = "The system log can't be followed any more. This node stops taking part; look at the cause.";
-    this.#parts.host.trace("error", message, { log: this.#parts.log.name, error });
+    this.#parts.host.trace("error", message, { log: this.#place?.log.name, error });
     this.#writer.abandon();
-    this.#wake?.();
+    this.#reader?.stop();
+    this.#wakeAll();
     if (!this.#isClosed) this.#parts.onFailed(error);
   }
 
-  // ------------------------------------------------------------------------------------------------------------- anchoring
-
-  async #anchorIfDue(): Promise<void> {
-    const { host, limits } = this.#parts;
-    if (host.clock.monotonicMs() - this.#anchoredAtMs >= limits.anchorIntervalMs) await this.#anchor();
-  }
-
-  /** SL2. Throws `DiskError`. */
-  async #anchor(): Promise<void> {
-    const { link } = this.#chain;
-    this.#anchoredAtMs = this.#parts.host.clock.monotonicMs();
-    if (link === null || !this.#chain.isWhole || isAt(this.#anchored, link)) return;
-    await this.#anchorFile.anchor(link);
-    this.#anchored = link;
-  }
-
-  /** True if the whole time has passed and nothing has come. */
-  async #wait(atMostMs: number): Promise<boolean> {
-    if (this.#isOver) return false;
-    const isPast = await new Promise<boolean>((resolve) => {
-      const timer = this.#parts.host.timers.after(atMostMs, () => resolve(true));
-      this.#wake = () => {
+  async #pause(delayMs: number): Promise<void> {
+    if (this.#isOver) return;
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
         timer.cancel();
-        resolve(false);
+        this.#sleepers.delete(wake);
+        resolve();
       };
+      const timer = this.#parts.host.timers.after(delayMs, wake);
+      this.#sleepers.add(wake);
     });
-    this.#wake = undefined;
-    return isPast;
   }
-}
 
-function isAt(anchor: LogPosition | null, { sequence, hash }: LogPosition): boolean {
-  return anchor !== null && anchor.sequence === sequence && equalBytes(anchor.hash, hash);
-}
-
-/** Bytes that are no record prove nothing: another server of the engine may have the right ones. */
-function decodeFound(bytes: Uint8Array, sequence: number): LogRecord {
-  try {
-    return decodeRecord(bytes);
-  } catch (error) {
-    if (!(error instanceof OnefoldError) || error.code !== "damaged") throw error;
-    throw new Doubt(sequence, error.message);
+  #wakeAll(): void {
+    for (const wake of [...this.#sleepers]) wake();
+    for (const wake of this.#whenStopped) wake();
+    this.#whenStopped.clear();
   }
 }

@@ -124,7 +124,12 @@ export type SystemRecord =
       readonly incarnation: string;
       readonly parent: ParentPosition;
     }
-  /** The state before this record: alone in its payload. Who starts may begin with it. */
+  /**
+   * This log goes on from a damaged one, whose position this is. In the first record of a successor, before the checkpoint that holds the
+   * state there.
+   */
+  | { readonly type: "continued"; readonly parent: ParentPosition }
+  /** The state before this record: alone in its payload, but for `continued`. Who starts may begin with it. */
   | { readonly type: "checkpoint"; readonly state: StateImage };
 
 export type SystemRecordType = SystemRecord["type"];
@@ -226,6 +231,7 @@ const readers: { readonly [T in SystemRecordType]: Reader<Omit<OfType<T>, "type"
   "snapshot-published": object({ shard: shardId, log: logName, epoch: whole, sequence: whole }),
   quarantined: object({ shard: shardId, log: logName, detail: text }),
   repaired: object({ shard: shardId, log: logName, incarnation, parent }),
+  continued: object({ parent }),
   checkpoint: object({ state: image }),
 };
 

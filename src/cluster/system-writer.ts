@@ -49,11 +49,12 @@ export type ProposalOutcome =
 export interface SystemWriterParts {
   readonly host: Pick<Host, "clock" | "timers" | "random">;
   readonly limits: Pick<Limits, "proposalsMax" | "systemSendsMax" | "batchBytesMax">;
-  readonly log: EngineLog;
+  /** The log that is followed now. */
+  readonly log: () => EngineLog | undefined;
   /** What the log ends with, verified; undefined while that is not known. */
   readonly end: () => { readonly state: SystemState; readonly link: ChainLink | null } | undefined;
-  /** A valid record that stands in the log; calls `stands` if it is news. */
-  readonly onRecord: (record: { readonly sequence: number; readonly bytes: Uint8Array }) => void;
+  /** A valid record that stands in this log; leads to `stands` if it is news. */
+  readonly onRecord: (log: EngineLog, record: { readonly sequence: number; readonly bytes: Uint8Array }) => void;
   /** Something was found that the node can't go on from. */
   readonly onFailed: (error: unknown) => void;
 }
@@ -66,6 +67,7 @@ interface Proposal {
 }
 
 interface Attempt extends EncodedRecord {
+  readonly log: EngineLog;
   readonly sequence: number;
   readonly madeAtMs: number;
   readonly proposals: readonly Proposal[];
@@ -78,7 +80,7 @@ const resendDelayMs = 50;
 /** The engine may take seconds to say that it doesn't know: long before, the same bytes go another way. */
 const overlapMs = 500;
 /** The system log has one owner for ever: the cluster. */
-const systemEpoch = 1;
+export const systemEpoch = 1;
 
 export class SystemWriter {
   readonly #parts: SystemWriterParts;
@@ -137,6 +139,13 @@ export class SystemWriter {
     this.#wake?.();
   }
 
+  /** Nothing is to be appended to the log any more: what was sent is `unknown`, what waits goes to the next one. */
+  interrupt(): void {
+    const attempt = this.#attempt;
+    if (attempt !== undefined) attempt.fate ??= "lost";
+    this.wake();
+  }
+
   /** Sends nothing more; what waits is `unknown`. Idempotent. */
   abandon(): void {
     this.#isStopped = true;
@@ -157,8 +166,9 @@ export class SystemWriter {
         // What is proposed in one turn goes together.
         await Promise.resolve();
         const end = this.#parts.end();
-        if (end === undefined) await this.#pause(undefined);
-        else await this.#attemptBehind(end);
+        const log = this.#parts.log();
+        if (end === undefined || log === undefined) await this.#pause(undefined);
+        else await this.#attemptBehind(log, end);
       }
     } catch (error) {
       this.#parts.onFailed(error);
@@ -167,8 +177,11 @@ export class SystemWriter {
     }
   }
 
-  async #attemptBehind(end: { readonly state: SystemState; readonly link: ChainLink | null }): Promise<void> {
-    const attempt = this.#compose(end);
+  async #attemptBehind(
+    log: EngineLog,
+    end: { readonly state: SystemState; readonly link: ChainLink | null },
+  ): Promise<void> {
+    const attempt = this.#compose(log, end);
     if (attempt === undefined) return;
     this.#attempt = attempt;
     try {
@@ -184,7 +197,10 @@ export class SystemWriter {
   }
 
   /** SW3. Undefined where nothing that waits has anything to append. */
-  #compose({ state, link }: { readonly state: SystemState; readonly link: ChainLink | null }): Attempt | undefined {
+  #compose(
+    log: EngineLog,
+    { state, link }: { readonly state: SystemState; readonly link: ChainLink | null },
+  ): Attempt | undefined {
     const sequence = (link?.sequence ?? 0) + 1;
     const records: SystemRecord[] = [];
     const proposals: Proposal[] = [];
@@ -204,7 +220,7 @@ export class SystemWriter {
       }
       if (isAlone) break;
     }
-    return records.length === 0 ? undefined : this.#encode({ link, sequence, records, proposals });
+    return records.length === 0 ? undefined : this.#encode({ log, link, sequence, records, proposals });
   }
 
   #decide(
@@ -222,12 +238,13 @@ export class SystemWriter {
   }
 
   #encode(parts: {
+    readonly log: EngineLog;
     readonly link: ChainLink | null;
     readonly sequence: number;
     readonly records: readonly SystemRecord[];
     readonly proposals: readonly Proposal[];
   }): Attempt {
-    const { link, sequence, records, proposals } = parts;
+    const { log, link, sequence, records, proposals } = parts;
     const { clock, random } = this.#parts.host;
     assert(
       (link === null) === (records[0]?.type === "founded"),
@@ -246,7 +263,7 @@ export class SystemWriter {
       encodeSystemRecords(records),
     );
     const madeAtMs = clock.monotonicMs();
-    return { bytes, hash, sequence, madeAtMs, proposals, fate: undefined, sendCount: 0, lastSentAtMs: madeAtMs };
+    return { log, bytes, hash, sequence, madeAtMs, proposals, fate: undefined, sendCount: 0, lastSentAtMs: madeAtMs };
   }
 
   /** SW1. */
@@ -272,11 +289,10 @@ export class SystemWriter {
     this.#sendings.add(sending);
   }
 
-  async #send({ sequence, bytes }: Attempt): Promise<void> {
-    const { log, onRecord } = this.#parts;
+  async #send({ log, sequence, bytes }: Attempt): Promise<void> {
     const outcome = await log.append(sequence, bytes);
     const found = outcome.kind === "appended" ? { sequence, bytes } : await readValid(log, sequence);
-    if (found !== undefined && !this.#isStopped) onRecord(found);
+    if (found !== undefined && !this.#isStopped) this.#parts.onRecord(log, found);
   }
 
   async #pause(atMostMs: number | undefined): Promise<void> {

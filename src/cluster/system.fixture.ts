@@ -90,5 +90,6 @@ export const records: readonly SystemRecord[] = [
   { type: "snapshot-published", shard: "0", log: "shard-0", epoch: 2, sequence: 70 },
   { type: "quarantined", shard: "0", log: "shard-0", detail: "it lacks record 7" },
   { type: "repaired", shard: "0", log: "shard-0-r", incarnation, parent: parentPosition("shard-0") },
+  { type: "continued", parent: parentPosition("system") },
   { type: "checkpoint", state: imageOf(small) },
 ];
