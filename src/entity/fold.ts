@@ -15,26 +15,48 @@ const packr = new Packr({ useRecords: false, useBigIntExtension: true, mapsAsObj
 
 /** The store's writes of many batches, one for each key. What changes often is encoded only once it is final. */
 export class WriteSet {
-  readonly #writes = new Map<BinaryString, Uint8Array | Encodable | null>();
+  readonly #writes = new Map<BinaryString, Uint8Array | StoredSessionResult | null>();
+  /** By name, which an entity has at hand where its key would have to be made for each of its effects. */
+  readonly #roots = new Map<BinaryString, Root>();
   /** Slots that were touched, for incremental snapshots. */
   readonly slots = new Set<number>();
   /** Whether an entity's life ended, so that items may have been left behind. */
   hasGarbage = false;
 
-  put(key: BinaryString, value: Uint8Array | Encodable | null): void {
+  put(key: BinaryString, value: Uint8Array | StoredSessionResult | null): void {
     this.#writes.set(key, value);
   }
 
+  putRoot(effect: EntityEffect, sequence: number): void {
+    const known = this.#roots.get(effect.name);
+    if (known === undefined) {
+      this.#roots.set(effect.name, { effect, sequence });
+      this.slots.add(effect.slot);
+      return;
+    }
+    // Another version of the code has put it elsewhere (B3): then it stands in both places.
+    if (known.effect.slot !== effect.slot) {
+      this.put(keys.entity(known.effect.slot, effect.name), encodeRoot(known.effect, known.sequence));
+      this.slots.add(effect.slot);
+    }
+    known.effect = effect;
+    known.sequence = sequence;
+  }
+
   get size(): number {
-    return this.#writes.size;
+    return this.#writes.size + this.#roots.size;
   }
 
   *[Symbol.iterator](): Iterator<Write> {
     for (const [key, value] of this.#writes) {
       yield {
         key: bytesOfBinary(key),
-        value: value === null || value instanceof Uint8Array ? value : encode(value),
+        value: value === null || value instanceof Uint8Array ? value : encodeSessionResult(value),
       };
+    }
+    // Last: a root that has moved away and back stands among the others as it was.
+    for (const [name, { effect, sequence }] of this.#roots) {
+      yield { key: bytesOfBinary(keys.entity(effect.slot, name)), value: encodeRoot(effect, sequence) };
     }
   }
 
@@ -43,17 +65,14 @@ export class WriteSet {
   }
 }
 
-export interface EntityEffectAt {
-  readonly effect: EntityEffect;
-  readonly sequence: number;
+/** The last effect on an entity's root. */
+interface Root {
+  effect: EntityEffect;
+  sequence: number;
 }
 
-type Encodable = EntityEffectAt | StoredSessionResult;
-
-function encode(value: Encodable): Uint8Array {
-  return "effect" in value
-    ? encodeRoot(value.effect, value.sequence)
-    : packr.pack([value.number, value.lowest, value.outcome]);
+function encodeSessionResult({ number, lowest, outcome }: StoredSessionResult): Uint8Array {
+  return packr.pack([number, lowest, outcome]);
 }
 
 const present = new Uint8Array(0);
@@ -91,11 +110,11 @@ export function foldEntry(entry: Entry, sequence: number, index: number, writes:
 
 function foldEffect(effect: EntityEffect, sequence: number, writes: WriteSet): void {
   const { slot, name, generation } = effect;
-  writes.slots.add(slot);
   if (effect.state === undefined) {
+    writes.slots.add(slot);
     writes.put(keys.touch(slot, name), encodeTouch(effect, sequence));
   } else {
-    writes.put(keys.entity(slot, name), { effect, sequence });
+    writes.putRoot(effect, sequence);
     if (effect.state === null) {
       writes.put(keys.listing(name), null);
       // The items stay behind under their generation, invisible, until the store's own sweep removes them.

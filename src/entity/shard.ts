@@ -15,6 +15,7 @@ import type { Store } from "../store/store.ts";
 import { AlarmClock } from "./alarm-clock.ts";
 import { AcceptedWork, type Settle } from "./accepted-work.ts";
 import { Applier } from "./applier.ts";
+import { decodeBatch } from "./batch.ts";
 import { Changes } from "./changes.ts";
 import { CommandCall, deleteCommand } from "./command-call.ts";
 import { Committer, type DurableBatch } from "./committer.ts";
@@ -170,11 +171,8 @@ export class Shard implements Service {
       trace: host.trace,
       pressure: this.#executor,
       owner: {
-        applied: (batches) => {
-          working.applied(
-            batches.flatMap(({ entries }) => entries),
-            batches.at(-1)!.position.sequence,
-          );
+        applied: (pinned, sequence) => {
+          working.applied(pinned, sequence);
           working.evict();
         },
         onStoreFailed: (cause) =>
@@ -240,9 +238,9 @@ export class Shard implements Service {
     working.clear();
     // What the store has already is read from there.
     const appliedSequence = this.#core.store.position?.sequence ?? 0;
-    for (const { entries, position } of this.#applier.pending) {
+    for (const { payload, position } of this.#applier.pending) {
       if (position.sequence <= appliedSequence) continue;
-      for (const entry of entries) working.absorb(entry, position.sequence, entityOf);
+      for (const entry of decodeBatch(payload)) working.absorb(entry, position.sequence, entityOf);
     }
     this.#mailroom.dropped();
     this.#alarms.dropped();

@@ -24,6 +24,7 @@ import { type BinaryString, keys, textOfBinary } from "./keys.ts";
 import { LiveItems } from "./live-items.ts";
 import { LiveSessions } from "./live-sessions.ts";
 import type { EntityLock } from "./locks.ts";
+import type { Pinned } from "./portion.ts";
 
 /** One entity in memory. Only this folder's files hold on to it. */
 export class LiveEntity implements EntityView {
@@ -347,40 +348,42 @@ export class WorkingSet {
     this.sessions.absorb(key, outcome, sequence);
   }
 
-  /** The store has applied this batch: what it pinned may go. */
-  applied(entries: readonly Entry[], sequence: number): void {
+  /** The store has applied everything up to `sequence`: what that has `pinned` may go. */
+  applied(pinned: Pinned, sequence: number): void {
     this.appliedSequence = sequence;
     const changed = new Set<LiveEntity>();
-    for (const entry of entries) {
-      for (const { name, items, timers } of entry.effects) {
-        if (items.length === 0 && timers.length === 0) continue;
-        const entity = this.#entities.get(name);
-        if (entity === undefined) continue;
-        if (items.length > 0) changed.add(entity);
-        for (const { key } of timers) {
-          if (entity.timerSequences.get(key)! <= sequence) entity.timerSequences.delete(key);
-        }
-      }
-      for (const { fromSlot, toSlot, number } of entry.messages) {
-        const at = keys.outboxNumber(fromSlot, toSlot);
-        if (this.#outboxNumbers.get(at) === number) this.#outboxNumbers.delete(at);
-      }
-      if (entry.consumed !== null) {
-        const at = keys.inboxNumber(entry.consumed.toSlot, entry.consumed.fromSlot);
-        const overlaid = this.#inboxNumbers.get(at);
-        if (overlaid !== undefined && overlaid.sequence <= sequence) this.#inboxNumbers.delete(at);
-      }
-      if (entry.result !== null) this.#pruneResult(entry.result.key, sequence);
-      for (const { key } of entry.expired) {
-        const overlaid = this.#idempotency.get(key);
-        if (overlaid !== undefined && overlaid.sequence <= sequence) this.#idempotency.delete(key);
-      }
-    }
+    for (const entry of pinned.entries) this.#unpin(entry, sequence, changed);
+    for (const key of pinned.results) this.#pruneResult(key, sequence);
     for (const entity of changed) {
       for (const items of entity.collections) items.prune(sequence);
       this.#resize(entity);
     }
     this.sessions.evict(sequence);
+  }
+
+  #unpin({ effects, messages, consumed, expired }: Entry, sequence: number, changed: Set<LiveEntity>): void {
+    for (const { name, items, timers } of effects) {
+      if (items.length === 0 && timers.length === 0) continue;
+      const entity = this.#entities.get(name);
+      if (entity === undefined) continue;
+      if (items.length > 0) changed.add(entity);
+      for (const { key } of timers) {
+        if (entity.timerSequences.get(key)! <= sequence) entity.timerSequences.delete(key);
+      }
+    }
+    for (const { fromSlot, toSlot, number } of messages) {
+      const at = keys.outboxNumber(fromSlot, toSlot);
+      if (this.#outboxNumbers.get(at) === number) this.#outboxNumbers.delete(at);
+    }
+    if (consumed !== null) {
+      const at = keys.inboxNumber(consumed.toSlot, consumed.fromSlot);
+      const overlaid = this.#inboxNumbers.get(at);
+      if (overlaid !== undefined && overlaid.sequence <= sequence) this.#inboxNumbers.delete(at);
+    }
+    for (const { key } of expired) {
+      const overlaid = this.#idempotency.get(key);
+      if (overlaid !== undefined && overlaid.sequence <= sequence) this.#idempotency.delete(key);
+    }
   }
 
   #pruneResult(key: ResultKey, sequence: number): void {
