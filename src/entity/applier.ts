@@ -15,18 +15,13 @@ import type { Store, Write } from "../store/store.ts";
 import type { DurableBatch } from "./committer.ts";
 import { entriesWithPrefix } from "./fold.ts";
 import { afterPrefix, bytesOfBinary, keys, readUint16 } from "./keys.ts";
-import { type Pinned, Portion, type UnappliedBatch } from "./portion.ts";
+import { type Pinned, Portion, soonPortions, type UnappliedBatch } from "./portion.ts";
 
 /** Long enough that what changes again and again is written once, short enough that a restart has little to fold again. */
 const applyDelayMs = 250;
-/** Of memory; reached sooner than the delay only by more than 60,000 commands a second. */
-const applyBytes = 12 * 1024 * 1024;
+/** Of memory; reached sooner than the delay only by tens of thousands of commands a second. */
+const applyBytes = 8 * 1024 * 1024;
 const retryFullMs = 1000;
-/**
- * Distinct ones: so many that what changes again and again is folded together, so few that the main thread is held for some
- * milliseconds, and that what one apply touches of the store stays small.
- */
-const portionWrites = 2048;
 const resumeShare = 7 / 8;
 const sweepPortion = 512;
 
@@ -47,6 +42,8 @@ export class Applier {
   /** In order; the last one takes what comes, unless it is being applied. */
   readonly #portions: Portion[] = [];
   #isLastClosed = true;
+  /** Of the latest portions, also of those that are in the store; the latest is the last. */
+  #firstSequences: readonly number[] = [];
   #pendingBytes = 0;
   #isPaused = false;
   #timer: Timer | undefined;
@@ -103,7 +100,7 @@ export class Applier {
   }
 
   add(batch: DurableBatch): void {
-    const portion = this.#lastPortion();
+    const portion = this.#lastPortion(batch.position.sequence);
     this.#pendingBytes -= portion.memoryBytes;
     portion.add(batch);
     this.#pendingBytes += portion.memoryBytes;
@@ -115,10 +112,12 @@ export class Applier {
     else this.#timer ??= this.#timers.after(applyDelayMs, () => this.#start());
   }
 
-  #lastPortion(): Portion {
+  /** For the batch `sequence`. */
+  #lastPortion(sequence: number): Portion {
     const last = this.#portions.at(-1);
-    if (last !== undefined && !this.#isLastClosed && last.writes.size < portionWrites) return last;
-    const portion = new Portion();
+    if (last !== undefined && !this.#isLastClosed && !last.isFull) return last;
+    const portion = new Portion({ soonSequence: this.#firstSequences[0] ?? 0 });
+    this.#firstSequences = [...this.#firstSequences, sequence].slice(-soonPortions);
     this.#portions.push(portion);
     this.#isLastClosed = false;
     return portion;

@@ -22,6 +22,18 @@ export interface Pinned {
   readonly results: ResultKey[];
 }
 
+/**
+ * Distinct ones: so many that what changes again and again is folded together, so few that the main thread is held for some
+ * milliseconds.
+ */
+const writesMax = 2048;
+/** Where hardly anything changes again soon: each is at another place of the store's file, and maps up to 64 KiB of it. */
+const scatteredWritesMax = 512;
+/** So many portions back is soon: what they held at least is what one that is not scattered holds. */
+export const soonPortions = writesMax / scatteredWritesMax;
+/** Of all changes; with fewer that come again, gathering more of them gains little. */
+const recurringShare = 1 / 4;
+
 /** What a write takes in memory besides its bytes, and an entry that has pinned something. Measured, rounded up. */
 const writeOverheadBytes = 800;
 const pinnedOverheadBytes = 700;
@@ -32,6 +44,23 @@ export class Portion {
   readonly pinned: Pinned = { entries: [], results: [] };
   /** About what it occupies. */
   memoryBytes = 0;
+  readonly #soonSequence: number;
+  #effectCount = 0;
+  /** Effects on what had changed soon before. */
+  #recurringCount = 0;
+
+  /** What has changed at `soonSequence` or later, and changes again in here, has done so soon: see `soonPortions`. */
+  constructor({ soonSequence }: { readonly soonSequence: number }) {
+    this.#soonSequence = soonSequence;
+  }
+
+  /** It should take no more. */
+  get isFull(): boolean {
+    const { size } = this.writes;
+    return (
+      size >= writesMax || (size >= scatteredWritesMax && this.#recurringCount < this.#effectCount * recurringShare)
+    );
+  }
 
   /** Of its first batch; it must have one. */
   get firstSequence(): number {
@@ -50,6 +79,9 @@ export class Portion {
     this.batches.push({ position, payload });
     foldBatch(entries, position.sequence, this.writes);
     for (const entry of entries) {
+      this.#effectCount += entry.effects.length;
+      for (const { previousSequence } of entry.effects)
+        if (previousSequence >= this.#soonSequence) this.#recurringCount++;
       if (pinsMore(entry)) pinnedEntries.push(entry);
       if (entry.result !== null) results.push(entry.result.key);
     }
