@@ -95,7 +95,7 @@ export const limits = {
   changesBatchesMax: 1024,
   changesBytesMax: 1 * MiB,
   /** Memory that durable batches take which are not yet in the store: above it, the executor waits. */
-  unappliedBytesMax: 32 * MiB,
+  unappliedBytesMax: 16 * MiB,
   /** Timers kept in memory, the nearest ones; the others stay in the store. */
   timerWindow: 4096,
   /** Inputs of timers that have gone off and are not durably done: above it, the next ones wait in the store. */

@@ -6,6 +6,7 @@ import type { LogPosition } from "../log/log.ts";
 import { positionAt } from "../store/store.suite.ts";
 import type { Store, Write } from "../store/store.ts";
 import { Applier } from "./applier.ts";
+import { encodeBatch } from "./batch.ts";
 import type { DurableBatch } from "./committer.ts";
 import { entityName } from "./keys.ts";
 
@@ -44,7 +45,8 @@ function batchOf(sequence: number, entryCount: number): DurableBatch {
       transaction: null,
     };
   });
-  return { position: positionAt(sequence), timeMs: 0, entries, sizeBytes: 100 * entryCount };
+  const payload = encodeBatch(entries);
+  return { position: positionAt(sequence), timeMs: 0, entries, payload, sizeBytes: payload.length };
 }
 
 /** An applier over a store whose applies end when they are told to, with timers that fire when they are told to. */

@@ -3,36 +3,31 @@
  * memory (`working-set.ts`); after a crash they are folded again from the log.
  *
  * Y1  Batches reach the store in order, whole, with the position of the last of them in the same store transaction.
- * Y2  A full disk or a slow one delays it, nothing else: batches stay in memory, and at the limit on what they take there
- *     (objects, not encoded bytes) the executor pauses.
+ * Y2  A full disk or a slow one delays it, nothing else: batches stay in memory, folded (`portion.ts`), and at the limit on what
+ *     they take there the executor pauses.
  * Y3  Items of ended generations, which nobody can see, are swept away in small portions when there is nothing else to do.
  */
+import { assert } from "../base/assert.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import { DiskError, type Timer, type Timers, type Trace } from "../host/host.ts";
 import type { Store, Write } from "../store/store.ts";
 import type { DurableBatch } from "./committer.ts";
-import { entriesWithPrefix, foldBatch, WriteSet } from "./fold.ts";
+import { entriesWithPrefix } from "./fold.ts";
 import { afterPrefix, bytesOfBinary, keys, readUint16 } from "./keys.ts";
+import { type Pinned, Portion, soonPortions, type UnappliedBatch } from "./portion.ts";
 
 /** Long enough that what changes again and again is written once, short enough that a restart has little to fold again. */
 const applyDelayMs = 250;
-/** Of memory; reached sooner than the delay only by more than 60,000 commands a second. */
-const applyBytes = 12 * 1024 * 1024;
+/** Of memory; reached sooner than the delay only by tens of thousands of commands a second. */
+const applyBytes = 8 * 1024 * 1024;
 const retryFullMs = 1000;
-/**
- * Distinct ones: so many that what changes again and again is folded together, so few that the main thread is held for some
- * milliseconds, and that what one apply touches of the store stays small.
- */
-const portionWrites = 2048;
 const resumeShare = 7 / 8;
 const sweepPortion = 512;
-/** What an entry, and an effect or message of one, take in memory besides their encoded bytes. Measured, rounded. */
-const entryOverheadBytes = 300;
-const partOverheadBytes = 400;
 
 export interface ApplierOwner {
-  applied(batches: readonly DurableBatch[]): void;
+  /** The store has everything up to `sequence`. */
+  applied(pinned: Pinned, sequence: number): void;
   /** The store takes nothing more. */
   onStoreFailed(cause: unknown): void;
 }
@@ -44,7 +39,11 @@ export class Applier {
   readonly #trace: Trace;
   readonly #owner: ApplierOwner;
   readonly #pressure: { pause(): void; resume(): void };
-  #pending: DurableBatch[] = [];
+  /** In order; the last one takes what comes, unless it is being applied. */
+  readonly #portions: Portion[] = [];
+  #isLastClosed = true;
+  /** Of the latest portions, also of those that are in the store; the latest is the last. */
+  #firstSequences: readonly number[] = [];
   #pendingBytes = 0;
   #isPaused = false;
   #timer: Timer | undefined;
@@ -73,8 +72,12 @@ export class Applier {
   }
 
   /** Durable batches that the store doesn't have, in order. */
-  get pending(): readonly DurableBatch[] {
-    return this.#pending;
+  get pending(): readonly UnappliedBatch[] {
+    return this.#portions.flatMap(({ batches }) => batches);
+  }
+
+  get pendingCount(): number {
+    return this.#portions.reduce((count, { batches }) => count + batches.length, 0);
   }
 
   get isFull(): boolean {
@@ -97,8 +100,10 @@ export class Applier {
   }
 
   add(batch: DurableBatch): void {
-    this.#pending.push(batch);
-    this.#pendingBytes += memoryBytes(batch);
+    const portion = this.#lastPortion(batch.position.sequence);
+    this.#pendingBytes -= portion.memoryBytes;
+    portion.add(batch);
+    this.#pendingBytes += portion.memoryBytes;
     if (!this.#isPaused && this.#pendingBytes > this.#limits.unappliedBytesMax) {
       this.#isPaused = true;
       this.#pressure.pause();
@@ -107,15 +112,26 @@ export class Applier {
     else this.#timer ??= this.#timers.after(applyDelayMs, () => this.#start());
   }
 
+  /** For the batch `sequence`. */
+  #lastPortion(sequence: number): Portion {
+    const last = this.#portions.at(-1);
+    if (last !== undefined && !this.#isLastClosed && !last.isFull) return last;
+    const portion = new Portion({ soonSequence: this.#firstSequences[0] ?? 0 });
+    this.#firstSequences = [...this.#firstSequences, sequence].slice(-soonPortions);
+    this.#portions.push(portion);
+    this.#isLastClosed = false;
+    return portion;
+  }
+
   #start(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
     if (this.#running !== undefined || this.#failure !== undefined || this.#isStopped) return;
-    if (this.#pending.length === 0 && !this.#hasGarbage) return;
+    if (this.#portions.length === 0 && !this.#hasGarbage) return;
     this.#running = this.#run().finally(() => {
       this.#running = undefined;
       if (this.#failure !== undefined || this.#isStopped) return;
-      if (this.#pending.length === 0 && !this.#hasGarbage) return;
+      if (this.#portions.length === 0 && !this.#hasGarbage) return;
       if (!this.#isFull && this.#pendingBytes > applyBytes) return this.#start();
       const delayMs = this.#isFull ? retryFullMs : applyDelayMs;
       // While the executor is paused its callers wait for this.
@@ -124,11 +140,12 @@ export class Applier {
   }
 
   async #run(): Promise<void> {
-    const count = this.#pending.length;
+    // In portions, because the store takes its writes on the main thread.
+    const portions = [...this.#portions];
+    this.#isLastClosed = true;
     try {
-      // In portions, because the store takes its writes on the main thread.
-      if (count > 0) for (let done = 0; done < count; ) done += await this.#applyPortion(count - done);
-      else await this.#sweep();
+      if (portions.length === 0) await this.#sweep();
+      for (const portion of portions) await this.#apply(portion);
       this.#isFull = false;
     } catch (cause) {
       if (cause instanceof DiskError && cause.code === "full") {
@@ -149,27 +166,19 @@ export class Applier {
     }
   }
 
-  /** Applies some of the first `countMax` pending batches; returns how many. */
-  async #applyPortion(countMax: number): Promise<number> {
-    const writes = new WriteSet();
-    let count = 0;
-    while (count < countMax && writes.size < portionWrites) {
-      const { entries, position } = this.#pending[count++]!;
-      foldBatch(entries, position.sequence, writes);
-    }
-    const batches = this.#pending.slice(0, count);
-    await this.#store.apply(writes.toArray(), batches.at(-1)!.position);
+  async #apply(portion: Portion): Promise<void> {
+    const { writes, position, pinned } = portion;
+    await this.#store.apply(writes.toArray(), position);
     this.#hasGarbage ||= writes.hasGarbage;
     for (const slot of writes.slots) this.#dirtySlots.add(slot);
-    this.#pending.splice(0, batches.length);
-    for (const batch of batches) this.#pendingBytes -= memoryBytes(batch);
-    this.#owner.applied(batches);
+    assert(this.#portions.shift() === portion, "portions are applied in order");
+    this.#pendingBytes -= portion.memoryBytes;
+    this.#owner.applied(pinned, position.sequence);
     // Soon after the limit, so that callers wait many short times and not a few long ones.
     if (this.#isPaused && this.#pendingBytes <= this.#limits.unappliedBytesMax * resumeShare) {
       this.#isPaused = false;
       this.#pressure.resume();
     }
-    return count;
   }
 
   /** Y3. */
@@ -196,9 +205,9 @@ export class Applier {
 
   /** Resolves when everything that is durable now is in the store. Rejects with `stopped` causes if that fails. */
   async flush(): Promise<void> {
-    const target = this.#pending.at(-1)?.position.sequence ?? 0;
+    const target = this.#portions.at(-1)?.position.sequence ?? 0;
     let hasTried = false;
-    while (this.#failure === undefined && this.#pending.length > 0 && this.#pending[0]!.position.sequence <= target) {
+    while (this.#failure === undefined && (this.#portions[0]?.firstSequence ?? target + 1) <= target) {
       // A disk that was full may have room by now: it is tried once.
       if (this.#isFull && this.#running === undefined && hasTried) {
         throw new DiskError("full", "The store can't be brought up to date while its disk is full.");
@@ -218,14 +227,4 @@ export class Applier {
     this.#timer = undefined;
     await this.#running;
   }
-}
-
-/** About what a batch occupies until it is in the store. */
-function memoryBytes({ entries, sizeBytes }: DurableBatch): number {
-  let bytes = sizeBytes + entries.length * entryOverheadBytes;
-  for (const { effects, messages } of entries) {
-    bytes += (effects.length + messages.length) * partOverheadBytes;
-    for (const { items, timers } of effects) bytes += (items.length + timers.length) * partOverheadBytes;
-  }
-  return bytes;
 }

@@ -17,7 +17,7 @@ import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { Clock, Timers } from "../host/host.ts";
 import type { AppendOutcome, Log, LogPosition } from "../log/log.ts";
-import { encodeRecord } from "../log/record.ts";
+import { encodeRecord, recordHeaderBytes } from "../log/record.ts";
 import { type Entry, encodeBatch, entryBytesMax, readerVersionOf } from "./batch.ts";
 import type { Work } from "./work.ts";
 
@@ -43,6 +43,8 @@ export interface DurableBatch {
   readonly position: LogPosition;
   readonly timeMs: number;
   readonly entries: readonly Entry[];
+  /** Its encoding, and what that takes in the log with the record around it. */
+  readonly payload: Uint8Array;
   readonly sizeBytes: number;
 }
 
@@ -201,7 +203,7 @@ export class Committer {
     );
     const position = { incarnation, epoch, sequence: batch.sequence, hash };
     this.#append(bytes, position).then(
-      (outcome) => this.#finish(batch, position, outcome, bytes.length),
+      (outcome) => this.#finish(batch, position, outcome, bytes),
       (cause: unknown) => this.#stop({ kind: "failed", cause }),
     );
   }
@@ -222,14 +224,20 @@ export class Committer {
     }
   }
 
-  #finish(batch: Batch, position: LogPosition, outcome: AppendOutcome, sizeBytes: number): void {
+  #finish(batch: Batch, position: LogPosition, outcome: AppendOutcome, bytes: Uint8Array): void {
     switch (outcome.kind) {
       case "appended": {
         this.#inFlight = undefined;
         this.#end = position;
         // The next append starts before anyone is answered: the disk works while the answers go out.
         this.kick();
-        this.#owner.onDurable({ position, timeMs: batch.timeMs, entries: batch.entries, sizeBytes });
+        this.#owner.onDurable({
+          position,
+          timeMs: batch.timeMs,
+          entries: batch.entries,
+          payload: bytes.subarray(recordHeaderBytes),
+          sizeBytes: bytes.length,
+        });
         for (const work of batch.held) work.release();
         return;
       }

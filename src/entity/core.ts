@@ -120,6 +120,8 @@ export class Core {
   }
 
   entity(definition: EntityDefinition, tenant: string, id: string): LiveEntity {
+    const recent = this.working.recent(tenant, definition.name, id);
+    if (recent !== undefined) return recent;
     const name = entityName(tenant, definition.name, id);
     return (
       this.working.cached(name) ?? this.working.load(definition, this.slotOf(definition, tenant, id), name, tenant, id)
@@ -141,11 +143,12 @@ export class Core {
 
   /** The entity that an effect speaks of; undefined where the system no longer has its kind. */
   readonly entityOf = (effect: EntityEffect): LiveEntity | undefined => {
-    const cached = this.working.cached(effect.name);
+    const { tenant, kind, id, name } = effect;
+    const cached = this.working.recent(tenant, kind, id) ?? this.working.cached(name);
     if (cached !== undefined) return cached;
-    const definition = this.system.entities.get(effect.kind);
+    const definition = this.system.entities.get(kind);
     if (definition === undefined) return undefined;
-    return this.working.load(definition, effect.slot, effect.name, effect.tenant, effect.id);
+    return this.working.load(definition, effect.slot, name, tenant, id);
   };
 
   surroundings(caller: Principal): Surroundings {

@@ -28,28 +28,33 @@ const placesMax = 0x1_0000;
 
 /** The store's writes of many batches, one for each key. What changes often is encoded only once it is final. */
 export class WriteSet {
-  readonly #writes = new Map<BinaryString, Uint8Array | Encodable | null>();
-  /** Keys that were made: what changes again and again would cost most by having its key joined and hashed each time. */
-  readonly #entityKeys = new Map<BinaryString, BinaryString>();
+  readonly #writes = new Map<BinaryString, Uint8Array | StoredSessionResult | null>();
+  /** By name, which an entity has at hand where its key would have to be made for each of its effects. */
+  readonly #roots = new Map<BinaryString, Root>();
   readonly #resultKeys = new Map<BinaryString, Map<number, BinaryString>>();
   /** Slots that were touched, for incremental snapshots. */
   readonly slots = new Set<number>();
   /** Whether an entity's life ended, so that items may have been left behind. */
   hasGarbage = false;
 
-  put(key: BinaryString, value: Uint8Array | Encodable | null): void {
+  put(key: BinaryString, value: Uint8Array | StoredSessionResult | null): void {
     this.#writes.set(key, value);
   }
 
-  /** `keys.entity`. */
-  entityKey(slot: number, name: BinaryString): BinaryString {
-    let key = this.#entityKeys.get(name);
-    // A kind's affinity may have changed between two batches, and its entities' slots with it.
-    if (key === undefined || readUint16(key, 1) !== slot) {
-      key = keys.entity(slot, name);
-      this.#entityKeys.set(name, key);
+  putRoot(effect: EntityEffect, sequence: number): void {
+    const known = this.#roots.get(effect.name);
+    if (known === undefined) {
+      this.#roots.set(effect.name, { effect, sequence });
+      this.slots.add(effect.slot);
+      return;
     }
-    return key;
+    // Another version of the code has put it elsewhere (B3): then it stands in both places.
+    if (known.effect.slot !== effect.slot) {
+      this.put(keys.entity(known.effect.slot, effect.name), encodeRoot(known.effect, known.sequence));
+      this.slots.add(effect.slot);
+    }
+    known.effect = effect;
+    known.sequence = sequence;
   }
 
   /** `keys.sessionResult`. */
@@ -69,15 +74,19 @@ export class WriteSet {
   }
 
   get size(): number {
-    return this.#writes.size;
+    return this.#writes.size + this.#roots.size;
   }
 
   *[Symbol.iterator](): Iterator<Write> {
     for (const [key, value] of this.#writes) {
       yield {
         key: bytesOfBinary(key),
-        value: value === null || value instanceof Uint8Array ? value : encode(value),
+        value: value === null || value instanceof Uint8Array ? value : encodeSessionResult(value),
       };
+    }
+    // Last: a root that has moved away and back stands among the others as it was.
+    for (const [name, { effect, sequence }] of this.#roots) {
+      yield { key: bytesOfBinary(keys.entity(effect.slot, name)), value: encodeRoot(effect, sequence) };
     }
   }
 
@@ -86,17 +95,14 @@ export class WriteSet {
   }
 }
 
-export interface EntityEffectAt {
-  readonly effect: EntityEffect;
-  readonly sequence: number;
+/** The last effect on an entity's root. */
+interface Root {
+  effect: EntityEffect;
+  sequence: number;
 }
 
-type Encodable = EntityEffectAt | StoredSessionResult;
-
-function encode(value: Encodable): Uint8Array {
-  return "effect" in value
-    ? encodeRoot(value.effect, value.sequence)
-    : packr.pack([value.number, value.lowest, value.outcome]);
+function encodeSessionResult({ number, lowest, outcome }: StoredSessionResult): Uint8Array {
+  return packr.pack([number, lowest, outcome]);
 }
 
 const present = new Uint8Array(0);
@@ -167,11 +173,11 @@ function foldTransactionPart(part: TransactionPart, { command, subject }: Entry,
 
 function foldEffect(effect: EntityEffect, sequence: number, writes: WriteSet): void {
   const { slot, name, generation } = effect;
-  writes.slots.add(slot);
   if (effect.state === undefined) {
+    writes.slots.add(slot);
     writes.put(keys.touch(slot, name), encodeTouch(effect, sequence));
   } else {
-    writes.put(writes.entityKey(slot, name), { effect, sequence });
+    writes.putRoot(effect, sequence);
     if (effect.state === null) {
       writes.put(keys.listing(name), null);
       // The items stay behind under their generation, invisible, until the store's own sweep removes them.

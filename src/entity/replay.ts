@@ -20,8 +20,9 @@ export function readOwnershipRecord(store: StoreReader): Uint8Array | undefined 
   return store.get(ownershipKey);
 }
 
-/** Log that is folded into one transaction of the store. */
+/** Log that is folded into one transaction of the store, and writes: each may touch another place of the store's file. */
 const portionBytes = 4 * 1024 * 1024;
+const portionWrites = 4096;
 
 /**
  * Brings `store` up to the log's end; returns the slots that this has changed. `onPortion` hears of each sequence that has
@@ -73,7 +74,7 @@ export async function foldRecords(
     bytes += record.payload.length;
     const { incarnation, epoch, sequence, hash } = record;
     position = { incarnation, epoch, sequence, hash };
-    if (bytes < portionBytes) continue;
+    if (bytes < portionBytes && writes.size < portionWrites) continue;
     await applyPortion(position);
     onPortion(sequence);
   }

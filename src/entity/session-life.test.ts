@@ -215,7 +215,8 @@ class Slots {
     if (batches.length === 0) return;
     this.#store.apply(batches);
     const entries = batches.flatMap((batch) => batch.entries);
-    this.#working.applied(entries, batches.at(-1)!.sequence);
+    const results = entries.flatMap(({ result }) => (result === null ? [] : [result.key]));
+    this.#working.applied({ entries, results }, batches.at(-1)!.sequence);
   }
 
   /** D3, without waiting for the bound. */

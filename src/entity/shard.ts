@@ -17,6 +17,7 @@ import { AcceptedWork } from "./accepted-work.ts";
 import { answerTo } from "./answers.ts";
 import { Applier } from "./applier.ts";
 import { waitForBarrier } from "./barrier.ts";
+import { decodeBatch } from "./batch.ts";
 import { Changes } from "./changes.ts";
 import { CommandCall, deleteCommand } from "./command-call.ts";
 import { Committer, type DurableBatch } from "./committer.ts";
@@ -136,11 +137,8 @@ export class Shard implements Service {
       trace: host.trace,
       pressure: this.#executor,
       owner: {
-        applied: (batches) => {
-          working.applied(
-            batches.flatMap(({ entries }) => entries),
-            batches.at(-1)!.position.sequence,
-          );
+        applied: (pinned, sequence) => {
+          working.applied(pinned, sequence);
           working.evict();
         },
         onStoreFailed: (cause) =>
@@ -211,9 +209,9 @@ export class Shard implements Service {
     working.clear();
     // What the store has already is read from there.
     const appliedSequence = this.#core.store.position?.sequence ?? 0;
-    for (const { entries, position } of this.#applier.pending) {
+    for (const { payload, position } of this.#applier.pending) {
       if (position.sequence <= appliedSequence) continue;
-      for (const entry of entries) working.absorb(entry, position.sequence, entityOf);
+      for (const entry of decodeBatch(payload)) working.absorb(entry, position.sequence, entityOf);
     }
     this.#mailroom.dropped();
     this.#alarms.dropped();

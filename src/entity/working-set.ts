@@ -25,6 +25,7 @@ import { LiveItems } from "./live-items.ts";
 import { LiveSessions } from "./live-sessions.ts";
 import { LiveTransactions } from "./live-transactions.ts";
 import type { EntityLock } from "./locks.ts";
+import type { Pinned } from "./portion.ts";
 
 /** One entity in memory. Only this folder's files hold on to it. */
 export class LiveEntity implements EntityView {
@@ -157,12 +158,23 @@ const entityOverheadBytes = 1000;
 /** A map's entry with a short key of its own, rounded up. */
 const timerEntryBytes = 100;
 const looksPerLoad = 8;
+/** A power of two: so many that those in frequent use are mostly among them. */
+const recentPlaces = 4096;
+
+function recentPlaceOf(id: string): number {
+  // The end of an id is what tells it from others; the rest is compared anyway.
+  let place = id.length;
+  for (let i = Math.max(0, id.length - 4); i < id.length; i++) place = place * 31 + id.charCodeAt(i);
+  return place & (recentPlaces - 1);
+}
 
 export class WorkingSet {
   readonly #store: Store;
   readonly #budgetBytes: number;
   readonly #quarantined: ReadonlySet<BinaryString>;
   readonly #entities = new Map<BinaryString, LiveEntity>();
+  /** Some of `#entities`, found without their names being made, which costs more than all else of a look-up. */
+  readonly #recent: (LiveEntity | undefined)[] = new Array(recentPlaces).fill(undefined);
   /** What its requests have left at each slot. */
   readonly sessions: LiveSessions;
   /** Those over several shards. Empty until it is loaded. */
@@ -200,7 +212,18 @@ export class WorkingSet {
 
   cached(name: BinaryString): LiveEntity | undefined {
     const entity = this.#entities.get(name);
-    if (entity !== undefined) entity.used = true;
+    if (entity !== undefined) {
+      entity.used = true;
+      this.#recent[recentPlaceOf(entity.id)] = entity;
+    }
+    return entity;
+  }
+
+  /** What `cached` would give for the name of the three, if it was used lately; else undefined, which says nothing. */
+  recent(tenant: string, kind: string, id: string): LiveEntity | undefined {
+    const entity = this.#recent[recentPlaceOf(id)];
+    if (entity === undefined || entity.id !== id || entity.kind !== kind || entity.tenant !== tenant) return undefined;
+    entity.used = true;
     return entity;
   }
 
@@ -251,6 +274,8 @@ export class WorkingSet {
       if (entity.used) entity.used = false;
       else if (entity.lastSequence <= this.appliedSequence && entity.lock?.isFree !== false) {
         this.#entities.delete(entity.name);
+        const place = recentPlaceOf(entity.id);
+        if (this.#recent[place] === entity) this.#recent[place] = undefined;
         this.#sizeBytes -= entity.sizeBytes;
       }
     }
@@ -352,40 +377,42 @@ export class WorkingSet {
     this.sessions.absorb(key, outcome, sequence);
   }
 
-  /** The store has applied this batch: what it pinned may go. */
-  applied(entries: readonly Entry[], sequence: number): void {
+  /** The store has applied everything up to `sequence`: what that has `pinned` may go. */
+  applied(pinned: Pinned, sequence: number): void {
     this.appliedSequence = sequence;
     const changed = new Set<LiveEntity>();
-    for (const entry of entries) {
-      for (const { name, items, timers } of entry.effects) {
-        if (items.length === 0 && timers.length === 0) continue;
-        const entity = this.#entities.get(name);
-        if (entity === undefined) continue;
-        if (items.length > 0) changed.add(entity);
-        for (const { key } of timers) {
-          if (entity.timerSequences.get(key)! <= sequence) entity.timerSequences.delete(key);
-        }
-      }
-      for (const { fromSlot, toSlot, number } of entry.messages) {
-        const at = keys.outboxNumber(fromSlot, toSlot);
-        if (this.#outboxNumbers.get(at) === number) this.#outboxNumbers.delete(at);
-      }
-      if (entry.consumed !== null) {
-        const at = keys.inboxNumber(entry.consumed.toSlot, entry.consumed.fromSlot);
-        const overlaid = this.#inboxNumbers.get(at);
-        if (overlaid !== undefined && overlaid.sequence <= sequence) this.#inboxNumbers.delete(at);
-      }
-      if (entry.result !== null) this.#pruneResult(entry.result.key, sequence);
-      for (const { key } of entry.expired) {
-        const overlaid = this.#idempotency.get(key);
-        if (overlaid !== undefined && overlaid.sequence <= sequence) this.#idempotency.delete(key);
-      }
-    }
+    for (const entry of pinned.entries) this.#unpin(entry, sequence, changed);
+    for (const key of pinned.results) this.#pruneResult(key, sequence);
     for (const entity of changed) {
       for (const items of entity.collections) items.prune(sequence);
       this.#resize(entity);
     }
     this.sessions.evict(sequence);
+  }
+
+  #unpin({ effects, messages, consumed, expired }: Entry, sequence: number, changed: Set<LiveEntity>): void {
+    for (const { name, items, timers } of effects) {
+      if (items.length === 0 && timers.length === 0) continue;
+      const entity = this.#entities.get(name);
+      if (entity === undefined) continue;
+      if (items.length > 0) changed.add(entity);
+      for (const { key } of timers) {
+        if (entity.timerSequences.get(key)! <= sequence) entity.timerSequences.delete(key);
+      }
+    }
+    for (const { fromSlot, toSlot, number } of messages) {
+      const at = keys.outboxNumber(fromSlot, toSlot);
+      if (this.#outboxNumbers.get(at) === number) this.#outboxNumbers.delete(at);
+    }
+    if (consumed !== null) {
+      const at = keys.inboxNumber(consumed.toSlot, consumed.fromSlot);
+      const overlaid = this.#inboxNumbers.get(at);
+      if (overlaid !== undefined && overlaid.sequence <= sequence) this.#inboxNumbers.delete(at);
+    }
+    for (const { key } of expired) {
+      const overlaid = this.#idempotency.get(key);
+      if (overlaid !== undefined && overlaid.sequence <= sequence) this.#idempotency.delete(key);
+    }
   }
 
   #pruneResult(key: ResultKey, sequence: number): void {
@@ -401,6 +428,7 @@ export class WorkingSet {
   /** Forgets everything. The durable batches that the store doesn't have must be absorbed again at once. Throws `damaged`. */
   clear(): void {
     this.#entities.clear();
+    this.#recent.fill(undefined);
     this.sessions.clear();
     this.transactions.load();
     this.#idempotency.clear();

@@ -10,8 +10,12 @@ import type { CallOptions, EntityAddress, Principal, Service } from "../entity/s
 /** What a client needs of a service. */
 export type CallService = Pick<Service, "command" | "transaction" | "query">;
 
+interface Reply {
+  readonly output: Value | undefined;
+}
+
 /** One method of the service with everything but the address and the input filled in. */
-type Run = (address: EntityAddress, input: Value | undefined) => Promise<Value | undefined>;
+type Run = (address: EntityAddress, input: Value | undefined) => Promise<Reply>;
 
 /**
  * A client of `system` whose calls run on `service` as `principal`. Its calls fail as the service's do, with
@@ -27,13 +31,23 @@ export function inProcessClient<S extends SystemHandle>(
   for (const [kind, definition] of system.definition.entities)
     client[kind] = entityFactory(kind, definition, service, options);
   for (const name of system.definition.transactions.keys()) {
-    client[name] = async (input?: Value): Promise<Value | undefined> =>
-      (await service.transaction(name, cloneValue(input), options)).output;
+    client[name] = (input?: Value): Promise<Value | undefined> => {
+      try {
+        return service.transaction(name, cloneValue(input), options).then(takeOutput);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    };
   }
   return Object.freeze(client) as Client<S>;
 }
 
-/** A kind's methods are made once, on a prototype; a call of `client.account(id)` makes one small object. */
+const takeOutput = ({ output }: Reply): Value | undefined => output;
+
+/**
+ * A kind's methods are made once, on a prototype; a call of `client.account(id)` makes one small object. They are plain functions: an
+ * `async` one would make a promise of its own and let the answer wait for further turns of the microtask queue.
+ */
 function entityFactory(
   kind: string,
   definition: EntityDefinition,
@@ -49,20 +63,20 @@ function entityFactory(
     }
 
     static method(run: Run): (this: EntityCalls, input?: Value) => Promise<Value | undefined> {
-      return async function (this: EntityCalls, input?: Value) {
-        return run(this.#address, cloneValue(input));
+      return function (this: EntityCalls, input?: Value) {
+        try {
+          return run(this.#address, cloneValue(input)).then(takeOutput);
+        } catch (error) {
+          return Promise.reject(error);
+        }
       };
     }
   }
   const methods = EntityCalls.prototype as unknown as Record<string, unknown>;
   for (const name of definition.commands.keys())
-    methods[name] = EntityCalls.method(async (address, input) => {
-      return (await service.command(address, name, input, options)).output;
-    });
+    methods[name] = EntityCalls.method((address, input) => service.command(address, name, input, options));
   for (const name of definition.queries.keys())
-    methods[name] = EntityCalls.method(async (address, input) => {
-      return (await service.query(address, name, input, options)).output;
-    });
+    methods[name] = EntityCalls.method((address, input) => service.query(address, name, input, options));
   Object.freeze(methods);
   return (id) => new EntityCalls(id);
 }

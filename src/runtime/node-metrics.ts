@@ -60,7 +60,7 @@ export function nodeMetrics(node: EmbeddedNode, build: BuildFacts): readonly Met
     gauge(
       "onefold_store_lag_batches",
       "Durable batches that the store does not have yet; they are read from memory and folded again after a crash. If it keeps growing, look at the store's disk.",
-      ofParts(({ shard }) => shard.applier.pending.length),
+      ofParts(({ shard }) => shard.applier.pendingCount),
     ),
     counter(
       "onefold_store_rebuilds_total",

@@ -17,7 +17,7 @@ export interface ResidencyOptions {
 }
 
 const defaults: ResidencyOptions = {
-  bytesMax: 64 * 1024 * 1024,
+  bytesMax: 40 * 1024 * 1024,
   touchesPerLook: 256,
   residentBytes: residentFileBytes,
 };

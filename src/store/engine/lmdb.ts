@@ -42,7 +42,7 @@ export interface LmdbStoreOptions {
    */
   readonly mapBytes?: number;
   /**
-   * How much of the file may stay resident (B5), where the platform tells (Linux): default 64 MiB. What one apply touches may
+   * How much of the file may stay resident (B5), where the platform tells (Linux): default 40 MiB. What one apply touches may
    * come on top, and all of the file while a view or a range is open.
    */
   readonly residency?: Partial<ResidencyOptions>;
