@@ -152,7 +152,7 @@ async function within(
   findings: Finding[],
 ): Promise<void> {
   const endMs = scheduler.nowMs + limitMs;
-  while (!isServed(cluster)) {
+  while (!cluster.isServed) {
     if (scheduler.nowMs > endMs) {
       findings.push({
         anomaly: "liveness",
@@ -179,21 +179,6 @@ function standing(cluster: SimulatedCluster): string {
       `node ${name} is ${node.memberId}, ${node.isCutOff ? "cut off" : "in touch"}; owns ${node.shards?.ownedCount}`,
   );
   return [...shards, ...members, ...nodes, `controller ${state.controller?.member}`].join("\n");
-}
-
-/** Every shard is served by the owner that it is to have, and none is about to get another. */
-function isServed(cluster: SimulatedCluster): boolean {
-  const { serving } = cluster;
-  const state = serving[0]?.cluster.systemLog.state;
-  const shards = [...(state?.shards.values() ?? [])].filter(({ status }) => status !== "retired");
-  return (
-    shards.length > 0 &&
-    shards.every(({ id, owner, movingTo }) => {
-      const isOwner = ({ cluster: node }: (typeof serving)[number]): boolean =>
-        node.memberId === owner && node.shards?.owned(id) !== undefined;
-      return movingTo === undefined && serving.some(isOwner);
-    })
-  );
 }
 
 async function ask(
