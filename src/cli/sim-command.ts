@@ -186,8 +186,8 @@ function failureText({ report }: Facts, shrunk: ShrunkFailure, { systemPath, opt
       shrunk.attemptCount === 0 ? "" : ` It is what ${shrunk.attemptCount} runs have left of ${planned} events.`;
     lines.push(`What goes wrong in it.${tried}`, indented(planText(failure.plan)), "");
   }
-  const transcript = briefTranscript(failure.transcript);
-  lines.push("Its faults, and its last lines (virtual ms):", indented(printable(shownTranscript(transcript))), "");
+  const shown = shownTranscript(briefTranscript(failure.transcript), { linesBefore });
+  lines.push("Its faults, and its last lines (virtual ms):", indented(printable(shown)), "");
   const command = ["npx onefold sim", quoted(systemPath), `--nodes ${options.nodes}`, `--seed ${quoted(failure.seed)}`];
   if (options.faults !== undefined) command.push(`--faults ${quoted(options.faults)}`);
   if (options.plan !== undefined) command.push(`--plan ${quoted(options.plan)}`);
@@ -198,6 +198,8 @@ function failureText({ report }: Facts, shrunk: ShrunkFailure, { systemPath, opt
   return lines.join("\n");
 }
 
+/** Of what led to a fault. */
+const linesBefore = 4;
 const yearMs = 365.25 * 24 * 3_600_000;
 
 function summaryText(totals: Totals, elapsedMs: number, output: Output): string {

@@ -10,7 +10,7 @@ import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { SystemDefinition } from "../entity/definition.ts";
 import type { Neighbours } from "../entity/neighbours.ts";
-import type { Host } from "../host/host.ts";
+import { DiskError, type Host } from "../host/host.ts";
 import type { LogEngine } from "../log/engine-log.ts";
 import type { LogPosition } from "../log/log.ts";
 import type { Blobs } from "../store/blobs.ts";
@@ -377,9 +377,10 @@ export class NodeShards implements LocalShards {
     const owned = task
       .catch((error: unknown) => {
         if (this.#isClosed) return;
-        this.#parts.host.trace("error", "A task of a cluster node failed; restart the node, and report this.", {
-          error,
-        });
+        const { trace } = this.#parts.host;
+        if (isDiskRefusal(error))
+          trace("error", "The node's disk refused; check it. Other nodes have the shards.", { error });
+        else trace("error", "A task of a cluster node failed; restart the node, and report this.", { error });
       })
       .finally(() => this.#tasks.delete(owned));
     this.#tasks.add(owned);
@@ -410,4 +411,9 @@ function isSuperfluous(state: SystemState, log: string, end: LogPosition | null)
   return (
     children.length > 0 && children.every(({ status, snapshot }) => status === "retired" || snapshot !== undefined)
   );
+}
+
+function isDiskRefusal(error: unknown): boolean {
+  // A log that has stopped says so, with the disk's own refusal as its cause.
+  return error instanceof DiskError || (error instanceof OnefoldError && error.code === "stopped");
 }

@@ -114,14 +114,18 @@ export class SimulatedCluster {
     return this.#lifeCount;
   }
 
-  /** Every shard has an owner that serves it. */
+  /** Every shard is served by the owner that it is to have, and none is about to get another. */
   get isServed(): boolean {
     const { serving } = this;
     const state = serving[0]?.cluster.systemLog.state;
     const shards = [...(state?.shards.values() ?? [])].filter(({ status }) => status !== "retired");
     return (
       shards.length > 0 &&
-      shards.every(({ id }) => serving.some(({ cluster }) => cluster.shards?.owned(id) !== undefined))
+      shards.every(({ id, owner, movingTo }) => {
+        const isOwner = ({ cluster }: ServingNode): boolean =>
+          cluster.memberId === owner && cluster.shards?.owned(id) !== undefined;
+        return movingTo === undefined && serving.some(isOwner);
+      })
     );
   }
 

@@ -136,9 +136,15 @@ export function briefTranscript(transcript: readonly string[]): readonly string[
   return transcript.filter((line) => !machineLine.test(line));
 }
 
-/** The end of a transcript, and the faults before it. */
-export function shownTranscript(transcript: readonly string[]): string {
-  const faults = transcript.slice(0, -linesShown).filter((line) => line.includes("fault: ") || line.endsWith(" crash"));
+/** The end of a transcript, and the faults before it, each with so many lines that lead to it. */
+export function shownTranscript(transcript: readonly string[], { linesBefore = 0 } = {}): string {
+  const older = transcript.slice(0, -linesShown);
+  const isShown = new Set<number>();
+  for (const [index, line] of older.entries()) {
+    if (!line.includes("fault: ") && !line.endsWith(" crash")) continue;
+    for (let shown = Math.max(0, index - linesBefore); shown <= index; shown++) isShown.add(shown);
+  }
+  const faults = older.filter((_, index) => isShown.has(index));
   return [...faults, ...(faults.length === 0 ? [] : ["…"]), ...transcript.slice(-linesShown)].join("\n");
 }
 
