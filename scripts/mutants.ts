@@ -4,7 +4,8 @@
  * trial, or in what they break (docs/simulation.md).
  *
  * `--list` lists them, `--jobs N` looks for so many at once (default: as many as there are cores), `--seeds N` tries at most so many seeds,
- * `--json` prints what came of each as JSON. Ends with 1 if one was missed or does not apply to the sources any more.
+ * `--json` prints what came of each as JSON. `trial: cluster` is a word as well. Ends with 1 if one was missed, or does not apply to the
+ * sources any more.
  */
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -64,7 +65,7 @@ async function hunt(): Promise<void> {
 }
 
 function textOf({ name, breaks, edits, trial }: Mutant): string {
-  return [name, ...breaks, ...edits.map(({ file }) => file), trialKey(trial)].join("\n").toLowerCase();
+  return [name, ...breaks, ...edits.map(({ file }) => file), `trial: ${trialKey(trial)}`].join("\n").toLowerCase();
 }
 
 function whole(text: string, option: string): number {

@@ -88,13 +88,13 @@ export const placement: readonly Mutant[] = [
     trial: { kind: "tests", files: ["src/cluster/system-fold.test.ts"] },
   },
   {
-    name: "the system log is not held against what the node remembers",
-    breaks: ["hazard 1", "SL2", "SC3"],
+    name: "a node forgets at its start what it had verified of the system log",
+    breaks: ["hazard 1", "SK1", "SL2"],
     edits: [
       {
-        file: "src/cluster/system-chain.ts",
-        from: "    if (anchor === null) return;",
-        to: "    if (anchor === null || anchor.sequence > 0) return;",
+        file: "src/cluster/system-copy.ts",
+        from: "      const opened = copy.#log === undefined ? await copy.#openExisting(index) : undefined;",
+        to: "      const opened = index < 0 ? await copy.#openExisting(index) : undefined;",
       },
     ],
     trial: { kind: "tests", files: ["src/cluster/system-log.test.ts"] },

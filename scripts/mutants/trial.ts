@@ -47,16 +47,18 @@ async function runSeeds(trial: Exclude<Trial, { kind: "tests" }>, run: TrialRun)
   return { kind: "nothing" };
 }
 
+/** Each file in a process of its own, which is all that there is to be killed where it loops. */
 async function runTests(files: readonly string[], run: TrialRun): Promise<TrialOutcome> {
-  let failed: string | undefined;
-  const args = ["--import", "tsx", "--test", "--test-concurrency=1", "--test-reporter=tap", ...files];
-  const end = await watchProcess(args, run, (line) => {
-    failed ??= /^\s*not ok \d+ - (.*)$/.exec(line)?.[1];
-    return true;
-  });
-  if (failed !== undefined) return { kind: "found", seed: 0, what: `test '${failed}'` };
-  if (end.hangs) return { kind: "found", seed: 0, what: "a test loops for ever" };
-  if (end.code !== 0) return { kind: "found", seed: 0, what: `the tests ended with ${end.code}: ${end.errors}` };
+  for (const file of files) {
+    let failed: string | undefined;
+    const end = await watchProcess(["--import", "tsx", "--test-reporter=tap", file], run, (line) => {
+      failed ??= /^\s*not ok \d+ - (.*)$/.exec(line)?.[1];
+      return /^\s*(not )?ok \d+/.test(line);
+    });
+    if (failed !== undefined) return { kind: "found", seed: 0, what: `test '${failed}'` };
+    if (end.hangs) return { kind: "found", seed: 0, what: `a test of ${file} loops for ever` };
+    if (end.code !== 0) return { kind: "found", seed: 0, what: `${file} ended with ${end.code}: ${end.errors}` };
+  }
   return { kind: "nothing" };
 }
 
