@@ -314,9 +314,11 @@ export class ClusterNode {
     if (life?.membership !== membership) return;
     life.shards.reconsider();
     if (!membership.isGone || this.#isClosing || this.#renewing !== undefined) return;
-    this.#renewing = this.#renew(life).finally(() => {
-      this.#renewing = undefined;
-    });
+    this.#renewing = this.#renew(life)
+      .catch((error: unknown) => this.#options.onFailed?.(error))
+      .finally(() => {
+        this.#renewing = undefined;
+      });
   }
 
   /** CN1. */

@@ -60,6 +60,24 @@ describe("a shard on several nodes", () => {
     });
   });
 
+  test("is let go of though the disk refuses that, and opened again from what is there", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      await a.start(owner(1));
+      await b.start(follower);
+      await a.write("x", "one");
+      await world.until(() => b.position?.sequence === a.position!.sequence);
+      const { sequence } = b.position!;
+      b.node.disk.failNext("sync");
+      await b.shardHost.close();
+      assert.equal(b.node.disk.counts.get("failed-sync"), 1, "the copy's anchor was refused");
+      b.crash();
+      await b.start(follower);
+      await world.until(() => b.position?.sequence === sequence);
+    });
+  });
+
   test("a deposed owner's append fails: its callers are told that nothing happened, and it claims no more", () => {
     const world = new ShardWorld();
     return world.run(async () => {

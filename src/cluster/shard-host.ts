@@ -137,15 +137,13 @@ export class ShardHost {
     return this.#follower?.confirmedAtMs;
   }
 
-  /** Gives up what it owns (SH3), and lets go of its files. Idempotent. */
+  /** Gives up what it owns (SH3), and lets go of its files, whether the disk likes it or not. Idempotent. */
   async close(): Promise<void> {
     this.#isClosing = true;
     this.#changed?.();
     await this.#running;
     this.#running = undefined;
-    const replica = this.#replica;
-    this.#replica = undefined;
-    await replica?.close();
+    await this.#letGo();
   }
 
   get #intent(): OwnerIntent | undefined {
@@ -182,12 +180,10 @@ export class ShardHost {
   /** A damaged store is made anew, a node that can't go on tries again: the other nodes have the shard meanwhile. */
   async #recover(error: unknown): Promise<void> {
     const { host, storeEngine, log } = this.#parts;
-    const replica = this.#replica;
-    this.#replica = undefined;
     const message = "A shard could not go on here; it is opened anew. Look at the cause if this goes on.";
     host.trace("warn", message, { log: log.name, error });
     try {
-      await replica?.close();
+      if (!(await this.#letGo())) return await this.#pause(retryMs);
       if (error instanceof OnefoldError && error.code === "damaged") await storeEngine.destroy();
       if (error instanceof LogFault && this.#isOvertaken(error)) {
         // The snapshot has all that the copy has (SS1): both begin anew behind it.
@@ -195,10 +191,24 @@ export class ShardHost {
         await removeCopy(host.disk, this.#parts.directory);
       }
     } catch (cause) {
-      // The disk refuses that, too; what is open of it is given up, and the next attempt will tell.
-      host.trace("warn", "What a shard had open here could not be closed. Check the disk.", { log: log.name, cause });
+      // The disk refuses that, too; the next attempt will tell.
+      host.trace("warn", "What a shard has here could not be removed. Check the disk.", { log: log.name, cause });
     }
     await this.#pause(retryMs);
+  }
+
+  /** Closes what is open. Where the disk refuses that, it is given up, and false is returned. */
+  async #letGo(): Promise<boolean> {
+    const replica = this.#replica;
+    this.#replica = undefined;
+    try {
+      await replica?.close();
+      return true;
+    } catch (cause) {
+      const { host, log } = this.#parts;
+      host.trace("warn", "What a shard had open here could not be closed. Check the disk.", { log: log.name, cause });
+      return false;
+    }
   }
 
   /** The log was trimmed beyond what this node has, behind a snapshot (hazard 15): a node that was away reloads. */

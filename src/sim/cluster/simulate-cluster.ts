@@ -77,8 +77,8 @@ const freshMs = 5000;
 const restMs = 30_000;
 
 export async function simulateCluster(options: ClusterSimulationOptions): Promise<ClusterSimulationReport> {
-  const { seed, kinds, plan: givenPlan, keepsNotes = false, ...asked } = options;
-  const setting = { ...settingDefault, ...asked };
+  const { seed, kinds, plan: givenPlan, keepsNotes = false } = options;
+  const setting = settingOf(options);
   const { nodeCount, shardCount, clientCount, durationMs, thinkMs, snapshotBytes } = setting;
   const scheduler = new Scheduler({ eventsMax: 50_000_000, notesKeptMax: keepsNotes ? 20_000 : 0 });
   const random = new SeededRandom(seed);
@@ -170,6 +170,18 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
     traceHash: scheduler.traceHash,
     notes: scheduler.notes,
   };
+}
+
+function settingOf(asked: Partial<ClusterSetting>): ClusterSetting {
+  const {
+    nodeCount = settingDefault.nodeCount,
+    shardCount = settingDefault.shardCount,
+    clientCount = settingDefault.clientCount,
+    durationMs = settingDefault.durationMs,
+    thinkMs = settingDefault.thinkMs,
+    snapshotBytes = settingDefault.snapshotBytes,
+  } = asked;
+  return { nodeCount, shardCount, clientCount, durationMs, thinkMs, snapshotBytes };
 }
 
 /** Waits until `why` knows no reason any more why it is not so; after `limitMs` the reason is a finding. */
