@@ -20,7 +20,13 @@ import type { LogEngine } from "../log/engine-log.ts";
 import { continuingVersion, type EncodedRecord, encodeRecord, incarnationBytes } from "../log/record.ts";
 import { sendUntilKnown } from "./sending.ts";
 import { checkpointOf } from "./system-fold.ts";
-import { firstSequenceOf, newestSystemLog, type SystemLogPlace, systemLogName } from "./system-names.ts";
+import {
+  firstSequenceOf,
+  indexOfSequence,
+  newestSystemLog,
+  type SystemLogPlace,
+  systemLogName,
+} from "./system-names.ts";
 import type { SystemPeers } from "./system-positions.ts";
 import type { LogEnding } from "./system-reader.ts";
 import { encodeSystemRecords } from "./system-records.ts";
@@ -114,9 +120,10 @@ async function begin(parts: SuccessionParts): Promise<void> {
 }
 
 /** SY3. */
-function genesisOf({ host, place, state, link }: SuccessionParts, sequence: number): EncodedRecord {
+function genesisOf({ host, state, link }: SuccessionParts, sequence: number): EncodedRecord {
   const { incarnation, epoch, hash, timeMs, sequence: end } = link!;
-  const parent = { log: place.log.name, incarnation: toHex(incarnation), epoch, sequence: end, hash: toHex(hash) };
+  const log = systemLogName(indexOfSequence(end));
+  const parent = { log, incarnation: toHex(incarnation), epoch, sequence: end, hash: toHex(hash) };
   return encodeRecord(
     {
       kind: "genesis",

@@ -6,7 +6,8 @@
  * R3  `readerVersion` is the least version of the format that understands the payload; an older reader stops (G11).
  * R4  The header's layout and its CRC are the same in every version, so that "newer" is never mistaken for "damaged".
  * R5  A genesis has sequence 1, or it continues another log: then it has the sequence and hash of that one's last record for
- *     its predecessor's, an incarnation of its own, and `continuingVersion` for its reader version.
+ *     its predecessor's, an incarnation of its own, and `continuingVersion` for its reader version. (The system log's successors begin at
+ *     a sequence of their own: `cluster/system-names.ts`.)
  */
 import { assert } from "../base/assert.ts";
 import { crc32, sha256, sha256Bytes } from "../base/digest.ts";
