@@ -34,7 +34,7 @@ export const soonPortions = writesMax / scatteredWritesMax;
 /** Of all changes; with fewer that come again, gathering more of them gains little. */
 const recurringShare = 1 / 4;
 
-/** What a write takes in memory besides its bytes, and an entry that has pinned something. Measured, rounded up. */
+/** What a write takes in memory besides its bytes, and an entry that has pinned something: estimates. */
 const writeOverheadBytes = 800;
 const pinnedOverheadBytes = 700;
 

@@ -194,7 +194,7 @@ function checkInput(schema: CommandDefinition["input"], input: unknown, what: st
   });
 }
 
-/** Up to here a loop is cheaper than a native call; measured. */
+/** Up to here a loop is taken to be cheaper than a native call; an estimate. */
 const loopBytesMax = 64;
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
