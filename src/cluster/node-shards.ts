@@ -94,7 +94,8 @@ export class NodeShards implements LocalShards {
     const hosted = this.#of(shardId);
     const replica = hosted?.host?.replica;
     if (hosted === undefined || replica === undefined || hosted.host?.owned !== undefined) return undefined;
-    if (replica.store.position === null) return undefined;
+    // Before its first look at the log's end nobody can say how old it is.
+    if (replica.store.position === null || hosted.host?.confirmedAtMs === undefined) return undefined;
     if (hosted.reader?.of !== replica) {
       const { host, limits, system } = this.#parts;
       const confirmedAtMs = () => hosted.host?.confirmedAtMs;

@@ -88,6 +88,8 @@ export class ShardHost {
   #doneWith = 0;
   #isSealed = false;
   #isIdle = false;
+  /** Of followers before the present one; and an owner's copy has all there is at its claim. */
+  #confirmedAtMs: number | undefined;
   #isClosing = false;
   #changed: (() => void) | undefined;
   #running: Promise<void> | undefined;
@@ -132,9 +134,9 @@ export class ShardHost {
     return this.#replica;
   }
 
-  /** Of a follower: when the copy was last seen to be all there is, by the monotonic clock. */
+  /** When the copy was last seen to be all there is, by the monotonic clock; undefined before the first time. */
   get confirmedAtMs(): number | undefined {
-    return this.#follower?.confirmedAtMs;
+    return this.#follower?.confirmedAtMs ?? this.#confirmedAtMs;
   }
 
   /** Gives up what it owns (SH3), and lets go of its files, whether the disk likes it or not. Idempotent. */
@@ -243,6 +245,7 @@ export class ShardHost {
       }
     } finally {
       await follower.stop();
+      this.#confirmedAtMs = follower.confirmedAtMs ?? this.#confirmedAtMs;
       this.#follower = undefined;
     }
   }
@@ -287,6 +290,7 @@ export class ShardHost {
       if (isWanted()) await this.#pause(retryMs);
       return;
     }
+    this.#confirmedAtMs = host.clock.monotonicMs();
     await replica.fold();
     await this.#serve(replica, assignment, outcome.epoch, isWanted);
   }
