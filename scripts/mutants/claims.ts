@@ -74,6 +74,18 @@ export const claims: readonly Mutant[] = [
     trial: { kind: "cluster", regime: "moves" },
   },
   {
+    name: "a follower counts its doubts, however fast they come",
+    breaks: ["FO3", "design 7: only a committed seal proves a rollback, an isolated replica may merely look short"],
+    edits: [
+      {
+        file: "src/cluster/follower.ts",
+        from: " || nowMs - this.#doubtSinceMs < doubtsMax * retryMs) return;",
+        to: " || nowMs < this.#doubtSinceMs) return;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
+  },
+  {
     name: "a release is not told",
     breaks: ["design 7: a planned move is a handoff"],
     edits: [
