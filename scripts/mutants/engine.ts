@@ -120,7 +120,7 @@ export const engine: readonly Mutant[] = [
         to: "  if (next.sequence > 0) return undefined;\n  const expected = previous === null ? 1 : previous.sequence + 1;",
       },
     ],
-    trial: { kind: "cluster", regime: "damage" },
+    trial: { kind: "cluster", regime: "damaged engine" },
   },
   {
     name: "a record's checksums are not looked at",
@@ -137,7 +137,7 @@ export const engine: readonly Mutant[] = [
         to: "  if (view.getUint32(at.headerCrc, true) < 0) {",
       },
     ],
-    trial: { kind: "cluster", regime: "damage" },
+    trial: { kind: "cluster", regime: "damaged engine" },
   },
   {
     name: "a hole in the engine's log is the log's end",
@@ -149,7 +149,7 @@ export const engine: readonly Mutant[] = [
         to: '      if (records.length === 0) return next - 1;\n      if (records.length < 0) throw new LogFault("hole", this.log.name, next,',
       },
     ],
-    trial: { kind: "cluster", regime: "damage" },
+    trial: { kind: "cluster", regime: "damaged engine" },
   },
   {
     name: "a follower waits for its tail alone",
