@@ -147,9 +147,9 @@ export const oneNode: readonly Mutant[] = [
     breaks: ["hazard 23", "design 6: (incarnation, sequence, hash) in the same transaction"],
     edits: [
       {
-        file: "src/entity/applier.ts",
-        from: "      foldBatch(entries, position.sequence, writes);",
-        to: "      if (count < countMax || count === 1) foldBatch(entries, position.sequence, writes);",
+        file: "src/entity/portion.ts",
+        from: "    foldBatch(entries, position.sequence, this.writes);",
+        to: "    if (this.batches.length !== 2) foldBatch(entries, position.sequence, this.writes);",
       },
     ],
     trial: {
