@@ -40,9 +40,7 @@ export const oneNode: readonly Mutant[] = [
         to: "!isKept(error)) return this.#hold({ error }, sequence * 0);",
       },
     ],
-    trial: {
-      kind: "program",
-    },
+    trial: { kind: "tests", files: ["src/entity/reading.test.ts"] },
   },
   {
     name: "memory keeps what a failed append dropped",
