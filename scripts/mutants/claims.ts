@@ -15,18 +15,6 @@ export const claims: readonly Mutant[] = [
     trial: { kind: "cluster", regime: "moves" },
   },
   {
-    name: "a node serves what it only follows",
-    breaks: ["hazard 7", "G2", "design 7: a claim in its own log"],
-    edits: [
-      {
-        file: "src/cluster/claim.ts",
-        from: '  if (fate === "unknown") return { kind: "unwanted" };\n  if (fate === "other") return "again";',
-        to: '  if (fate !== "ours") return { kind: "claimed", epoch: record.epoch };',
-      },
-    ],
-    trial: { kind: "cluster", regime: "doubt" },
-  },
-  {
     name: "a claim is not read back",
     breaks: ["hazard 7", "CL1"],
     edits: [
@@ -53,7 +41,7 @@ export const claims: readonly Mutant[] = [
         to: '    { kind: "claim", epoch: end.epoch, wallMs: host.clock.wallMs() },',
       },
     ],
-    trial: { kind: "cluster", regime: "snapshots" },
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
   },
   {
     name: "an owner releases the shard before what it has accepted is durable",
@@ -71,7 +59,19 @@ export const claims: readonly Mutant[] = [
     name: "a follower goes on working on the copy that its node has begun to own",
     breaks: ["SH1", "RE4"],
     edits: [{ file: "src/cluster/shard-host.ts", from: "      await follower.stop();", to: "      void follower;" }],
-    trial: { kind: "cluster", regime: "moves" },
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
+  },
+  {
+    name: "a follower counts its doubts, however fast they come",
+    breaks: ["FO3", "design 7: only a committed seal proves a rollback, an isolated replica may merely look short"],
+    edits: [
+      {
+        file: "src/cluster/follower.ts",
+        from: " || nowMs - this.#doubtSinceMs < doubtsMax * retryMs) return;",
+        to: " || nowMs < this.#doubtSinceMs) return;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
   },
   {
     name: "a release is not told",

@@ -60,19 +60,7 @@ export const engine: readonly Mutant[] = [
         to: "    for (const work of inFlight?.held ?? []) work.release();",
       },
     ],
-    trial: { kind: "cluster", regime: "zombies" },
-  },
-  {
-    name: "a barrier rides on a batch already under way",
-    breaks: ["hazard 8", "G4", "M5", "design 6: the first batch whose append starts after the read arrived"],
-    edits: [
-      {
-        file: "src/entity/committer.ts",
-        from: "      this.open().held.push(work);\n      return;",
-        to: "      const rides = this.#inFlight !== undefined && this.#inFlight.sequence >= sequence;\n      (rides ? this.#inFlight! : this.open()).held.push(work);\n      return;",
-      },
-    ],
-    trial: { kind: "cluster", regime: "zombie reads" },
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts", "src/entity/ambiguous-append.test.ts"] },
   },
   {
     name: "what is durable is told without a barrier",
@@ -84,7 +72,7 @@ export const engine: readonly Mutant[] = [
         to: "mayTellDurable: () => true,",
       },
     ],
-    trial: { kind: "cluster", regime: "zombie reads" },
+    trial: { kind: "tests", files: ["src/cluster/strong-read.test.ts"] },
   },
   {
     name: "an empty batch that somebody waits for is not appended",
@@ -132,7 +120,7 @@ export const engine: readonly Mutant[] = [
         to: "  if (next.sequence > 0) return undefined;\n  const expected = previous === null ? 1 : previous.sequence + 1;",
       },
     ],
-    trial: { kind: "cluster", regime: "damage" },
+    trial: { kind: "cluster", regime: "damaged engine" },
   },
   {
     name: "a record's checksums are not looked at",
@@ -149,7 +137,7 @@ export const engine: readonly Mutant[] = [
         to: "  if (view.getUint32(at.headerCrc, true) < 0) {",
       },
     ],
-    trial: { kind: "cluster", regime: "damage" },
+    trial: { kind: "cluster", regime: "damaged engine" },
   },
   {
     name: "a hole in the engine's log is the log's end",
@@ -161,7 +149,7 @@ export const engine: readonly Mutant[] = [
         to: '      if (records.length === 0) return next - 1;\n      if (records.length < 0) throw new LogFault("hole", this.log.name, next,',
       },
     ],
-    trial: { kind: "cluster", regime: "damage" },
+    trial: { kind: "cluster", regime: "damaged engine" },
   },
   {
     name: "a follower waits for its tail alone",

@@ -38,6 +38,10 @@ describe("every mutant", () => {
   });
 });
 
+test("no regime has the name of another kind of trial", () => {
+  for (const name of ["program", "damage"]) assert.ok(!Object.hasOwn(regimes, name));
+});
+
 test("every hazard has a mutant", () => {
   const broken = new Set(mutants.flatMap(({ breaks }) => breaks));
   const without = Object.keys(hazards).filter((number) => !broken.has(`hazard ${number}`));

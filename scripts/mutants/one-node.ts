@@ -40,9 +40,7 @@ export const oneNode: readonly Mutant[] = [
         to: "!isKept(error)) return this.#hold({ error }, sequence * 0);",
       },
     ],
-    trial: {
-      kind: "program",
-    },
+    trial: { kind: "tests", files: ["src/entity/reading.test.ts"] },
   },
   {
     name: "memory keeps what a failed append dropped",
@@ -149,7 +147,7 @@ export const oneNode: readonly Mutant[] = [
       {
         file: "src/entity/portion.ts",
         from: "    foldBatch(entries, position.sequence, this.writes);",
-        to: "    if (this.batches.length % 5 !== 0) foldBatch(entries, position.sequence, this.writes);",
+        to: "    if (this.batches.length !== 2) foldBatch(entries, position.sequence, this.writes);",
       },
     ],
     trial: {

@@ -98,7 +98,7 @@ export const regimes = {
   /** Tails are poor, and reads are behind. */
   tails: random(["tail-skips", "tail-repeats", "tail-silences", "tail-ends", "stale-reads", "planned-move"], 300),
   /** What the engine keeps is damaged. */
-  damage: random(["engine-hole", "engine-bit-flip", "misdirected-record", "planned-move"], 250),
+  "damaged engine": random(["engine-hole", "engine-bit-flip", "misdirected-record", "planned-move"], 250),
   /** The engine forgets what it had acknowledged, while nodes come and go. */
   rollback: written(
     (choices) => [

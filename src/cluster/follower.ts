@@ -39,6 +39,7 @@ export class Follower {
   #running: Promise<void> | undefined;
   #foldedAtMs = 0;
   #doubts = 0;
+  #doubtSinceMs = 0;
   #confirmedAtMs: number | undefined;
 
   constructor(parts: FollowerParts) {
@@ -170,11 +171,17 @@ export class Follower {
     this.#inbox.clear();
     this.#inboxBytes = 0;
     this.#mustLook = true;
-    if (error instanceof LogFault && ++this.#doubts >= doubtsMax) {
-      this.#doubts = 0;
-      this.#parts.onFault(error);
-    }
+    if (error instanceof LogFault) this.#doubt(error);
     await this.#wait(retryMs);
+  }
+
+  /** By time and by number: the tail of a busy log has it look again many times at once, and a node that was paused has not looked. */
+  #doubt(fault: LogFault): void {
+    const nowMs = this.#parts.host.clock.monotonicMs();
+    if (this.#doubts === 0) this.#doubtSinceMs = nowMs;
+    if (++this.#doubts < doubtsMax || nowMs - this.#doubtSinceMs < doubtsMax * retryMs) return;
+    this.#doubts = 0;
+    this.#parts.onFault(fault);
   }
 
   /** Until something has come, it is stopped, or so much time has passed: then the log's end is looked at. */

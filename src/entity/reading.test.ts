@@ -71,12 +71,14 @@ describe("while the disk holds an append back", () => {
         watch("write", client.note("a").write({ line: "one" })),
         watch("read", client.note("a").lines()),
         watch("transaction", client.script()),
+        // One that nothing is kept of: it rests on what it has seen alone.
+        watch("refusal", assert.rejects(rig.shard.command(note("a"), "refuse", { line: "x" }, reader))),
       ];
       await rig.sleep(2000);
       assert.deepEqual(answered, []);
       rig.openGate();
       await Promise.all(calls);
-      assert.deepEqual(answered.sort(), ["read", "transaction", "write"]);
+      assert.deepEqual(answered.sort(), ["read", "refusal", "transaction", "write"]);
     }));
 
   test("and the node dies, what nobody has heard of may be gone, and nobody had heard of it", () =>
