@@ -7,9 +7,12 @@ import { clusterFailureText, type ClusterSummary } from "../src/sim/cluster/summ
 /** The seed to replay, alone and with its trace: `SEED=17 node --import tsx --test test/cluster-simulation.test.ts`. */
 export const replayedSeed = process.env.SEED;
 
-/** Those under which clusters are known to be live again after healing. */
+/**
+ * Those under which clusters are known to be live again after healing. A wild clock of an owner drives log time ahead by up to an hour,
+ * and timers that are set then go off when the others' clocks have come there: that is no loss, but later than a run lasts.
+ */
 export const kinds: readonly ClusterFault[] = clusterFaults.filter(
-  (kind) => !engineDamages.includes(kind) && kind !== "failed-name" && kind !== "bit-flip",
+  (kind) => !engineDamages.includes(kind) && !["failed-name", "bit-flip", "wild-clock"].includes(kind),
 );
 
 /** Short runs: many plans show more than long ones. */

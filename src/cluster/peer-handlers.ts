@@ -92,12 +92,15 @@ export function positioned<R extends object>(
   return { ...reply, position: { shard: shardId, incarnation, sequence: reply.sequence } };
 }
 
-/** Throws `unavailable` where there is no copy, or none that has reached what is asked for. */
+/** Throws `unavailable` where there is no copy, none that has reached what is asked for, or none of which is known how old it is. */
 export async function readCopy(follower: FollowerReads | undefined, call: ForwardedCall): Promise<object> {
   if (follower === undefined || !hasReached(follower, call.reached)) {
     throw new OnefoldError("unavailable", "This node has no copy of the shard that is new enough.");
   }
   const { staleForMs } = follower;
+  if (!Number.isFinite(staleForMs)) {
+    throw new OnefoldError("unavailable", "This node has not compared its copy of the shard with the log yet.");
+  }
   if (call.operation === "query") {
     const [address, name, input, options] = call.args as ForwardedCall<"query">["args"];
     const reply = await follower.query(address, name, input, options);

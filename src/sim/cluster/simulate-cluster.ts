@@ -7,6 +7,7 @@
  * RU3 Where nothing that the plan does loses what the engine acknowledged, a log that is sealed as not whole is a finding (false alarm).
  */
 import { SeededRandom } from "../../base/random.ts";
+import { OnefoldError } from "../../base/errors.ts";
 import { slotOf } from "../../base/ids.ts";
 import type { Value } from "../../base/value.ts";
 import { presentShards } from "../../cluster/system-state.ts";
@@ -145,7 +146,7 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
       findings.push({ anomaly: "liveness", explanation: "clients were not answered after healing" });
     await scheduler.sleep(settleMs);
     await drill.judge((call) => ask(cluster, scheduler, call));
-    await within(scheduler, { forMs: freshMs, what: "fresh writes" }, writeEverywhere(cluster), findings);
+    await within(scheduler, { forMs: freshMs, what: "fresh writes" }, writeEverywhere(cluster, scheduler), findings);
     await within(scheduler, { forMs: restMs, what: "rest" }, () => unrest(cluster), findings);
     findings.push(...checkRest(cluster, drill.acknowledgedPositions));
     cluster.end();
@@ -233,25 +234,31 @@ function unserved(cluster: SimulatedCluster): string | undefined {
   return shard === undefined ? undefined : `nobody serves ${shard.id}, or it is about to move:\n${standing(cluster)}`;
 }
 
-/** Writes to each shard through each node; tells which writes have not succeeded yet. */
-function writeEverywhere(cluster: SimulatedCluster): () => string | undefined {
-  const open = new Set<string>();
+/** Writes to each shard through each node, again where that is safe; tells which writes have not succeeded yet, and why. */
+function writeEverywhere(cluster: SimulatedCluster, scheduler: Scheduler): () => string | undefined {
+  const open = new Map<string, string>();
+  const endMs = scheduler.nowMs + freshMs;
+  const write = async (service: Service, what: string, id: string): Promise<void> => {
+    open.set(what, "no answer");
+    for (let mustTry = true; mustTry; ) {
+      try {
+        const options = { principal: driller, deadlineMs: freshMs };
+        await service.command({ kind: "register", id }, "write", { value: what }, options);
+        open.delete(what);
+        return;
+      } catch (error) {
+        open.set(what, error instanceof Error ? error.message : String(error));
+        mustTry = error instanceof OnefoldError && error.retry === "safe" && scheduler.nowMs < endMs;
+      }
+      await scheduler.sleep(100);
+    }
+  };
   for (const { name, service, cluster: node } of cluster.serving) {
-    for (const { id: shard, from, to } of presentShards(node.systemLog.state)) {
-      const what = `a write to ${shard} through ${name}`;
-      open.add(what);
-      const address = { kind: "register", id: idBetween(from, to) };
-      const options = { principal: driller, deadlineMs: freshMs };
-      service.command(address, "write", { value: what }, options).then(
-        () => open.delete(what),
-        (error: Error) => {
-          open.delete(what);
-          open.add(`${what}: ${error.message}`);
-        },
-      );
+    for (const { id, from, to } of presentShards(node.systemLog.state)) {
+      void write(service, `a write to ${id} through ${name}`, idBetween(from, to));
     }
   }
-  return () => [...open][0];
+  return () => [...open].map(([what, why]) => `${what}: ${why}`)[0];
 }
 
 /** Of a register whose slot is one of these. */
