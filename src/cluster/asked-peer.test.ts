@@ -91,6 +91,42 @@ describe("a peer that is asked", () => {
     assert.equal(await last, 3);
   });
 
+  test("is asked for its life again once that has ended, or another was heard while nothing was under way", async () => {
+    for (const end of ["said", "heard"]) {
+      const { peer, hellos, call, flushed } = transcript();
+      const done = call();
+      flushed();
+      peer.welcomed(first, hellos[0]!);
+      flushed();
+      peer.answered(1, encodeValue(1));
+      assert.equal(await done, 1);
+      if (end === "said") peer.endsLife();
+      else peer.heardOf(second);
+      const next = call();
+      assert.deepEqual(flushed(), ["hello to any"], end);
+      peer.welcomed(second, hellos[1]!);
+      assert.deepEqual(flushed(), ["request 2 to 22"]);
+      peer.answered(2, encodeValue(2));
+      assert.equal(await next, 2);
+    }
+  });
+
+  test("that has not ended yet goes on with what it was asked", async () => {
+    const { peer, hellos, call, flushed } = transcript();
+    const before = call();
+    flushed();
+    peer.welcomed(first, hellos[0]!);
+    flushed();
+    peer.endsLife();
+    const after = call();
+    flushed();
+    peer.welcomed(first, hellos[1]!);
+    assert.deepEqual(flushed(), ["request 2 to 11"]);
+    peer.answered(1, encodeValue(1));
+    peer.answered(2, encodeValue(2));
+    assert.deepEqual(await Promise.all([before, after]), [1, 2]);
+  });
+
   test("that never said it has had nothing sent to it", async () => {
     const { call, flushed, after } = transcript();
     const unsent = call();

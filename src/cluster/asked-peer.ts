@@ -84,7 +84,8 @@ export class AskedPeer {
         encode: (nowMs) => {
           const remainingMs = call.deadlineMs - nowMs;
           // Another life may have come meanwhile, to which it is queued as well.
-          if (remainingMs <= 0 || life !== this.#life || !this.#calls.has(call.id)) return undefined;
+          const isDue = life === this.#life && call.sentTo === undefined && this.#calls.has(call.id);
+          if (remainingMs <= 0 || !isDue) return undefined;
           const { id, method, body } = call;
           return encodeMessage({ type: "request", id, remainingMs, method, body });
         },
@@ -100,7 +101,15 @@ export class AskedPeer {
 
   /** A frame came from this life of the peer: perhaps another than the one that is known. */
   heardOf(life: string): void {
-    if (this.#life !== undefined && life !== this.#life && this.#hello === undefined) this.#askLife();
+    if (this.#life === undefined || life === this.#life) return;
+    // With nothing under way, whoever calls next asks; a call that names the life before would be in doubt for nothing.
+    if (this.isIdle) this.endsLife();
+    else this.#askLife();
+  }
+
+  /** The life that is known will not be called again: the next call asks which one is there. */
+  endsLife(): void {
+    this.#life = undefined;
   }
 
   /** It is known from elsewhere that another life has begun there: what comes now is not sent to the one before. */

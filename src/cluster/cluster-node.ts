@@ -23,6 +23,7 @@ import type { StoreEngine } from "../store/store.ts";
 import { ClusterService } from "./cluster-service.ts";
 import { CopyReports, handleReaches } from "./copy-reports.ts";
 import { handlePositions } from "./copy-positions.ts";
+import { handleFarewells, sayFarewell } from "./farewell.ts";
 import { foundOrJoin } from "./founding.ts";
 import { KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
@@ -133,6 +134,7 @@ export class ClusterNode {
       for (const id of known) if (!members.has(id)) known.delete(id);
     });
     handlePositions(this.#peers, (log) => this.#life?.shards.position(log) ?? null);
+    handleFarewells(this.#peers, this.#systemLog, { timers });
     handleReaches(this.#peers, () => this.#life?.shards.reaches ?? {});
   }
 
@@ -235,7 +237,10 @@ export class ClusterNode {
     reports.close();
     await shards.close();
     try {
-      if (!membership.isCutOff) await membership.leave({ deadlineMs: sayMs });
+      if (!membership.isCutOff) {
+        await membership.leave({ deadlineMs: sayMs });
+        await sayFarewell(this.#peers, this.#systemLog);
+      }
     } catch (error) {
       trace("info", "The cluster could not be told that this node leaves; it will find that out.", { error });
     }

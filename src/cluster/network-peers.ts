@@ -125,6 +125,11 @@ export class NetworkPeers implements Peers {
   }
 
   /** Idempotent. What is under way rejects; handlers that run go on, and nobody hears of it. */
+  /** The node at this address has said that its life ends; the next call finds out which one is there. */
+  endsLife(address: string): void {
+    this.#asked.get(address)?.endsLife();
+  }
+
   async close(): Promise<void> {
     if (!this.#isClosed) {
       this.#isClosed = true;

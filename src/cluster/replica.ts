@@ -14,6 +14,7 @@ import type { Disk, Random, Timers, Trace } from "../host/host.ts";
 import { type ChainLink, chainFault } from "../log/chain.ts";
 import { beginSegmentLog } from "../log/engine/segment/beginning.ts";
 import { openSegmentLog, type SegmentLog } from "../log/engine/segment/engine.ts";
+import { makeDirectories } from "../log/engine/segment/recovery.ts";
 import type { EngineLog } from "../log/engine-log.ts";
 import type { LogPosition } from "../log/log.ts";
 import { decodeRecord, type LogRecord } from "../log/record.ts";
@@ -242,7 +243,7 @@ async function openCopy(options: ReplicaOptions, position: LogPosition | null): 
   const copy = await openExisting(options, position);
   if (copy !== undefined) return copy;
   await removeCopy(disk, directory);
-  await disk.makeDirectory(directory);
+  await makeDirectories(disk, directory);
   await disk.syncDirectory(directory);
   if (position !== null) {
     const { random, segmentBytes } = options;

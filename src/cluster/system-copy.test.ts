@@ -2,26 +2,14 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { OnefoldError } from "../base/errors.ts";
 import { SeededRandom } from "../base/random.ts";
-import {
-  continuingVersion,
-  decodeRecord,
-  encodeRecord,
-  formatVersion,
-  incarnationBytes,
-  type LogRecord,
-  noHash,
-} from "../log/record.ts";
+import { decodeRecord, encodeRecord, formatVersion, incarnationBytes, type LogRecord, noHash } from "../log/record.ts";
 import { SimulatedNode } from "../sim/host.ts";
 import { Scheduler } from "../sim/scheduler.ts";
-import { clusterOf, founding, joining, stateAfter } from "./system.fixture.ts";
+import { clusterOf, founding, joining, stateAfter, successorOf } from "./system.fixture.ts";
 import { SystemChain } from "./system-chain.ts";
 import { SystemCopy } from "./system-copy.ts";
-import { checkpointOf } from "./system-fold.ts";
 import { firstSequenceOf } from "./system-names.ts";
 import { encodeSystemRecords, type SystemRecord } from "./system-records.ts";
-import type { SystemState } from "./system-state.ts";
-
-const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
 /** A log of `count` records that each join a member, behind the founding. */
 function recordsOf(count: number): LogRecord[] {
@@ -44,25 +32,6 @@ function recordsOf(count: number): LogRecord[] {
     records.push(decodeRecord(bytes));
   }
   return records;
-}
-
-/** The first record of the successor that goes on from `parent`, with this state. */
-function successorOf(parent: LogRecord, state: SystemState): LogRecord {
-  const { incarnation, epoch, sequence, hash } = parent;
-  const position = { log: "system", incarnation: hexOf(incarnation), epoch, sequence, hash: hexOf(hash) };
-  const { bytes } = encodeRecord(
-    {
-      kind: "genesis",
-      readerVersion: continuingVersion,
-      incarnation: new Uint8Array(incarnationBytes).fill(2),
-      epoch: 1,
-      sequence: firstSequenceOf(1),
-      timeMs: 1000,
-      previousHash: hash,
-    },
-    encodeSystemRecords([{ type: "continued", parent: position }, checkpointOf(state)]),
-  );
-  return decodeRecord(bytes);
 }
 
 function chainOf(records: readonly LogRecord[]): SystemChain {

@@ -11,6 +11,7 @@ import { OnefoldError } from "../base/errors.ts";
 import { type Disk, DiskError, type Random, type Trace } from "../host/host.ts";
 import { beginSegmentLog } from "../log/engine/segment/beginning.ts";
 import { openSegmentLog, type SegmentLog } from "../log/engine/segment/engine.ts";
+import { makeDirectories } from "../log/engine/segment/recovery.ts";
 import type { LogRecord } from "../log/record.ts";
 import { indexOfName, indexOfSequence, systemLogName } from "./system-names.ts";
 
@@ -18,7 +19,7 @@ export interface SystemCopyParts {
   readonly disk: Disk;
   readonly random: Random;
   readonly trace: Trace;
-  /** In the disk's root, of the system logs alone; each has a directory in it. */
+  /** Of the system logs alone; each has a directory in it. */
   readonly directory: string;
   /** Holds a record of any size, and is small. */
   readonly segmentBytes: number;
@@ -101,9 +102,7 @@ export class SystemCopy {
       await old.log.close();
     }
     await this.#remove(index);
-    await disk.makeDirectory(directory);
-    // All names on the way must outlive a crash, as the records in it do.
-    for (const each of [directory, this.#parts.directory, ""]) await disk.syncDirectory(each);
+    await makeDirectories(disk, directory);
     if (record.sequence > 1) {
       const { incarnation, epoch, sequence, previousHash: hash, timeMs } = record;
       const before = { incarnation, epoch, sequence: sequence - 1, hash, timeMs };

@@ -8,8 +8,9 @@ import { SimulatedNode } from "../sim/host.ts";
 import { Scheduler } from "../sim/scheduler.ts";
 import { type FakeEngine, type FakeEngineStream, FakeEngineStreams, type FakeFaults } from "./engine-log.fake.ts";
 import { foundOrJoin } from "./founding.ts";
-import { describe as describeMember, joining, stateAfter } from "./system.fixture.ts";
+import { describe as describeMember, joining, stateAfter, successorOf } from "./system.fixture.ts";
 import { SystemLog } from "./system-log.ts";
+import { firstSequenceOf } from "./system-names.ts";
 import { FakeSystemPeers } from "./system-peers.fake.ts";
 import { encodeSystemRecords, type SystemRecord } from "./system-records.ts";
 
@@ -290,6 +291,25 @@ describe("the system log on a node", () => {
     a.view.faults.showsUpTo = Number.POSITIVE_INFINITY;
     await world.until(() => a.log.isReady && isSealed());
     assert.deepEqual([...a.log.state.members.keys()], ["x"]);
+  });
+
+  test("goes on with the others' successor though its own log looks whole, and what was sent meanwhile is unknown", async () => {
+    const world = new World();
+    const a = await world.found();
+    await world.scheduler.complete(a.log.propose(joinOnce("x"), { deadlineMs }));
+    const first = firstSequenceOf(1);
+    const { bytes } = successorOf(decodeRecord(world.stream.records.get(2)!), a.log.state);
+    world.streams.make("system-1", first).append(first, bytes);
+    a.view.faults.lost = 1;
+    const sent = a.log.propose(joinOnce("y"), { deadlineMs: 60_000 });
+    await world.until(() => a.log.isReady && a.log.state.sequence === first, 10_000);
+    a.view.faults.lost = 0;
+    assert.deepEqual(await world.scheduler.complete(sent), { kind: "unknown" });
+    assert.equal((await world.scheduler.complete(a.log.propose(joinOnce("z"), { deadlineMs }))).kind, "committed");
+    assert.deepEqual([...a.log.state.members.keys()], ["x", "z"]);
+    assert.equal(world.stream.last, 2);
+    const again = await world.open("a");
+    assert.deepEqual(again.log.state, a.log.state, "its copy is the successor's");
   });
 
   test("never takes a log that is out of reach for a damaged one, and goes on when it is back", async () => {

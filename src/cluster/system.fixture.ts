@@ -1,7 +1,10 @@
 /** Small states and records of the system log, for the tests of this folder. */
-import { foldOne } from "./system-fold.ts";
+import { toHex } from "../base/bytes.ts";
+import { continuingVersion, decodeRecord, encodeRecord, incarnationBytes, type LogRecord } from "../log/record.ts";
+import { checkpointOf, foldOne } from "./system-fold.ts";
 import { imageOf } from "./system-image.ts";
-import type { MemberDescription, SystemRecord } from "./system-records.ts";
+import { firstSequenceOf } from "./system-names.ts";
+import { encodeSystemRecords, type MemberDescription, type SystemRecord } from "./system-records.ts";
 import { type ClusterIdentity, emptySystemState, type ParentPosition, type SystemState } from "./system-state.ts";
 
 export const cluster: ClusterIdentity = {
@@ -53,6 +56,25 @@ export function clusterOf(ids: readonly string[], options: Partial<ClusterIdenti
     ...ids.map((id) => joining(id)),
     { type: "controller-claimed", member: ids[0]!, term: 1 },
   ]);
+}
+
+/** The first record of the successor that goes on from `parent`, with this state. */
+export function successorOf(parent: LogRecord, state: SystemState): LogRecord {
+  const { incarnation, epoch, sequence, hash } = parent;
+  const position = { log: "system", incarnation: toHex(incarnation), epoch, sequence, hash: toHex(hash) };
+  const { bytes } = encodeRecord(
+    {
+      kind: "genesis",
+      readerVersion: continuingVersion,
+      incarnation: new Uint8Array(incarnationBytes).fill(2),
+      epoch: 1,
+      sequence: firstSequenceOf(1),
+      timeMs: parent.timeMs,
+      previousHash: hash,
+    },
+    encodeSystemRecords([{ type: "continued", parent: position }, checkpointOf(state)]),
+  );
+  return decodeRecord(bytes);
 }
 
 const incarnation = "ef".repeat(16);

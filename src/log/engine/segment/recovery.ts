@@ -84,7 +84,8 @@ async function checkEmptyLog(
   await checkDemands(options.disk, [], { link: null, file: anchorFileName, offset: 0 }, demands, new Map());
 }
 
-async function makeDirectories(disk: Disk, directory: string): Promise<void> {
+/** Makes a directory, whose name is durable at return, and those on the way to it. Throws `DiskError`. */
+export async function makeDirectories(disk: Disk, directory: string): Promise<void> {
   await disk.makeDirectory(directory);
   const parts = directory.split("/");
   for (let depth = parts.length - 1; depth >= 0; depth--) await disk.syncDirectory(parts.slice(0, depth).join("/"));
