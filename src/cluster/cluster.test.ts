@@ -132,6 +132,23 @@ describe("a cluster's shards", () => {
     });
   });
 
+  test("are repaired where the engine has lost all of a log", () => {
+    const rig = new ClusterRig(bank, "rollback-to-nothing");
+    return rig.run(async () => {
+      await rig.start("a", "b", "c");
+      for (let i = 0; i < 24; i++) await rig.node("a").client.account(`x${i}`).deposit({ cents: 100 });
+      const state = () => rig.node("a").cluster!.systemLog.state;
+      const { owner, log } = state().shards.get("2")!;
+      const name = owner!.split(".")[0]!;
+      rig.node(name).crash();
+      rig.server.truncate(log, 0);
+      await rig.node(name).start();
+      await rig.until(() => state().shards.get("2")!.log !== log);
+      await rig.settled();
+      for (let i = 0; i < 24; i++) assert.equal(await rig.node("b").client.account(`x${i}`).balance(), 100);
+    });
+  });
+
   test("are repaired also where the engine loses what a living owner has acknowledged, and its only follower has not seen it", () => {
     const rig = new ClusterRig(bank, "rollback-alive", { followerCount: 0 });
     return rig.run(async () => {

@@ -141,7 +141,8 @@ export class Replica {
     if (fault !== undefined) throw new LogFault("fork", this.log.name, record.sequence, fault);
     await this.#append(record, record.bytes);
     // Whoever owned what a log continues does not own the log.
-    this.#ownership = record.kind === "genesis" ? undefined : (ownershipOf(record) ?? this.#ownership);
+    const ownership = ownershipOf(record);
+    this.#ownership = record.kind === "genesis" ? ownership : (ownership ?? this.#ownership);
     if (this.#pendingBytes <= pendingBytesMax) {
       this.#pending.push(record);
       this.#pendingBytes += bytes.length;

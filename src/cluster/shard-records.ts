@@ -5,7 +5,7 @@
 import { OnefoldError } from "../base/errors.ts";
 import { decodeValue, encodeValue, type Value } from "../base/value.ts";
 import type { ChainLink } from "../log/chain.ts";
-import { type EncodedRecord, encodeRecord, formatVersion, type RecordKind } from "../log/record.ts";
+import { type EncodedRecord, encodeRecord, formatVersion, noHash, type RecordKind } from "../log/record.ts";
 
 export interface ClaimPayload {
   readonly member: string;
@@ -38,16 +38,23 @@ export interface NextRecord extends EncodedRecord {
   readonly timeMs: number;
 }
 
-/** The record of this kind that follows `previous`. Log time never goes back, whatever `wallMs` says. */
+/**
+ * The record of this kind that follows `previous`. Log time never goes back, whatever `wallMs` says. At sequence 1, where only a genesis
+ * can stand (a log that has lost everything is sealed there), it is one, with the same payload.
+ */
 export function nextRecord(
   previous: ChainLink,
   { kind, epoch, wallMs }: { readonly kind: RecordKind; readonly epoch: number; readonly wallMs: number },
   payload: ClaimPayload | ReleasePayload | SealPayload,
 ): NextRecord {
-  const { incarnation, hash: previousHash } = previous;
+  const { incarnation } = previous;
   const sequence = previous.sequence + 1;
   const timeMs = Math.max(previous.timeMs, wallMs);
-  const header = { kind, readerVersion: formatVersion, incarnation, epoch, sequence, timeMs, previousHash } as const;
+  const place =
+    sequence === 1
+      ? ({ kind: "genesis", previousHash: noHash } as const)
+      : ({ kind, previousHash: previous.hash } as const);
+  const header = { ...place, readerVersion: formatVersion, incarnation, epoch, sequence, timeMs } as const;
   return { ...encodeRecord(header, encodeValue({ ...payload } as Value)), sequence, epoch, timeMs };
 }
 
@@ -58,8 +65,12 @@ export function ownershipOf(record: {
   readonly payload: Uint8Array;
 }): OwnershipRecord | undefined {
   const { kind, epoch } = record;
-  if (kind !== "claim" && kind !== "release" && kind !== "seal") return undefined;
+  if (kind === "batch") return undefined;
   const payload = decodeValue(record.payload);
+  if (kind === "genesis") {
+    const isSeal = typeof payload === "object" && payload !== null && "reason" in payload;
+    return isSeal ? { kind: "seal", payload: payload as unknown as SealPayload } : undefined;
+  }
   if (typeof payload !== "object" || payload === null || !("member" in payload)) {
     throw new OnefoldError("damaged", `A ${kind} in a shard's log can't be read.`);
   }
