@@ -145,6 +145,8 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
     if (answered === late)
       findings.push({ anomaly: "liveness", explanation: "clients were not answered after healing" });
     await scheduler.sleep(settleMs);
+    // Messages may rest between two attempts for longer than that.
+    await within(scheduler, { forMs: restMs, what: "rest" }, () => unrest(cluster), findings);
     await drill.judge((call) => ask(cluster, scheduler, call));
     await within(scheduler, { forMs: freshMs, what: "fresh writes" }, writeEverywhere(cluster, scheduler), findings);
     await within(scheduler, { forMs: restMs, what: "rest" }, () => unrest(cluster), findings);
