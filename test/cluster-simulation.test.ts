@@ -4,9 +4,9 @@ import { simulateCluster } from "../src/sim/cluster/simulate-cluster.ts";
 import { ClusterSummary } from "../src/sim/cluster/summary.ts";
 import { replayedSeed, options, simulateClusterSeed } from "./cluster-simulation.fixture.ts";
 
-/** Seed 56 is known to end with a prepared transaction that is never resolved, and a shard that is not given up for that. */
-const seedCount = 55;
-const twiceCount = 4;
+/** More by `npm run sim:long -- --kind cluster`. Seed 56 is known to fail there: a prepared transaction is never resolved, and its shard not given up. */
+const seedCount = 10;
+const twiceCount = 2;
 
 describe("clusters under faults", { concurrency: false }, () => {
   if (replayedSeed !== undefined) {
