@@ -150,7 +150,7 @@ export const crossing: readonly Mutant[] = [
         to: "    if (question.number === this.#steps) return this.#run(question);",
       },
     ],
-    trial: { kind: "cluster", regime: "messages" },
+    trial: { kind: "cluster", regime: "cut peers" },
   },
   {
     name: "what is prepared gives way to an older transaction",
@@ -258,7 +258,7 @@ export const crossing: readonly Mutant[] = [
         to: "    });",
       },
     ],
-    trial: { kind: "cluster", regime: "messages" },
+    trial: { kind: "cluster", regime: "cut peers" },
   },
   {
     name: "a new owner does not know the outcomes of requests",
