@@ -30,7 +30,10 @@ export const crossing: readonly Mutant[] = [
     name: "a home says of a transaction that is under way that it is aborted",
     breaks: ["hazard 11", "AT1"],
     edits: [{ file: "src/transaction/attempts.ts", from: '    if (this.#open.has(id)) return "wait";', to: "" }],
-    trial: { kind: "cluster", regime: "cut peers" },
+    trial: {
+      kind: "tests",
+      files: ["src/transaction/crossing.test.ts", "src/transaction/crossing-simulation.test.ts"],
+    },
   },
   {
     name: "what is prepared holds no locks under a new owner",
@@ -66,7 +69,10 @@ export const crossing: readonly Mutant[] = [
         to: "    this.#end(slot, id, isCommit);\n    this.#core.executor.commitSoon();\n    return Promise.resolve(null);",
       },
     ],
-    trial: { kind: "cluster", regime: "crashes" },
+    trial: {
+      kind: "tests",
+      files: ["src/transaction/crossing.test.ts", "src/transaction/crossing-simulation.test.ts"],
+    },
   },
   {
     name: "what is prepared is aborted where its home can't be reached",
@@ -78,7 +84,10 @@ export const crossing: readonly Mutant[] = [
         to: "    else if (host.clock",
       },
     ],
-    trial: { kind: "cluster", regime: "crashes and losses" },
+    trial: {
+      kind: "tests",
+      files: ["src/transaction/crossing.test.ts", "src/transaction/crossing-simulation.test.ts"],
+    },
   },
   {
     name: "a no counts as a yes",
