@@ -219,7 +219,7 @@ export const crossing: readonly Mutant[] = [
         to: "    return encodeConsumed(last);",
       },
     ],
-    trial: { kind: "cluster", regime: "crashes" },
+    trial: { kind: "tests", files: ["src/entity/mail-between-shards.test.ts", "src/entity/mail-transcripts.test.ts"] },
   },
   {
     name: "the receiver's mark does not move in its store",

@@ -120,7 +120,7 @@ export const engine: readonly Mutant[] = [
         to: "  if (next.sequence > 0) return undefined;\n  const expected = previous === null ? 1 : previous.sequence + 1;",
       },
     ],
-    trial: { kind: "cluster", regime: "damaged engine" },
+    trial: { kind: "tests", files: ["src/log/engine/segment/damage.test.ts"] },
   },
   {
     name: "a record's checksums are not looked at",
@@ -137,7 +137,7 @@ export const engine: readonly Mutant[] = [
         to: "  if (view.getUint32(at.headerCrc, true) < 0) {",
       },
     ],
-    trial: { kind: "cluster", regime: "damaged engine" },
+    trial: { kind: "tests", files: ["src/log/record.test.ts"] },
   },
   {
     name: "a hole in the engine's log is the log's end",

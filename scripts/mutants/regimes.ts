@@ -77,6 +77,8 @@ export const regimes = {
     ...crowd,
     durationMs: 5000,
   }),
+  /** Messages come late, twice, out of order, or not. */
+  messages: random(["message-delay", "message-loss", "message-duplication", "message-reordering"], 300, crowd),
   /** Many at once, and what they hold is held for long. */
   crowd: random(["message-delay"], 300, crowd),
   /** The engine does not say what became of appends, or says wrong things that it may say. */
