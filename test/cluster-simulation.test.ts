@@ -4,7 +4,7 @@ import { simulateCluster } from "../src/sim/cluster/simulate-cluster.ts";
 import { ClusterSummary } from "../src/sim/cluster/summary.ts";
 import { replayedSeed, options, simulateClusterSeed } from "./cluster-simulation.fixture.ts";
 
-/** More by `npm run sim:long -- --kind cluster`. Seed 56 is known to fail there: a prepared transaction is never resolved, and its shard not given up. */
+/** More by `npm run sim:long -- --kind cluster`. */
 const seedCount = 10;
 const twiceCount = 2;
 

@@ -39,6 +39,18 @@ export const engine: readonly Mutant[] = [
     trial: { kind: "cluster", regime: "zombies" },
   },
   {
+    name: "an own record that the engine shows late is told to be done before the node's copy has it",
+    breaks: ["hazard 3", "G8", "OL1"],
+    edits: [
+      {
+        file: "src/cluster/owned-log.ts",
+        from: "    return sequence === this.#displacedAt ? readValid(log, sequence) : undefined;",
+        to: "    return readValid(log, sequence);",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
+  },
+  {
     name: "an owner of many machines answers before the batch is durable",
     breaks: ["hazard 6", "G3", "M1"],
     edits: [

@@ -25,6 +25,8 @@ export class OwnedLog implements Log {
   readonly #clock: Pick<Clock, "monotonicMs">;
   #appendedBytes = 0;
   #shortSinceMs: number | undefined;
+  /** Where another's record was found to stand (OL2). */
+  #displacedAt: number | undefined;
 
   constructor(replica: Replica, clock: Pick<Clock, "monotonicMs">) {
     this.#replica = replica;
@@ -49,7 +51,10 @@ export class OwnedLog implements Log {
     const fate = await sendOnce(this.#replica.log, sequence, { bytes, hash });
     if (fate === "unknown") return this.#doubt(sequence);
     this.#shortSinceMs = undefined;
-    if (fate === "other") return { kind: "conflict" };
+    if (fate === "other") {
+      this.#displacedAt = sequence;
+      return { kind: "conflict" };
+    }
     try {
       await this.#replica.takeOwn(bytes, { hash, timeMs });
     } catch (cause) {
@@ -83,10 +88,14 @@ export class OwnedLog implements Log {
     }
   }
 
-  /** Beyond the end: what the engine has there, if it can be asked and that is a record. */
+  /**
+   * Beyond the end nothing but what has displaced an append (OL2). An own record that the engine shows there is not yet in the copy: only
+   * `append`, sent again, may say that it is done (OL1).
+   */
   async read(sequence: number): Promise<LogRecord | undefined> {
     const { copy, log } = this.#replica;
-    return sequence <= (copy.end?.sequence ?? 0) ? copy.read(sequence) : readValid(log, sequence);
+    if (sequence <= (copy.end?.sequence ?? 0)) return copy.read(sequence);
+    return sequence === this.#displacedAt ? readValid(log, sequence) : undefined;
   }
 
   scan(fromSequence: number): AsyncIterable<LogRecord> {

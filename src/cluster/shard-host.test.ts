@@ -118,6 +118,37 @@ describe("a shard on several nodes", () => {
     });
   });
 
+  test("an append that shows only after it was given up as unknown is in the node's copy before anyone is answered (OL1)", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const a = world.node("a");
+      let isHidden = false;
+      await a.start(owner(1), (log) =>
+        tampered(log, {
+          append: async (sequence, bytes) => {
+            const outcome = await log.append(sequence, bytes);
+            return isHidden ? { kind: "unknown", cause: "late" } : outcome;
+          },
+          // Not there for who looks at once, there for the next one.
+          read: async (sequence) => {
+            if (!isHidden) return log.read(sequence);
+            isHidden = false;
+            return undefined;
+          },
+        }),
+      );
+      assert.equal(await a.write("x", "one"), 1);
+      const { sequence } = a.position!;
+      isHidden = true;
+      assert.equal(await a.write("x", "two"), 2);
+      assert.equal(isHidden, false, "that was met");
+      assert.equal(a.position!.sequence > sequence, true, "what was answered is in the copy");
+      assert.equal(await a.write("x", "three"), 3);
+      a.shardHost.assign(owner(1, "move"));
+      await world.until(() => a.released.length === 1);
+    });
+  });
+
   test("a log that lost what a node had acknowledged is sealed, not served (hazard 1)", () => {
     const world = new ShardWorld();
     return world.run(async () => {

@@ -346,8 +346,8 @@ export class ShardHost {
     const fate = await sendUntilKnown(replica.log, record.sequence, record, { timers: host.timers, isWanted });
     this.#doneWith = assignment;
     if (fate === "ours") await replica.take(record.bytes);
-    // Where it is not known, or another has claimed: the next claim needs no release, it only comes later.
-    if (fate !== "other") this.#parts.onReleased(assignment);
+    // Whatever has come of the record: this node writes no more, and the next claim needs no release, it only comes later.
+    this.#parts.onReleased(assignment);
   }
 
   // ------------------------------------------------------------------------------------------------------------ waiting
