@@ -44,8 +44,13 @@ export const engine: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/owned-log.ts",
-        from: "    return sequence === this.#displacedAt ? readValid(log, sequence) : undefined;",
-        to: "    return readValid(log, sequence);",
+        from: "    return sequence <= (copy.end?.sequence ?? 0) ? copy.read(sequence) : undefined;",
+        to: "    return sequence <= (copy.end?.sequence ?? 0) ? copy.read(sequence) : readValid(this.#replica.log, sequence);",
+      },
+      {
+        file: "src/cluster/owned-log.ts",
+        from: 'import { sendOnce } from "./sending.ts";',
+        to: 'import { readValid, sendOnce } from "./sending.ts";',
       },
     ],
     trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },

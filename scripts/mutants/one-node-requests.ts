@@ -167,8 +167,8 @@ export const oneNodeRequests: readonly Mutant[] = [
     edits: [
       {
         file: "src/entity/committer.ts",
-        from: '      const isKnown =\n        outcome.kind === "appended" ||',
-        to: '      if (outcome.kind === "unknown") return { kind: "appended" };\n      const isKnown =\n        outcome.kind === "appended" ||',
+        from: "      if (isKnown(outcome, { isInDoubt })) return outcome;",
+        to: '      if (outcome.kind === "unknown") return { kind: "appended" };\n      if (isKnown(outcome, { isInDoubt })) return outcome;',
       },
     ],
     trial: {

@@ -3,9 +3,9 @@
  *
  * OL1 `appended` means: a majority of the engine's servers has it, and this node's copy, durably. So whatever is answered after it is
  *     anchored outside the engine (G8), and the copy is never ahead of what the engine has acknowledged.
- * OL2 `conflict` is said only where another valid record was found at the sequence: ours never will stand there (hazard 4).
- * OL3 An engine that shows an end before what it has acknowledged here, for longer than a stale server could, gets no more appends: `failed`.
- *     Whether it has lost that, the next claim finds out, and seals (`claim.ts`).
+ * OL2 `displaced` is said only where another record is proven to stand at the sequence (`sending.ts`, hazard 4); `conflict` never.
+ * OL3 An engine that for longer than a stale server could shows an end before what it has acknowledged here, or something at the sequence
+ *     that is no record (a hole, wrong bytes), gets no more appends: `failed`. What that is the next claim finds out, and seals (`claim.ts`).
  * OL4 Reads of what was acknowledged come from the copy, which is verified.
  */
 import type { AppendOutcome, Log, LogPosition } from "../log/log.ts";
@@ -15,18 +15,16 @@ import { OnefoldError } from "../base/errors.ts";
 import type { Clock } from "../host/host.ts";
 import { LogFault } from "./log-fault.ts";
 import type { Replica } from "./replica.ts";
-import { readValid, sendOnce } from "./sending.ts";
+import { sendOnce } from "./sending.ts";
 
 /** Longer than a deposed leader of the engine answers (8.5 s measured). */
-const shortMsMax = 10_000;
+const oddMsMax = 10_000;
 
 export class OwnedLog implements Log {
   readonly #replica: Replica;
   readonly #clock: Pick<Clock, "monotonicMs">;
   #appendedBytes = 0;
-  #shortSinceMs: number | undefined;
-  /** Where another's record was found to stand (OL2). */
-  #displacedAt: number | undefined;
+  #oddSinceMs: number | undefined;
 
   constructor(replica: Replica, clock: Pick<Clock, "monotonicMs">) {
     this.#replica = replica;
@@ -50,11 +48,8 @@ export class OwnedLog implements Log {
     const { sequence, timeMs } = decodeRecordHeader(bytes);
     const fate = await sendOnce(this.#replica.log, sequence, { bytes, hash });
     if (fate === "unknown") return this.#doubt(sequence);
-    this.#shortSinceMs = undefined;
-    if (fate === "other") {
-      this.#displacedAt = sequence;
-      return { kind: "conflict" };
-    }
+    this.#oddSinceMs = undefined;
+    if (fate === "other") return { kind: "displaced" };
     try {
       await this.#replica.takeOwn(bytes, { hash, timeMs });
     } catch (cause) {
@@ -68,15 +63,17 @@ export class OwnedLog implements Log {
   /** OL3. */
   async #doubt(sequence: number): Promise<AppendOutcome> {
     const last = await this.#lastOfEngine();
-    if (last === undefined || last >= sequence - 1) {
-      if (last !== undefined) this.#shortSinceMs = undefined;
+    if (last === undefined || last === sequence - 1) {
+      if (last !== undefined) this.#oddSinceMs = undefined;
       return { kind: "unknown", cause: undefined };
     }
     const nowMs = this.#clock.monotonicMs();
-    this.#shortSinceMs ??= nowMs;
-    const reason = `it was acknowledged up to ${sequence - 1} here`;
-    const cause = new LogFault("short", this.#replica.log.name, last, reason);
-    return nowMs - this.#shortSinceMs < shortMsMax ? { kind: "unknown", cause } : { kind: "failed", cause };
+    this.#oddSinceMs ??= nowMs;
+    const cause =
+      last < sequence
+        ? new LogFault("short", this.#replica.log.name, last, `it was acknowledged up to ${sequence - 1} here`)
+        : new LogFault("hole", this.#replica.log.name, sequence, "it goes on behind it");
+    return { kind: nowMs - this.#oddSinceMs < oddMsMax ? "unknown" : "failed", cause };
   }
 
   async #lastOfEngine(): Promise<number | undefined> {
@@ -89,13 +86,12 @@ export class OwnedLog implements Log {
   }
 
   /**
-   * Beyond the end nothing but what has displaced an append (OL2). An own record that the engine shows there is not yet in the copy: only
-   * `append`, sent again, may say that it is done (OL1).
+   * Nothing beyond the end. An own record that the engine shows there is not yet in the copy: only `append`, sent again, may say that it
+   * is done (OL1).
    */
   async read(sequence: number): Promise<LogRecord | undefined> {
-    const { copy, log } = this.#replica;
-    if (sequence <= (copy.end?.sequence ?? 0)) return copy.read(sequence);
-    return sequence === this.#displacedAt ? readValid(log, sequence) : undefined;
+    const { copy } = this.#replica;
+    return sequence <= (copy.end?.sequence ?? 0) ? copy.read(sequence) : undefined;
   }
 
   scan(fromSequence: number): AsyncIterable<LogRecord> {

@@ -212,13 +212,10 @@ export class Committer {
   async #append(bytes: Uint8Array, position: LogPosition): Promise<AppendOutcome> {
     for (let isInDoubt = false; ; isInDoubt = true) {
       const outcome = await this.#log.append(bytes, position.hash);
-      // A full disk says that this sending was not written, and nothing of an earlier one that is still in doubt.
-      const isKnown =
-        outcome.kind === "appended" || outcome.kind === "failed" || (outcome.kind === "full" && !isInDoubt);
-      if (isKnown) return outcome;
+      if (isKnown(outcome, { isInDoubt })) return outcome;
       const found = await this.#log.read(position.sequence);
       if (found !== undefined) {
-        return equalBytes(found.hash, position.hash) ? { kind: "appended" } : { kind: "conflict" };
+        return equalBytes(found.hash, position.hash) ? { kind: "appended" } : { kind: "displaced" };
       }
       await new Promise<void>((resolve) => this.#timers.after(resendDelayMs, resolve, { keepsAlive: true }));
     }
@@ -249,6 +246,7 @@ export class Committer {
           }),
         );
       case "conflict":
+      case "displaced":
       case "failed":
       case "unknown":
         return this.#stop(outcome);
@@ -276,7 +274,7 @@ export class Committer {
 
   #stop(outcome: AppendOutcome): void {
     const cause = "cause" in outcome ? outcome.cause : undefined;
-    const isDeposed = outcome.kind === "conflict";
+    const isDeposed = outcome.kind === "displaced";
     const why = isDeposed
       ? "Another writer's record stands in the log where this node's was to stand; it is no longer the owner."
       : "The log could not be written; whether the last batch is durable will be known after a restart.";
@@ -289,7 +287,7 @@ export class Committer {
     this.#inFlight = undefined;
     this.#open = undefined;
     this.#owner.onStopped(error);
-    const doubt = outcome.kind === "conflict" ? neverSent : error;
+    const doubt = isDeposed ? neverSent : error;
     for (const work of inFlight?.held ?? []) work.fail(doubt);
     for (const work of open?.held ?? []) work.fail(neverSent);
     this.#resolveIdle();
@@ -306,6 +304,11 @@ export class Committer {
     }
     return new Promise((resolve) => this.#idle.push(resolve));
   }
+}
+
+function isKnown({ kind }: AppendOutcome, { isInDoubt }: { readonly isInDoubt: boolean }): boolean {
+  // A full disk says that this sending was not written, and nothing of an earlier one that is still in doubt.
+  return kind === "appended" || kind === "displaced" || kind === "failed" || (kind === "full" && !isInDoubt);
 }
 
 /** Nobody would notice if it were not appended. */

@@ -26,6 +26,7 @@ export interface LogPosition {
  * What became of an append.
  * - `appended`: durable.
  * - `conflict`: another record may stand at the expected place. Proves nothing (hazard 4): read it and compare hashes.
+ * - `displaced`: another record certainly stands there, and this one never will.
  * - `unknown`: it may become durable later. The identical bytes must be sent again until some record stands there.
  * - `full`: certainly not written, and writing can be tried again later (no space for another segment).
  * - `failed`: the engine has stopped (L4); the record may or may not be found after a restart.
@@ -33,6 +34,7 @@ export interface LogPosition {
 export type AppendOutcome =
   | { readonly kind: "appended" }
   | { readonly kind: "conflict" }
+  | { readonly kind: "displaced" }
   | { readonly kind: "unknown"; readonly cause: unknown }
   | { readonly kind: "full"; readonly cause: unknown }
   | { readonly kind: "failed"; readonly cause: unknown };

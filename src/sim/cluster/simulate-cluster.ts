@@ -3,7 +3,8 @@
  *
  * RU1 The same seed and options give the same run: `traceHash` says so.
  * RU2 After healing, every shard is served and every operation is answered within `healMs` of virtual time, a fresh write within
- *     `freshMs`, and a cluster to which nobody says anything comes to rest within `restMs`; else that is a finding (liveness).
+ *     `freshMs` (`repairedMs` where the engine itself is damaged), and a cluster to which nobody says anything comes to rest within
+ *     `restMs`; else that is a finding (liveness).
  * RU3 Where nothing that the plan does loses what the engine acknowledged, a log that is sealed as not whole is a finding (false alarm).
  */
 import { SeededRandom } from "../../base/random.ts";
@@ -75,6 +76,8 @@ const startMs = 30_000;
 const healMs = 120_000;
 const settleMs = 8000;
 const freshMs = 5000;
+/** Where the engine is damaged: a follower that finds a hole doubts it for 10 s, and a repair waits 5 s for longer copies. */
+const repairedMs = 25_000;
 const restMs = 30_000;
 
 export async function simulateCluster(options: ClusterSimulationOptions): Promise<ClusterSimulationReport> {
@@ -148,7 +151,8 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
     // Messages may rest between two attempts for longer than that.
     await within(scheduler, { forMs: restMs, what: "rest" }, () => unrest(cluster), findings);
     await drill.judge((call) => ask(cluster, scheduler, call));
-    await within(scheduler, { forMs: freshMs, what: "fresh writes" }, writeEverywhere(cluster, scheduler), findings);
+    const forMs = mayLose() ? repairedMs : freshMs;
+    await within(scheduler, { forMs, what: "fresh writes" }, writeEverywhere(cluster, scheduler, forMs), findings);
     await within(scheduler, { forMs: restMs, what: "rest" }, () => unrest(cluster), findings);
     findings.push(...checkRest(cluster, drill.acknowledgedPositions));
     cluster.end();
@@ -237,14 +241,14 @@ function unserved(cluster: SimulatedCluster): string | undefined {
 }
 
 /** Writes to each shard through each node, again where that is safe; tells which writes have not succeeded yet, and why. */
-function writeEverywhere(cluster: SimulatedCluster, scheduler: Scheduler): () => string | undefined {
+function writeEverywhere(cluster: SimulatedCluster, scheduler: Scheduler, forMs: number): () => string | undefined {
   const open = new Map<string, string>();
-  const endMs = scheduler.nowMs + freshMs;
+  const endMs = scheduler.nowMs + forMs;
   const write = async (service: Service, what: string, id: string): Promise<void> => {
     open.set(what, "no answer");
     for (let mustTry = true; mustTry; ) {
       try {
-        const options = { principal: driller, deadlineMs: freshMs };
+        const options = { principal: driller, deadlineMs: forMs };
         await service.command({ kind: "register", id }, "write", { value: what }, options);
         open.delete(what);
         return;
