@@ -24,6 +24,7 @@ import { ClusterService } from "./cluster-service.ts";
 import { CopyReports, handleReaches } from "./copy-reports.ts";
 import { handlePositions } from "./copy-positions.ts";
 import { handleFarewells, sayFarewell } from "./farewell.ts";
+import { schemaVersions } from "./deployed-code.ts";
 import { foundOrJoin } from "./founding.ts";
 import { KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
@@ -279,6 +280,7 @@ export class ClusterNode {
         labels: labels ?? {},
         version,
         readerVersion: readableVersionMax,
+        schemas: schemaVersions(system.definition.entities),
       },
       copies: () => reports.copies,
       onChange: () => this.#standingChanged(membership),

@@ -153,6 +153,7 @@ export class ClusterRig {
       httpUrl: undefined,
       labels: {},
       version: "1",
+      schemas: {},
       readerVersion: 1,
       status: "live",
       renewedAt: 1,

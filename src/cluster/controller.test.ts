@@ -3,10 +3,10 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { limits } from "../base/limits.ts";
 import { SeededRandom } from "../base/random.ts";
-import { hasSoundClock } from "./clock-check.ts";
 import { decide, type Observations } from "./controller.ts";
+import { mayOwn } from "./eligibility.ts";
 import { randomRecord } from "./random-records.fixture.ts";
-import { clusterOf, founding, joining, parentPosition, stateAfter } from "./system.fixture.ts";
+import { clusterOf, founding, joining, joiningWith, parentPosition, stateAfter } from "./system.fixture.ts";
 import { fold } from "./system-fold.ts";
 import type { SystemRecord } from "./system-records.ts";
 import { emptySystemState, isPresent, presentMembers, presentShards, type SystemState } from "./system-state.ts";
@@ -106,6 +106,10 @@ class Cluster {
     assert.fail(`not settled after ${roundsMax} rounds: ${JSON.stringify(decide(this.state, this.observations()))}`);
   }
 
+  get owners(): readonly string[] {
+    return [...new Set(presentShards(this.state).map(({ owner }) => owner ?? "-"))].sort();
+  }
+
   /** What each shard looks like, for transcripts. */
   get placement(): string {
     return presentShards(this.state)
@@ -120,7 +124,7 @@ class Cluster {
   checkSettled(): void {
     const state = this.state;
     assert.equal(decide(state, this.observations()).length, 0, "a settled cluster decides nothing");
-    const able = presentMembers(state).filter(({ id, status }) => status === "live" && hasSoundClock(state, id));
+    const able = presentMembers(state).filter(({ id, status }) => status === "live" && mayOwn(state, id));
     for (const { id } of presentMembers(state)) assert.ok(!this.dead.has(id), `${id} is dead and still a member`);
     if (able.length === 0) return;
     const owned = new Map(able.map(({ id }) => [id, 0]));
@@ -367,5 +371,29 @@ describe("the controller", () => {
     );
     assert.ok(crashes > 150, `${crashes} crashes only`);
     assert.ok(roundsMax > 3, "it had something to do");
+  });
+
+  test("upgrades a cluster member by member: the old code owns until all have the new one, then the new one does (DC2, DC3)", () => {
+    const cluster = new Cluster(clusterOf(["a.1", "b.1", "c.1"]));
+    cluster.settle();
+    const upgrade = (name: string): void => {
+      cluster.append({ type: "draining", member: `${name}.1` });
+      cluster.settle();
+      cluster.append({ type: "left", member: `${name}.1` }, joiningWith(`${name}.2`, { note: 2 }));
+      cluster.settle();
+      cluster.checkSettled();
+    };
+    upgrade("a");
+    assert.deepEqual(cluster.owners, ["b.1", "c.1"]);
+    upgrade("b");
+    assert.deepEqual(cluster.owners, ["c.1"]);
+    assert.deepEqual(cluster.state.deployed?.schemas, {});
+    assert.equal(cluster.placement.includes("a.2"), true, "the new ones follow meanwhile");
+    upgrade("c");
+    assert.deepEqual(cluster.owners, ["a.2", "b.2", "c.2"]);
+    assert.deepEqual(cluster.state.deployed?.schemas, { note: 2 });
+    cluster.append(joiningWith("d.1", {}));
+    cluster.settle();
+    assert.deepEqual(cluster.owners, ["a.2", "b.2", "c.2"], "old code that comes back owns nothing");
   });
 });

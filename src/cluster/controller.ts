@@ -5,13 +5,15 @@
  * CT1 Nothing is decided that contradicts what is pending: a shard that moves, splits or is quarantined is left alone, unless it has no
  *     owner. Which log a quarantined shard goes on with is the nodes' to publish.
  * CT2 A shard without an owner gets one of its followers if one can own; the one whose copy is known to reach farthest.
- * CT3 Nothing new goes to a member that drains, is silent, or whose clock is not to be trusted.
+ * CT3 Nothing new goes to a member that drains, is silent, or whose clock is not to be trusted; nor is anything given to own to one whose
+ *     code is not what is deployed (`deployed-code.ts`).
  * CT4 A settled cluster decides nothing. From any state, decisions end: every shard owned, followed by as many members as there are, at most
  *     `followerCount`, the numbers of shards of any two members that may own differing by one at most.
  * CT5 A round has at most `controllerDecisionsMax` decisions, and at most `movesMax` moves are under way.
  */
 import { limits } from "../base/limits.ts";
-import { hasSoundClock } from "./clock-check.ts";
+import { deployable } from "./deployed-code.ts";
+import { mayOwn } from "./eligibility.ts";
 import { Loads, lowest } from "./loads.ts";
 import { chooseFollowers, chooseOwner, furtherApart } from "./placement-choice.ts";
 import { hasRoomFor } from "./placement-fold.ts";
@@ -34,6 +36,7 @@ export function decide(state: SystemState, observations: Observations): readonly
   if (controller?.member !== observations.self || !isPresent(state, controller.member)) return [];
   const round = new Round(state, observations, controller.term);
   round.expire();
+  round.deploy();
   for (const shard of presentShards(round.state)) round.own(shard.id);
   for (const shard of presentShards(round.state)) round.follow(shard.id);
   for (const shard of presentShards(round.state)) round.split(shard.id);
@@ -75,6 +78,11 @@ class Round {
       if (member === this.#observations.self || !isPresent(this.state, member)) continue;
       this.#add({ type: "expired", term: this.#term, member, renewedAt });
     }
+  }
+
+  deploy(): void {
+    const code = deployable(this.state);
+    if (code !== undefined) this.#add({ type: "deployed", term: this.#term, code });
   }
 
   /** CT2. */
@@ -179,10 +187,10 @@ class Round {
   }
 
   #loads(): Loads {
-    const eligible = presentMembers(this.state).filter(({ id, status }) => {
-      return status === "live" && hasSoundClock(this.state, id) && !this.#observations.silent.has(id);
+    const able = presentMembers(this.state).filter(({ id, status }) => {
+      return status === "live" && !this.#observations.silent.has(id);
     });
-    return new Loads(this.state, eligible);
+    return new Loads(this.state, able);
   }
 
   /** CT5. False where the round is full. */

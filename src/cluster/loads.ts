@@ -1,16 +1,21 @@
 /** Who carries what, as it will be when the moves that are under way have ended; and who may be given more. */
 import { compareUtf8 } from "../base/bytes.ts";
+import { mayOwn } from "./eligibility.ts";
 import { type MemberState, presentShards, type SystemState } from "./system-state.ts";
 
 export class Loads {
-  /** Members that may be given something, by their ids. */
+  /** Members that may be given a shard to own, by their ids. */
   readonly eligible: readonly string[];
+  /** Those that may follow one at least. */
+  readonly able: readonly string[];
   readonly #owned = new Map<string, number>();
   readonly #followed = new Map<string, number>();
   readonly #zones: ReadonlyMap<string, string>;
 
-  constructor(state: SystemState, eligible: readonly MemberState[]) {
-    this.eligible = eligible.map(({ id }) => id).sort(compareUtf8);
+  /** `able`: the members that take part, and don't drain. */
+  constructor(state: SystemState, able: readonly MemberState[]) {
+    this.able = able.map(({ id }) => id).sort(compareUtf8);
+    this.eligible = this.able.filter((member) => mayOwn(state, member));
     this.#zones = new Map([...state.members.values()].map(({ id, labels }) => [id, labels.zone ?? id]));
     for (const shard of presentShards(state)) {
       const owner = shard.movingTo ?? shard.owner;

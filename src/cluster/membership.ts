@@ -12,8 +12,8 @@
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { Host } from "../host/host.ts";
-import { hasSoundClock } from "./clock-check.ts";
 import { decide, type Observations } from "./controller.ts";
+import { mayOwn } from "./eligibility.ts";
 import { beginLease, isCutOff, type Lease, type LeaseEvent, silentMembers, stepLease } from "./lease.ts";
 import type { SystemLog } from "./system-log.ts";
 import type { MemberDescription, SystemRecord } from "./system-records.ts";
@@ -84,7 +84,7 @@ export class Membership {
 
   /** Whether it may become an owner now. */
   get mayClaim(): boolean {
-    return !this.isCutOff && hasSoundClock(this.#parts.log.state, this.id);
+    return !this.isCutOff && mayOwn(this.#parts.log.state, this.id);
   }
 
   get isController(): boolean {

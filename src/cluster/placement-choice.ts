@@ -16,25 +16,32 @@ export function chooseOwner(
 }
 
 /**
- * The followers that the shard shall have: of the present ones those that may stay, in their order, and new ones for the rest, in zones where
- * there is no copy yet, if there are such. Who may not own any more (it drains) stays as long as there is nobody else.
+ * The followers that the shard shall have: of the present ones those that may own, in their order, and new ones for the rest, in zones where
+ * there is no copy yet, if there are such. Who may not own (it drains, or has other code than is deployed) stays as long as there is nobody
+ * else, and is taken where there would be too few.
  */
 export function chooseFollowers(shard: ShardState, state: SystemState, loads: Loads): readonly string[] {
   const count = state.cluster?.followerCount ?? 0;
   const followers = shard.followers.filter((follower) => loads.mayOwn(follower)).slice(0, count);
   while (followers.length < count) {
-    const next = bestFollower(loads, [shard.owner!, ...followers]);
+    const next = bestFollower(loads, loads.eligible, [shard.owner!, ...followers]);
     if (next === undefined) break;
     followers.push(next);
   }
   const leftOver = shard.followers.filter((follower) => !followers.includes(follower));
-  return [...followers, ...leftOver].slice(0, count);
+  followers.push(...leftOver.slice(0, count - followers.length));
+  while (followers.length < count) {
+    const next = bestFollower(loads, loads.able, [shard.owner!, ...followers]);
+    if (next === undefined) break;
+    followers.push(next);
+  }
+  return followers;
 }
 
 /** The same number of followers in one more zone, by the exchange of one; undefined where that is not possible. */
 export function furtherApart(shard: ShardState, state: SystemState, loads: Loads): readonly string[] | undefined {
   const holders = [shard.owner!, ...shard.followers];
-  const newcomer = bestFollower(loads, holders);
+  const newcomer = bestFollower(loads, loads.eligible, holders);
   if (newcomer === undefined || state.cluster === undefined) return undefined;
   const zones = holders.map((holder) => loads.zoneOf(holder));
   if (zones.includes(loads.zoneOf(newcomer))) return undefined;
@@ -43,10 +50,10 @@ export function furtherApart(shard: ShardState, state: SystemState, loads: Loads
   return index < 1 ? undefined : shard.followers.with(index - 1, newcomer);
 }
 
-/** In a zone where there is none of `holders`, if possible; then the one that follows least, then that owns least. */
-function bestFollower(loads: Loads, holders: readonly string[]): string | undefined {
+/** Of these, in a zone where there is none of `holders`, if possible; then the one that follows least, then that owns least. */
+function bestFollower(loads: Loads, of: readonly string[], holders: readonly string[]): string | undefined {
   const zones = new Set(holders.map((holder) => loads.zoneOf(holder)));
-  const candidates = loads.eligible.filter((member) => !holders.includes(member));
+  const candidates = of.filter((member) => !holders.includes(member));
   return lowest(candidates, (member) => [
     zones.has(loads.zoneOf(member)) ? 1 : 0,
     loads.followedBy(member),

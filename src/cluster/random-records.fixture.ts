@@ -2,7 +2,7 @@
 import type { SeededRandom } from "../base/random.ts";
 import { checkpointOf } from "./system-fold.ts";
 import type { SystemRecord } from "./system-records.ts";
-import { founding, joining, parentPosition } from "./system.fixture.ts";
+import { founding, joining, joiningWith, parentPosition } from "./system.fixture.ts";
 import type { ShardState, SystemState } from "./system-state.ts";
 
 const incarnation = "12".repeat(16);
@@ -21,12 +21,15 @@ export function randomRecord(state: SystemState, random: SeededRandom): SystemRe
   const term = about(state.controller?.term ?? 0);
   const assignment = about(shard.assignment ?? 0);
   const parent = parentPosition(random.chance(0.8) ? log : "shard-0");
-  switch (random.integer(17)) {
+  switch (random.integer(18)) {
     case 0:
       return founding();
     case 1:
-    case 2:
-      return joining(`m${random.integer(12)}.${random.integer(9)}`, random.pick(["east", "west", undefined]));
+    case 2: {
+      const newcomer = `m${random.integer(12)}.${random.integer(9)}`;
+      if (random.chance(0.2)) return joiningWith(newcomer, random.pick([{}, { note: 2 }, { note: 3, pad: 2 }]));
+      return joining(newcomer, random.pick(["east", "west", undefined]));
+    }
     case 3:
       return { type: "renewed", member: member(), wallMs: random.integer(20_000) };
     case 4:
@@ -83,6 +86,8 @@ export function randomRecord(state: SystemState, random: SeededRandom): SystemRe
     }
     case 15:
       return { type: "quarantined", shard: id, log, detail: "drawn" };
+    case 16:
+      return { type: "deployed", term, code: { readerVersion: 1, schemas: random.pick([{}, { note: 2 }]) } };
     default:
       return random.chance(0.2)
         ? checkpointOf(state)

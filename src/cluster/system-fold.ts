@@ -13,6 +13,7 @@
 import { limits } from "../base/limits.ts";
 import * as placement from "./placement-fold.ts";
 import type { MemberDescription, SystemRecord } from "./system-records.ts";
+import { deploy } from "./deployed-code.ts";
 import { imageOf, stateOf } from "./system-image.ts";
 import { isPresent, type MemberState, presentMembers, type SystemState } from "./system-state.ts";
 
@@ -51,6 +52,8 @@ export function foldOne(state: SystemState, record: SystemRecord, sequence: numb
       return placement.decisionHolds(state, record.term) ? placement.planMove(state, record) : state;
     case "split-ordered":
       return placement.decisionHolds(state, record.term) ? placement.orderSplit(state, record) : state;
+    case "deployed":
+      return placement.decisionHolds(state, record.term) ? deploy(state, record.code) : state;
     case "split-asked":
       return placement.askSplit(state, record);
     case "released":

@@ -13,8 +13,10 @@ import { decodeValue, encodeValue, type Value } from "../base/value.ts";
 import type {
   ChildRange,
   ClusterIdentity,
+  DeployedCode,
   MemberState,
   ParentPosition,
+  SchemaVersions,
   ShardState,
   SnapshotPlace,
   SystemState,
@@ -49,6 +51,7 @@ export interface StateImage {
   readonly members: readonly MemberState[];
   readonly shards: readonly ShardState[];
   readonly controller: SystemState["controller"];
+  readonly deployed: SystemState["deployed"];
   readonly checkpoints: readonly number[];
   readonly sequence: number;
 }
@@ -92,6 +95,8 @@ export type SystemRecord =
       readonly shard: string;
       readonly children: readonly ChildRange[];
     }
+  /** Every live member has this code: who owns shards may write what it takes this to read. */
+  | { readonly type: "deployed"; readonly term: number; readonly code: DeployedCode }
   // ---- what is asked of the controller
   | { readonly type: "split-asked"; readonly shard: string; readonly parts: number }
   // ---- what nodes have done
@@ -157,6 +162,10 @@ const cluster = object<ClusterIdentity>({
   },
 });
 
+/** Absent where an earlier version wrote it. */
+const schemaVersions: Reader<SchemaVersions> = (value, what) => (value === undefined ? {} : mapOf(whole)(value, what));
+const deployedCode = object<DeployedCode>({ readerVersion: whole, schemas: schemaVersions });
+
 const description = {
   id: memberId,
   name: text,
@@ -165,6 +174,7 @@ const description = {
   labels: mapOf(text),
   version: text,
   readerVersion: whole,
+  schemas: schemaVersions,
 } as const;
 
 const parent = object<ParentPosition>({ log: logName, incarnation, epoch: whole, sequence: whole, hash });
@@ -199,6 +209,7 @@ const image = object<StateImage>({
     }),
   ),
   controller: optional(object<{ readonly member: string; readonly term: number }>({ member: memberId, term: whole })),
+  deployed: optional(deployedCode),
   checkpoints: listOf(whole),
   sequence: whole,
 });
@@ -220,6 +231,7 @@ const readers: { readonly [T in SystemRecordType]: Reader<Omit<OfType<T>, "type"
   }),
   "move-planned": object({ term: whole, shard: shardId, to: memberId, assignment: whole }),
   "split-ordered": object({ term: whole, shard: shardId, children: listOf(child) }),
+  deployed: object({ term: whole, code: deployedCode }),
   "split-asked": object({ shard: shardId, parts: whole }),
   released: object({ shard: shardId, member: memberId, assignment: whole }),
   "split-abandoned": object({ shard: shardId, log: logName }),

@@ -16,12 +16,23 @@ export interface MemberState {
   readonly version: string;
   /** What it can read: the highest format version of records. */
   readonly readerVersion: number;
+  /** The schema versions of its code, by kind, where they are above 1. */
+  readonly schemas: SchemaVersions;
   /** `draining`: owns what it owns until it has handed it over, gets nothing new. `gone`: expired or left; its id never comes back. */
   readonly status: "live" | "draining" | "gone";
   /** The sequence of the system log at which its lease was renewed last. */
   readonly renewedAt: number;
   /** What its wall clock showed when it wrote that renewal: see `clock-check.ts`. */
   readonly wallMs: number;
+}
+
+/** Versions of states' schemas by kind; a kind that is not named has version 1, or is not known. */
+export type SchemaVersions = Readonly<Record<string, number>>;
+
+/** What all of the cluster could read and run when it was told so: see `deployed-code.ts`. */
+export interface DeployedCode {
+  readonly readerVersion: number;
+  readonly schemas: SchemaVersions;
 }
 
 /** A part of a shard that is to be split, or was. */
@@ -88,6 +99,8 @@ export interface SystemState {
   readonly shards: ReadonlyMap<string, ShardState>;
   /** Who decides placement: the member, which may be gone by now, and the term in which it does. */
   readonly controller: { readonly member: string; readonly term: number } | undefined;
+  /** Undefined before the first controller has looked. */
+  readonly deployed: DeployedCode | undefined;
   /** The newest two checkpoints' sequences, ascending: the log may be trimmed before the older one, if there are two. */
   readonly checkpoints: readonly number[];
   /** The last record that is folded in; 0 for none. */
@@ -109,6 +122,7 @@ export const emptySystemState: SystemState = {
   members: new Map(),
   shards: new Map(),
   controller: undefined,
+  deployed: undefined,
   checkpoints: [],
   sequence: 0,
 };

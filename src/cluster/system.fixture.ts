@@ -5,7 +5,13 @@ import { checkpointOf, foldOne } from "./system-fold.ts";
 import { imageOf } from "./system-image.ts";
 import { firstSequenceOf } from "./system-names.ts";
 import { encodeSystemRecords, type MemberDescription, type SystemRecord } from "./system-records.ts";
-import { type ClusterIdentity, emptySystemState, type ParentPosition, type SystemState } from "./system-state.ts";
+import {
+  type ClusterIdentity,
+  emptySystemState,
+  type ParentPosition,
+  type SchemaVersions,
+  type SystemState,
+} from "./system-state.ts";
 
 export const cluster: ClusterIdentity = {
   id: "0123456789abcdef0123456789abcdef",
@@ -24,6 +30,7 @@ export function describe(id: string, zone?: string): MemberDescription {
     labels: zone === undefined ? {} : { zone },
     version: "1.0.0",
     readerVersion: 1,
+    schemas: {},
   };
 }
 
@@ -47,6 +54,11 @@ export function founding(options: Partial<ClusterIdentity> = {}): SystemRecord {
 
 export function joining(id: string, zone?: string, wallMs = 1000): SystemRecord {
   return { type: "joined", member: describe(id, zone), wallMs };
+}
+
+/** One whose code has these schemas. */
+export function joiningWith(id: string, schemas: SchemaVersions): SystemRecord {
+  return { type: "joined", member: { ...describe(id), schemas }, wallMs: 1000 };
 }
 
 /** A cluster of these members, of which the first has the office. */

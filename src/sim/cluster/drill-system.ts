@@ -1,5 +1,6 @@
 /** The system that simulated clusters are drilled with: each kind of operation tells by its answers whether a guarantee was kept. */
 import { z } from "zod";
+import { assert } from "../../base/assert.ts";
 import { Refused } from "../../base/errors.ts";
 import { entity } from "../../entity/define.ts";
 import { system, transaction } from "../../entity/define-system.ts";
@@ -12,6 +13,19 @@ const tally = entity("tally")
   .command("add", z.object({ token: z.string() }), (state, { token }) => {
     state.tokens.push(token);
     return state.tokens.length;
+  })
+  .query("all", (state) => [...state.tokens]);
+
+/** The same in newer code, whose states older code can't read. */
+const countedTally = entity("tally")
+  .state(z.object({ tokens: z.array(z.string()), count: z.number() }), () => ({ tokens: [] as string[], count: 0 }), {
+    version: 2,
+    migrations: [(state: { tokens: string[] }) => ({ ...state, count: state.tokens.length })],
+  })
+  .command("add", z.object({ token: z.string() }), (state, { token }) => {
+    assert(state.count === state.tokens.length, "a state is migrated as a whole");
+    state.tokens.push(token);
+    return ++state.count;
   })
   .query("all", (state) => [...state.tokens]);
 
@@ -105,4 +119,9 @@ const post = entity("post")
     return state.sent;
   });
 
-export const drill = system("drill", { tally, register, list, mix, purse, pay, audit, box, post });
+const others = { register, list, mix, purse, pay, audit, box, post };
+
+export const drill = system("drill", { tally, ...others });
+
+/** What nodes are upgraded to. */
+export const newerDrill = system("drill", { tally: countedTally, ...others });

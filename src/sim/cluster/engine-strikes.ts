@@ -1,10 +1,15 @@
-/** Faults of the engine: its servers, what it answers by chance, and damage to what it keeps. */
+/**
+ * Faults of the engine: its servers, what it answers by chance, and damage to what it keeps.
+ *
+ * Damage strikes what two nodes have a copy of: an engine that loses what a majority had synced is one failure, and that the only node
+ * which has it is away at the same time another. Nobody could know of what is lost then.
+ */
 import { SeededRandom } from "../../base/random.ts";
 import type { SimulatedEngine } from "../engine/engine.ts";
 import type { ReplicaGroup } from "../engine/replica-group.ts";
 import type { ClusterFault } from "./faults-plan.ts";
 import type { RateFault } from "./rates.ts";
-import type { Strike } from "./strike.ts";
+import type { Strike, StrikeContext } from "./strike.ts";
 
 export type EngineFault = Extract<
   ClusterFault,
@@ -30,28 +35,29 @@ interface Chosen {
   readonly group: ReplicaGroup;
   /** Of a record that the log has, a new one half of the time. */
   readonly sequence: number;
+  /** The last one that may be damaged with it. */
+  readonly last: number;
 }
 
-/** Damage to it is met by stopping, and nothing repairs it: see `docs/cluster.md`. */
-const systemLog = "system";
-
 /** A log and one of its records. */
-function choose(engine: SimulatedEngine, choice: number): Chosen | undefined {
+function choose({ engine, hooks }: StrikeContext, choice: number): Chosen | undefined {
   const random = new SeededRandom(choice);
-  const filled = engine.logNames.filter((name) => name !== systemLog && (engine.group(name)?.leader?.commit ?? 0) > 0);
+  const filled = engine.logNames.filter((name) => (engine.group(name)?.leader?.commit ?? 0) > 0);
   if (filled.length === 0) return undefined;
   const log = random.pick(filled);
   const group = engine.group(log)!;
   const { first, commit } = group.leader!;
-  if (commit < first) return undefined;
-  const from = random.chance(0.5) ? first : Math.max(first, commit - recentRecords);
-  return { random, log, group, sequence: random.between(from, commit) };
+  const last = Math.min(commit, hooks.heldTwice(log));
+  if (last < first) return undefined;
+  const from = random.chance(0.5) ? first : Math.max(first, last - recentRecords);
+  return { random, log, group, sequence: random.between(from, last), last };
 }
 
 /** Damages one record of one log, on the leader's replica half of the time. */
 function toRecord(damage: (engine: SimulatedEngine, chosen: Chosen & { readonly server: string }) => boolean): Strike {
-  return ({ engine }, { amount }) => {
-    const chosen = choose(engine, amount);
+  return (context, { amount }) => {
+    const { engine } = context;
+    const chosen = choose(context, amount);
     if (chosen === undefined) return false;
     const { random, group } = chosen;
     const server = random.chance(0.5) ? group.leader!.server : random.pick(group.replicas).server;
@@ -87,8 +93,8 @@ export const engineStrikes: { readonly [kind in EngineFault | RateFault]: Strike
       for (const server of targets) engine.restartServer(server);
     };
   },
-  "engine-hole": toRecord((engine, { random, log, sequence, server }) =>
-    engine.damage.hole({ log, sequence, toSequence: sequence + random.pick([0, 0, 5, 500]), server }),
+  "engine-hole": toRecord((engine, { random, log, sequence, last, server }) =>
+    engine.damage.hole({ log, sequence, toSequence: Math.min(last, sequence + random.pick([0, 0, 5, 500])), server }),
   ),
   "engine-bit-flip": toRecord((engine, { random, log, sequence, server }) =>
     engine.damage.flip({ log, sequence, server, bit: random.integer(1_000_000) }),
@@ -98,14 +104,15 @@ export const engineStrikes: { readonly [kind in EngineFault | RateFault]: Strike
     const fromSequence = sequence === first ? commit : random.between(first, sequence - 1);
     return engine.damage.misdirect({ log, sequence, fromSequence, server });
   }),
-  "engine-rollback": ({ engine }, { amount, durationMs }) => {
-    const chosen = choose(engine, amount);
-    if (chosen === undefined) return false;
-    return engine.damage.rollback({ log: chosen.log, toSequence: chosen.sequence - 1, downMs: durationMs });
+  "engine-rollback": (context, { amount, durationMs }) => {
+    const chosen = choose(context, amount);
+    // All that comes behind goes with it.
+    if (chosen === undefined || chosen.last < chosen.group.leader!.commit) return false;
+    return context.engine.damage.rollback({ log: chosen.log, toSequence: chosen.sequence - 1, downMs: durationMs });
   },
-  "vanished-log": ({ engine }, { amount, durationMs }) => {
-    const chosen = choose(engine, amount);
-    return chosen !== undefined && engine.damage.vanish({ log: chosen.log, durationMs });
+  "vanished-log": (context, { amount, durationMs }) => {
+    const chosen = choose(context, amount);
+    return chosen !== undefined && context.engine.damage.vanish({ log: chosen.log, durationMs });
   },
   "blob-damage": ({ engine }, { amount }) => {
     const random = new SeededRandom(amount);

@@ -61,6 +61,7 @@ class Cluster {
           return new Promise((resolve) => this.#stopping.set(name, resolve));
         },
         move: () => this.calls.push("move"),
+        heldTwice: () => Number.MAX_SAFE_INTEGER,
       },
     });
   }

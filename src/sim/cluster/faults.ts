@@ -83,6 +83,7 @@ export class ClusterFaults {
       startLater: (node, options) => this.#startLater(node, options),
       later: (afterMs, callback) => this.#at(afterMs, callback),
       stopping: new Set(),
+      wild: undefined,
       refreshRates: () => this.#refreshRates(),
     };
   }

@@ -131,11 +131,14 @@ export const nodeStrikes: { readonly [kind in NodeFault]: Strike } = {
     find(targets[0]!).jumpWall(amount);
     return true;
   },
-  "wild-clock": ({ node: find }, { targets, amount }) => {
-    const node = find(targets[0]!);
+  "wild-clock": (context, { targets, amount }) => {
+    if (context.wild !== undefined) return false;
+    const node = context.node(targets[0]!);
+    context.wild = node;
     node.jumpWall(amount);
     node.drift(Math.sign(amount) * wildRatePpm);
     return () => {
+      context.wild = undefined;
       node.jumpWall(-amount);
       node.drift(0);
     };

@@ -9,6 +9,8 @@
  * RS5 What an answer said to be durable is in the log that it named, or in what that log's successors go on from.
  */
 import { toHex } from "../../base/bytes.ts";
+import { ownershipOf } from "../../cluster/shard-records.ts";
+import { indexOfName, systemLogName } from "../../cluster/system-names.ts";
 import { type ShardState, presentShards } from "../../cluster/system-state.ts";
 import { decodeGenesis } from "../../entity/genesis.ts";
 import { tables } from "../../entity/keys.ts";
@@ -21,8 +23,6 @@ import { checkChain } from "../checkers/chain-integrity.ts";
 import { checkConvergence, type Replica } from "../checkers/convergence.ts";
 import type { Finding } from "../checkers/history.ts";
 import type { SimulatedCluster } from "./simulated-cluster.ts";
-
-const systemLog = "system";
 
 /** Why the cluster is not at rest (RS1, RS4); undefined where it is. It may only not be yet: that is the caller's to wait for. */
 export function unrest(cluster: SimulatedCluster): string | undefined {
@@ -51,6 +51,7 @@ const unfinished = new Map<number, string>(
 
 /** RS2, RS3 and RS5. `acknowledged`: the newest position of each incarnation. */
 export function checkRest(cluster: SimulatedCluster, acknowledged: readonly Position[]): readonly Finding[] {
+  const systemLog = newestSystemLog(cluster);
   const findings = [...checkChain(recordsOf(cluster, systemLog), [])].map((finding) => of(systemLog, finding));
   for (const shard of shardsOf(cluster)) {
     const holders = holdersOf(cluster, shard);
@@ -68,6 +69,13 @@ function of(log: string, { anomaly, explanation }: Finding): Finding {
 }
 
 // --------------------------------------------------------------------------------------------------------- what there is
+
+/** One that was damaged has a successor, and is of no account. */
+function newestSystemLog({ engine }: SimulatedCluster): string {
+  const names = engine.logNames.filter((name) => (engine.existing(name)?.leader?.commit ?? 0) > 0);
+  const indices = names.flatMap((name) => indexOfName(name) ?? []);
+  return systemLogName(Math.max(0, ...indices));
+}
 
 function shardsOf(cluster: SimulatedCluster): readonly ShardState[] {
   const state = cluster.serving[0]?.cluster.systemLog.state;
@@ -129,7 +137,8 @@ function lostOf(cluster: SimulatedCluster, acknowledged: readonly Position[]): r
   };
   for (const log of cluster.engine.logNames) {
     const first = recordsOf(cluster, log)[0];
-    if (log === systemLog || first?.kind !== "genesis") continue;
+    // A log that has lost everything begins with its seal.
+    if (indexOfName(log) !== undefined || first?.kind !== "genesis" || ownershipOf(first) !== undefined) continue;
     const { parent } = decodeGenesis(first.payload);
     if (parent !== undefined) succeeds({ ...parent, incarnation: toHex(parent.incarnation) }, toHex(first.incarnation));
   }

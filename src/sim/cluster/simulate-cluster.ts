@@ -18,7 +18,7 @@ import { FaultCounts } from "../faults.ts";
 import { Scheduler } from "../scheduler.ts";
 import { type Answer, driller } from "./cluster-client.ts";
 import { Drill } from "./drill.ts";
-import { drill as drillSystem } from "./drill-system.ts";
+import { drill as olderDrill, newerDrill } from "./drill-system.ts";
 import { ClusterFaults } from "./faults.ts";
 import { type ClusterFault, type ClusterFaultsPlan, engineDamages, makeClusterFaultsPlan } from "./faults-plan.ts";
 import { checkRest, unrest } from "./rest.ts";
@@ -92,7 +92,7 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
     scheduler,
     random: random.fork("cluster"),
     counts,
-    system: () => drillSystem,
+    system: (codeChoice) => (codeChoice === undefined ? olderDrill : newerDrill),
     nodeCount,
     shardCount,
     snapshotBytes,
@@ -141,7 +141,11 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
     faults.run(plan);
     await scheduler.sleep(durationMs);
     faults.heal();
-    await within(scheduler, { forMs: healMs, what: "every shard to be served" }, () => unserved(cluster), findings);
+    const served = (): Promise<void> =>
+      within(scheduler, { forMs: healMs, what: "every shard to be served" }, () => unserved(cluster), findings);
+    await served();
+    await cluster.upgradeRest(served);
+    await served();
     drill.end();
     const late = Symbol("late");
     const answered = await Promise.race([clients, scheduler.sleep(healMs).then(() => late)]);

@@ -6,6 +6,7 @@
  */
 import type { SeededRandom } from "../../base/random.ts";
 import { ClusterNode } from "../../cluster/cluster-node.ts";
+import { indexOfName } from "../../cluster/system-names.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
 import type { Service } from "../../entity/service.ts";
 import { DiskError } from "../../host/host.ts";
@@ -23,7 +24,7 @@ export interface SimulatedClusterOptions {
   readonly scheduler: Scheduler;
   readonly random: SeededRandom;
   readonly counts: FaultCounts;
-  /** The system that a life of a node runs; `codeChoice` as a fault asked for. */
+  /** The system that a life of a node runs; `codeChoice` as a fault asked for in this or an earlier life. */
   readonly system: (codeChoice: number | undefined) => SystemHandle;
   readonly nodeCount: number;
   readonly shardCount: number;
@@ -45,6 +46,8 @@ interface Member {
   readonly stores: Map<string, MemoryStoreEngine>;
   host: SimulatedHost | undefined;
   serving: ServedLife | undefined;
+  /** What it was upgraded with last. */
+  codeChoice: number | undefined;
 }
 
 /** A life of a node that serves. */
@@ -83,7 +86,7 @@ export class SimulatedCluster {
         onTrace: (line) => options.onTrace?.(name, line),
         ...(options.realLimit === undefined ? {} : { realLimit: options.realLimit }),
       });
-      this.#members.set(name, { node, stores: new Map(), host: undefined, serving: undefined });
+      this.#members.set(name, { node, stores: new Map(), host: undefined, serving: undefined, codeChoice: undefined });
     }
   }
 
@@ -98,6 +101,7 @@ export class SimulatedCluster {
         start: (name, { codeChoice }) => this.start(name, codeChoice),
         stop: (name) => this.#stop(name),
         move: (choice) => this.#move(choice),
+        heldTwice: (log) => this.#heldTwice(log),
       },
     };
   }
@@ -149,6 +153,7 @@ export class SimulatedCluster {
     const host = member.node.start();
     this.#lifeCount++;
     member.host = host;
+    member.codeChoice = codeChoice ?? member.codeChoice;
     host.life.onEnd(() => {
       const { serving } = member;
       member.serving = undefined;
@@ -158,7 +163,23 @@ export class SimulatedCluster {
         for (const store of member.stores.values()) store.crash();
       });
     });
-    void this.#live(name, member, host, codeChoice);
+    void this.#live(name, member, host);
+  }
+
+  /**
+   * Finishes what faults may have begun: where some node was upgraded, all others are now, one by one, each in good order. `settled` is
+   * awaited before each.
+   */
+  async upgradeRest(settled: () => Promise<void>): Promise<void> {
+    const choices = [...this.#members.values()].flatMap(({ codeChoice }) => codeChoice ?? []);
+    if (choices.length === 0) return;
+    for (const [name, member] of this.#members) {
+      if (member.codeChoice !== undefined) continue;
+      await settled();
+      await this.#stop(name);
+      member.node.crash();
+      this.start(name, choices[0]!);
+    }
   }
 
   async #stop(name: string): Promise<void> {
@@ -179,11 +200,11 @@ export class SimulatedCluster {
     for (const { node } of this.#members.values()) node.crash();
   }
 
-  async #live(name: string, member: Member, host: SimulatedHost, codeChoice: number | undefined): Promise<void> {
+  async #live(name: string, member: Member, host: SimulatedHost): Promise<void> {
     const failed = (error: unknown): void => this.#failed(name, member, host, error);
     try {
       const cluster = await ClusterNode.open({
-        system: this.#options.system(codeChoice),
+        system: this.#options.system(member.codeChoice),
         host,
         engine: this.engine.attach(name, host.life),
         blobs: (place) => this.engine.blobs(place, { node: name, life: host.life }),
@@ -228,6 +249,16 @@ export class SimulatedCluster {
       member.stores.set(log, store);
     }
     return store;
+  }
+
+  #heldTwice(log: string): number {
+    const reaches = this.serving.map(({ cluster }) =>
+      indexOfName(log) === undefined
+        ? (cluster.shards?.position(log)?.sequence ?? 0)
+        : // What is folded is durable in the node's copy.
+          cluster.systemLog.state.sequence,
+    );
+    return reaches.sort((a, b) => b - a)[1] ?? 0;
   }
 
   /** Orders a planned move through the controller, if there is one. */

@@ -13,6 +13,8 @@ export interface ClusterHooks {
   readonly stop: (node: string) => Promise<void>;
   /** Orders a planned move. `choice` is any number, of which the cluster makes a shard and a node. */
   readonly move: (choice: number) => void;
+  /** How far two nodes at least have a durable copy of this log of the engine: 0 where no two have any of it. */
+  readonly heldTwice: (log: string) => number;
 }
 
 /** What is struck. */
@@ -32,6 +34,8 @@ export interface StrikeContext extends ClusterWorld {
   later(afterMs: number, callback: () => void): void;
   /** Nodes that a fault is ending in good order now. */
   readonly stopping: Set<SimulatedNode>;
+  /** The node whose wall clock is wild now: one at a time, for of three clocks that differ nobody knows which is right. */
+  wild: SimulatedNode | undefined;
   /** Works out anew what goes wrong by chance, of all events that last now. */
   refreshRates(): void;
 }
