@@ -11,7 +11,7 @@
  */
 import { toHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
-import { assertClusterLimits, assertLimits, type Limits, limits as defaultLimits } from "../base/limits.ts";
+import { assertClusterLimits, assertLimits, limits as defaultLimits, type Limits } from "../base/limits.ts";
 import { version } from "../base/version.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import type { Service } from "../entity/service.ts";
@@ -21,10 +21,10 @@ import { readableVersionMax } from "../log/record.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { ClusterService } from "./cluster-service.ts";
-import { CopyReports, handleReaches } from "./copy-reports.ts";
 import { handlePositions } from "./copy-positions.ts";
+import { CopyReports, handleReaches } from "./copy-reports.ts";
+import { lagOf, schemaVersions } from "./deployed-code.ts";
 import { handleFarewells, sayFarewell } from "./farewell.ts";
-import { schemaVersions } from "./deployed-code.ts";
 import { foundOrJoin } from "./founding.ts";
 import { KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
@@ -82,6 +82,7 @@ interface Life {
   readonly membership: Membership;
   readonly shards: NodeShards;
   readonly reports: CopyReports;
+  hasSaidLag: boolean;
 }
 
 export class ClusterNode {
@@ -133,6 +134,7 @@ export class ClusterNode {
         this.#peers.restarted(address);
       }
       for (const id of known) if (!members.has(id)) known.delete(id);
+      this.#sayLag();
     });
     handlePositions(this.#peers, (log) => this.#life?.shards.position(log) ?? null);
     handleFarewells(this.#peers, this.#systemLog, { timers });
@@ -311,9 +313,26 @@ export class ClusterNode {
       await membership.close();
       throw error;
     }
-    this.#life = { membership, shards, reports };
+    this.#life = { membership, shards, reports, hasSaidLag: false };
     shards.start();
     reports.start(membership);
+  }
+
+  /** Says once a life that the cluster has gone on to newer code than this node has, so that it can own nothing any more. */
+  #sayLag(): void {
+    const life = this.#life;
+    const member = life && this.#systemLog.state.members.get(life.membership.id);
+    if (life === undefined || member === undefined || life.hasSaidLag) return;
+    const lag = lagOf(this.#systemLog.state, member);
+    if (lag === undefined) return;
+    life.hasSaidLag = true;
+    this.#options.host.trace(
+      "warn",
+      "This node's code is older than what the cluster has deployed: it owns nothing until it is upgraded.",
+      {
+        lag,
+      },
+    );
   }
 
   #standingChanged(membership: Membership): void {
