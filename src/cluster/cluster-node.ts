@@ -226,12 +226,12 @@ export class ClusterNode {
     const sayMs = 2000;
     try {
       await membership.drain({ deadlineMs: sayMs });
-      const hasOthers = [...this.#systemLog.state.members.values()].some(
-        ({ id, status }) => status === "live" && id !== membership.id,
-      );
+      // Looked at each time: where all end at once, nobody is left to hand over to.
+      const hasOthers = (): boolean =>
+        [...this.#systemLog.state.members.values()].some(({ id, status }) => status === "live" && id !== membership.id);
       const ownsSome = (): boolean =>
         [...this.#systemLog.state.shards.values()].some(({ owner }) => owner === membership.id);
-      while (hasOthers && ownsSome() && !membership.isCutOff && clock.monotonicMs() < endMs) {
+      while (hasOthers() && ownsSome() && !membership.isCutOff && clock.monotonicMs() < endMs) {
         await new Promise<void>((resolve) => timers.after(20, resolve, { keepsAlive: true }));
       }
     } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * A whole node behind its port: opens the data directory, then the gateway on it. Without signals, terminals or ambient
+ * A whole embedded node behind its port: opens the data directory, then the gateway on it. Without signals, terminals or ambient
  * settings; the command line adds those.
  *
  * N1  Nobody can connect before everything that was acknowledged earlier is there again.
