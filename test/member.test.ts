@@ -5,6 +5,7 @@ import { bank as bankSystem } from "../examples/bank/bank.ts";
 import { OnefoldError } from "../src/base/errors.ts";
 import { connect } from "../src/client/index.ts";
 import { openNode } from "../src/runtime/node.ts";
+import type { ClusterView } from "../src/wire/cluster-view.ts";
 import { MemberRig, until } from "./member.fixture.ts";
 
 /** How many shards each of the nodes owns, in their order. */
@@ -41,6 +42,29 @@ describe("nodes of a cluster on a real machine", () => {
       assert.deepEqual(new Set(balances), new Set([100]));
     }
     for (const client of clients) await client.$close();
+  });
+
+  test("tell of the cluster the same whichever is asked", async () => {
+    const nodes = [await rig.start("n1"), await rig.start("n2")];
+    const viewAt = async (url: string): Promise<ClusterView> =>
+      (await (await fetch(`${url}/v1/cluster`)).json()) as ClusterView;
+    await until("all is served, and followed", async () => {
+      const { shards } = await viewAt(nodes[0]!.url);
+      return shards.every(
+        ({ isServed, followers }) => isServed && followers.every(({ lagBatches }) => lagBatches === 0),
+      );
+    });
+    const [one, two] = await Promise.all(nodes.map(({ url }) => viewAt(url)));
+    assert.equal(one!.node, "n1");
+    assert.equal(two!.node, "n2");
+    assert.equal(one!.controller, two!.controller);
+    assert.deepEqual(
+      one!.nodes.map(({ name, answers, httpUrl, owned }) => [name, answers, httpUrl, owned]),
+      nodes.map(({ url }, index) => [`n${index + 1}`, true, url, 2]),
+    );
+    const owners = (view: ClusterView) => view.shards.map(({ id, owner, epoch }) => [id, owner, epoch]);
+    assert.deepEqual(owners(one!), owners(two!));
+    assert.equal(one!.shards.length, 4);
   });
 
   test("hand over what they own when they end, and have it again when they come back", async () => {

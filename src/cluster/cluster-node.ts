@@ -22,6 +22,7 @@ import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { ClusterService } from "./cluster-service.ts";
 import { handlePositions } from "./copy-positions.ts";
+import { clusterView, handleStandings, type ViewParts } from "./cluster-view.ts";
 import { CopyReports, handleReaches } from "./copy-reports.ts";
 import { lagOf, schemaVersions } from "./deployed-code.ts";
 import { handleFarewells, sayFarewell } from "./farewell.ts";
@@ -35,6 +36,7 @@ import { withSteadyClock } from "./steady-clock.ts";
 import { SystemLog } from "./system-log.ts";
 import { handleSystemPositions, systemPeers } from "./system-positions.ts";
 import type { ClusterIdentity } from "./system-state.ts";
+import type { ClusterView } from "../wire/cluster-view.ts";
 
 export interface ClusterNodeOptions {
   readonly system: SystemHandle;
@@ -139,6 +141,7 @@ export class ClusterNode {
     handlePositions(this.#peers, (log) => this.#life?.shards.position(log) ?? null);
     handleFarewells(this.#peers, this.#systemLog, { timers });
     handleReaches(this.#peers, () => this.#life?.shards.reaches ?? {});
+    handleStandings(this.#viewParts);
   }
 
   /**
@@ -187,6 +190,11 @@ export class ClusterNode {
   /** The system log as this node has read it, and may write to it. */
   get systemLog(): SystemLog {
     return this.#systemLog;
+  }
+
+  /** The cluster as this node and those that answer it see it. Throws `not-ready` (retry safe). */
+  view(): Promise<ClusterView> {
+    return clusterView(this.#viewParts, this.#options.name);
   }
 
   get memberId(): string | undefined {
@@ -264,6 +272,16 @@ export class ClusterNode {
       },
     };
   })();
+
+  get #viewParts(): ViewParts {
+    return {
+      peers: this.#peers,
+      map: this.#systemLog,
+      local: this.#local,
+      reaches: () => this.#life?.shards.reaches ?? {},
+      self: () => this.memberId,
+    };
+  }
 
   // --------------------------------------------------------------------------------------------------------- memberships
 

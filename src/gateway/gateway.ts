@@ -13,6 +13,7 @@ import type { Host } from "../host/host.ts";
 import { assertLoopback } from "./address.ts";
 import { translateListenError } from "./foreign-error.ts";
 import type { BackupSource } from "./backup.ts";
+import type { ClusterSource } from "./cluster-source.ts";
 import type { HttpServer } from "./http-server.ts";
 import { createHttpServer } from "./http-server.ts";
 import type { MetricsSource } from "./metrics.ts";
@@ -32,6 +33,8 @@ export interface GatewayOptions {
   readonly metrics?: MetricsSource;
   /** What `/v1/backup` gives. */
   readonly backup?: BackupSource;
+  /** What `/v1/cluster` shows. */
+  readonly cluster?: ClusterSource;
   /** Replaces single limits, for tests and small machines. */
   readonly limits?: Partial<Limits>;
 }
@@ -73,7 +76,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const isGuarded = system.options.authenticate !== undefined;
   if (!isGuarded && boundName !== undefined) assertLoopback(boundName);
   const { metrics = { metrics: [] } } = options;
-  const http = await createHttpServer({ service, system, host, limits, boundName, metrics, backup: options.backup });
+  const { backup, cluster } = options;
+  const http = await createHttpServer({ service, system, host, limits, boundName, metrics, backup, cluster });
   return new HttpGateway(http, { address, host, limits, isGuarded });
 }
 

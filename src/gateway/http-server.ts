@@ -20,6 +20,7 @@ import { isHostAllowed, isOriginAllowed } from "./address.ts";
 import type { Answer } from "./answer.ts";
 import { BodyReceiver } from "./body.ts";
 import type { BackupSource } from "./backup.ts";
+import type { ClusterSource } from "./cluster-source.ts";
 import type { CallHeaders } from "./call-headers.ts";
 import { parseCallHeaders, traceparentOf } from "./call-headers.ts";
 import { Connections } from "./connections.ts";
@@ -46,6 +47,8 @@ export interface HttpServerOptions {
   readonly metrics: MetricsSource;
   /** What `/v1/backup` gives. */
   readonly backup: BackupSource | undefined;
+  /** What `/v1/cluster` shows. */
+  readonly cluster: ClusterSource | undefined;
 }
 
 export interface HttpServer {
@@ -115,6 +118,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     limits,
     openApiText: JSON.stringify(await openApiDocument(system, limits)),
     backup: options.backup,
+    cluster: options.cluster,
     metricsText: () => page.text(),
     isDraining: () => connections.draining,
     onDrain: (listener) => connections.onDrain(listener),

@@ -20,11 +20,14 @@ import type { SystemHandle } from "../entity/definition.ts";
 import type { Service } from "../entity/service.ts";
 import type { Shard } from "../entity/shard.ts";
 import type { BackupSource, OpenBackup } from "../gateway/backup.ts";
+import type { ClusterSource } from "../gateway/cluster-source.ts";
+import type { ClusterView } from "../wire/cluster-view.ts";
 import { DiskError, type Host } from "../host/host.ts";
 import type { SegmentLog } from "../log/engine/segment/engine.ts";
 import type { Log } from "../log/log.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { Backups } from "./backups.ts";
+import { loneView } from "./lone-view.ts";
 import { assertRole, lockDirectory } from "./directory-role.ts";
 import { type OpeningProgress, type OpenParts, openParts } from "./opening.ts";
 import { Quarantine } from "./quarantine.ts";
@@ -64,7 +67,7 @@ interface Life extends OpenParts {
   readonly upkeep: Upkeep;
 }
 
-export class EmbeddedNode implements BackupSource {
+export class EmbeddedNode implements BackupSource, ClusterSource {
   readonly #options: EmbeddedOptions;
   readonly #host: Host;
   readonly #limits: Limits;
@@ -144,6 +147,12 @@ export class EmbeddedNode implements BackupSource {
   /** See `BackupSource`. */
   openBackup(): Promise<OpenBackup> {
     return this.#backups.open();
+  }
+
+  /** One node that owns the one shard; see `ClusterSource`. Throws `not-ready` (retry safe). */
+  async view(): Promise<ClusterView> {
+    const { log, shard } = this.#present();
+    return loneView({ system: this.#options.system.definition.name, end: log.end!, health: shard.health() });
   }
 
   #present(): Life {

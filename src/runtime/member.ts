@@ -13,10 +13,12 @@
 import { OnefoldError } from "../base/errors.ts";
 import { assertLimits, limits as defaultLimits, type Limits } from "../base/limits.ts";
 import { ClusterNode, type ClusterNodeOptions } from "../cluster/cluster-node.ts";
+import type { ClusterSource } from "../gateway/cluster-source.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import type { Service } from "../entity/service.ts";
 import type { Host } from "../host/host.ts";
 import type { StoreEngine } from "../store/store.ts";
+import type { ClusterView } from "../wire/cluster-view.ts";
 import type { ClusterEngine } from "./cluster-engine.ts";
 import { assertRole, lockDirectory } from "./directory-role.ts";
 import { ServiceProxy } from "./service-proxy.ts";
@@ -45,7 +47,7 @@ export interface MemberOptions extends MemberPlace {
 /** Between two attempts to become a member. */
 const retryMs = 500;
 
-export class MemberNode {
+export class MemberNode implements ClusterSource {
   readonly #options: MemberOptions;
   readonly #lock: { release(): Promise<void> };
   readonly #proxy = new ServiceProxy();
@@ -82,6 +84,14 @@ export class MemberNode {
   /** For metrics and for what the node tells of its cluster: undefined while it is no member. */
   get node(): ClusterNode | undefined {
     return this.#node;
+  }
+
+  /** See `ClusterSource`. Throws `not-ready` (retry safe) while the node is no member. */
+  async view(): Promise<ClusterView> {
+    if (this.#node === undefined) {
+      throw new OnefoldError("not-ready", "The node is not a member of its cluster yet.", { retryAfterMs: 500 });
+    }
+    return this.#node.view();
   }
 
   /**

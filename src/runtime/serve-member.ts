@@ -79,6 +79,7 @@ export async function serveMember(options: ServeMemberOptions): Promise<ServedMe
         ],
         processText: async () => (await import("../host/node/process-metrics.ts")).processMetricsText(),
       },
+      cluster: member,
       address: { hostname, port },
       ...(options.limits === undefined ? {} : { limits: options.limits }),
     });

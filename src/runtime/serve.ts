@@ -51,6 +51,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       host: node.host,
       metrics: node.metrics,
       backup: node.embedded,
+      cluster: node.embedded,
       address: { hostname, port },
     });
     await gateway.listen();
