@@ -36,6 +36,7 @@ export function onefoldProgram(output: Output): Command {
   addAsking(onefold, output);
   addListing(onefold, output);
   addWatching(onefold, output);
+  addCluster(onefold, output);
   addTools(onefold, output);
   return onefold;
 }
@@ -134,6 +135,13 @@ function addWatching(onefold: Command, output: Output): void {
     )
     .addOption(countOption("readings"))
     .action(async (options) => (await import("./top-command.ts")).top(options, output));
+}
+
+function addCluster(onefold: Command, output: Output): void {
+  const cluster = onefold.command("cluster").description("run a cluster on this machine, and look at a running one");
+  asksNode(cluster.command("status"))
+    .description("print nodes and shards: owners, epochs, lag")
+    .action(async (options) => (await import("./cluster/status-command.ts")).clusterStatus(options, output));
 }
 
 function addTools(onefold: Command, output: Output): void {
