@@ -9,8 +9,10 @@ import type { Limits } from "../base/limits.ts";
 import { version } from "../base/version.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import { createGateway } from "../gateway/gateway.ts";
+import type { GatewayTls } from "../gateway/http-server.ts";
 import type { Trace } from "../host/host.ts";
 import { nodeHost } from "../host/node/host.ts";
+import type { NetworkTls } from "../host/node/network-tls.ts";
 import type { ClusterEngine } from "./cluster-engine.ts";
 import { dataLayout } from "./data-layout.ts";
 import { MemberNode, type MemberPlace } from "./member.ts";
@@ -30,8 +32,12 @@ export interface ServeMemberOptions extends MemberPlace {
   readonly port: number;
   /** Where others reach the port; default: where it listens. */
   readonly httpUrl?: string;
+  /** Serves HTTPS. Absent: plain HTTP. */
+  readonly tls?: GatewayTls;
   readonly connectEngine: (trace: Trace) => Promise<ClusterEngine>;
   readonly trace?: Trace;
+  /** Between nodes. Absent: neither encrypted nor authenticated. */
+  readonly networkTls?: NetworkTls;
   readonly limits?: Partial<Limits>;
   readonly cacheBytes?: number;
   readonly snapshotBytes?: number;
@@ -50,8 +56,24 @@ const shardsExpected = 16;
 
 /** Resolves once the port listens (SM1). Throws `data-directory-busy` (retry safe), `invalid-configuration` (never). */
 export async function serveMember(options: ServeMemberOptions): Promise<ServedMember> {
-  const { hostname, port, httpUrl, dataDirectory, trace: givenTrace, connectEngine, ...rest } = options;
-  const measured = meteredHost(nodeHost({ dataDirectory, ...(givenTrace === undefined ? {} : { trace: givenTrace }) }));
+  const {
+    hostname,
+    port,
+    httpUrl,
+    dataDirectory,
+    trace: givenTrace,
+    connectEngine,
+    networkTls,
+    tls,
+    ...rest
+  } = options;
+  const measured = meteredHost(
+    nodeHost({
+      dataDirectory,
+      ...(givenTrace === undefined ? {} : { trace: givenTrace }),
+      ...(networkTls === undefined ? {} : { networkTls }),
+    }),
+  );
   const { host } = measured;
   const { trace } = host;
   const { definition } = options.system;
@@ -81,6 +103,7 @@ export async function serveMember(options: ServeMemberOptions): Promise<ServedMe
       },
       cluster: member,
       address: { hostname, port },
+      ...(tls === undefined ? {} : { tls }),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
     });
     await gateway.listen();

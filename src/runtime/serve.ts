@@ -9,6 +9,7 @@ import type { OnefoldError } from "../base/errors.ts";
 import { version } from "../base/version.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import { createGateway } from "../gateway/gateway.ts";
+import type { GatewayTls } from "../gateway/http-server.ts";
 import type { Trace } from "../host/host.ts";
 import type { OpeningProgress } from "./embedded.ts";
 import { openNode } from "./node.ts";
@@ -21,6 +22,8 @@ export interface ServeOptions {
   readonly hostname: string;
   /** 0 for any free one. */
   readonly port: number;
+  /** Serves HTTPS. Absent: plain HTTP. */
+  readonly tls?: GatewayTls;
   readonly trace?: Trace;
   readonly onProgress?: (progress: OpeningProgress) => void;
   /** The node has stopped for good and answers nothing any more: end the process, and start another. */
@@ -42,7 +45,7 @@ export interface Served {
  * `damaged` (never), `unsupported-version` (never), `invalid-configuration` (never).
  */
 export async function serve(options: ServeOptions): Promise<Served> {
-  const { hostname, port, ...nodeOptions } = options;
+  const { hostname, port, tls, ...nodeOptions } = options;
   const node = await openNode(nodeOptions);
   try {
     const gateway = await createGateway({
@@ -53,6 +56,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       backup: node.embedded,
       cluster: node.embedded,
       address: { hostname, port },
+      ...(tls === undefined ? {} : { tls }),
     });
     await gateway.listen();
     const { trace } = node.host;
