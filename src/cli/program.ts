@@ -5,6 +5,7 @@
  */
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { version } from "../base/version.ts";
+import { addMemberOptions } from "./cluster/cluster-grammar.ts";
 import { completeCommand, shells } from "./completion/shell-scripts.ts";
 import { exitCodeHelp } from "./exit-code.ts";
 import type { Output } from "./output.ts";
@@ -56,13 +57,14 @@ function addServing(onefold: Command, output: Output): void {
     .addOption(portOption())
     .option("--json", "print events as lines of JSON")
     .action(async (path: string, options) => (await import("./dev-command.ts")).dev(path, options, output));
-  onefold
-    .command("start")
-    .description("serve a system")
+  addMemberOptions(onefold.command("start"))
+    .description("serve a system, from this process alone or as a node of a cluster")
     .addArgument(systemArgument())
     .addOption(dataOption())
     .addOption(portOption())
     .option("--host <name>", "address to listen on", "127.0.0.1")
+    .option("--tls-cert <file>", "serve HTTPS with this certificate, in PEM")
+    .option("--tls-key <file>", "its key")
     .option("--json", "say in JSON that it serves")
     .action(async (path: string, options) => (await import("./start-command.ts")).start(path, options, output));
 }

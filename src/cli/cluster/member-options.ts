@@ -1,0 +1,15 @@
+/** The options of `onefold start --cluster`, as they come from the command line. */
+import type { NodeTlsOptions } from "../tls-files.ts";
+
+export interface MemberStartOptions extends NodeTlsOptions {
+  /** Addresses of the engine's servers, with commas between. */
+  readonly cluster: string;
+  readonly name?: string;
+  readonly nodeAddress: string;
+  readonly httpUrl?: string;
+  readonly label: Readonly<Record<string, string>>;
+  readonly shards?: number;
+  readonly followers?: number;
+  readonly engineCredentials?: string;
+  readonly unsafeDurability?: boolean;
+}
