@@ -5,7 +5,7 @@
  */
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { version } from "../base/version.ts";
-import { addMemberOptions } from "./cluster/cluster-grammar.ts";
+import { addMemberOptions, addUpOptions } from "./cluster/cluster-grammar.ts";
 import { completeCommand, shells } from "./completion/shell-scripts.ts";
 import { exitCodeHelp } from "./exit-code.ts";
 import type { Output } from "./output.ts";
@@ -141,6 +141,13 @@ function addWatching(onefold: Command, output: Output): void {
 
 function addCluster(onefold: Command, output: Output): void {
   const cluster = onefold.command("cluster").description("run a cluster on this machine, and look at a running one");
+  addUpOptions(cluster.command("up"))
+    .description("run a whole cluster on this machine: servers of the engine and nodes, until Ctrl-C")
+    .addArgument(systemArgument())
+    .action(async (path: string, options) => {
+      const { clusterUp } = await import("./cluster/up-command.ts");
+      await clusterUp(path, { ...options, servers: Number(options.servers) }, output);
+    });
   asksNode(cluster.command("status"))
     .description("print nodes and shards: owners, epochs, lag")
     .action(async (options) => (await import("./cluster/status-command.ts")).clusterStatus(options, output));

@@ -49,7 +49,10 @@ async function read(path: string): Promise<string> {
   }
 }
 
-function assertUsable(parts: { readonly cert: string; readonly key: string; readonly ca?: string }, where: string): void {
+function assertUsable(
+  parts: { readonly cert: string; readonly key: string; readonly ca?: string },
+  where: string,
+): void {
   try {
     createSecureContext(parts);
   } catch (cause) {

@@ -5,7 +5,10 @@ import { limits } from "../../base/limits.ts";
 /** Options of `onefold start` that make it a node of a cluster. */
 export function addMemberOptions(start: Command): Command {
   return start
-    .option("--cluster <urls>", "be a node of the cluster on these servers of the engine, nats://…, with commas between")
+    .option(
+      "--cluster <urls>",
+      "be a node of the cluster on these servers of the engine, nats://…, with commas between",
+    )
     .option("--name <name>", "with --cluster: the node's name, the same at each start; default: the machine's")
     .option(
       "--node-address <host:port>",
@@ -19,18 +22,56 @@ export function addMemberOptions(start: Command): Command {
         .default({}, "none"),
     )
     .addOption(
-      new Option("--shards <number>", "with --cluster: of a cluster that is founded now, a power of two; default: 16")
-        .argParser(shardCount),
+      new Option(
+        "--shards <number>",
+        "with --cluster: of a cluster that is founded now, a power of two; default: 16",
+      ).argParser(shardCount),
     )
     .addOption(
-      new Option("--followers <number>", "with --cluster: copies of each shard besides its owner's, when it is founded")
-        .argParser(wholeWithin(0, limits.followersMax)),
+      new Option(
+        "--followers <number>",
+        "with --cluster: copies of each shard besides its owner's, when it is founded",
+      ).argParser(wholeWithin(0, limits.followersMax)),
     )
     .option("--engine-credentials <file>", "with --cluster: how this node signs in to the engine, see docs/clusters.md")
+    .addOption(
+      new Option("--engine-replicas <number>", "with --cluster: on how many of the engine's servers each log is kept")
+        .choices(["1", "3", "5"])
+        .default("3"),
+    )
+    .option(
+      "--engine-name <name>",
+      "with --cluster: begins the names of what the cluster keeps in the engine; default: made of the system's name",
+    )
     .option("--node-cert <file>", "with --cluster: this node's certificate for its peers and the engine, in PEM")
     .option("--node-key <file>", "with --cluster: its key")
     .option("--node-ca <file>", "with --cluster: who signs the certificates of nodes and of the engine")
     .option("--unsafe-durability", "with --cluster: serve although the engine may lose what it acknowledged");
+}
+
+/** `onefold cluster up`. */
+export function addUpOptions(up: Command): Command {
+  return up
+    .addOption(new Option("--nodes <number>", "how many nodes").default(3).argParser(wholeWithin(1, 9)))
+    .addOption(
+      new Option("--servers <number>", "how many servers of the engine; with 1 nothing survives its loss")
+        .choices(["1", "3", "5"])
+        .default("3"),
+    )
+    .addOption(
+      new Option("--port <number>", "port of the first node, the others' follow; default: any free ones").argParser(
+        wholeWithin(1, 65_535),
+      ),
+    )
+    .option("--data <directory>", "where the cluster's data is", ".onefold-cluster")
+    .addOption(new Option("--shards <number>", "of a new cluster, a power of two; default: 16").argParser(shardCount))
+    .addOption(
+      new Option("--followers <number>", "of a new cluster: copies of each shard besides its owner's").argParser(
+        wholeWithin(0, limits.followersMax),
+      ),
+    )
+    .option("--no-restart", "leave what has ended or was killed as it is")
+    .option("--json", "print a line of JSON for each process when it is up, and for each change of a node's health");
 }
 
 function collectLabel(text: string, labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {

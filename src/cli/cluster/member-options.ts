@@ -11,5 +11,9 @@ export interface MemberStartOptions extends NodeTlsOptions {
   readonly shards?: number;
   readonly followers?: number;
   readonly engineCredentials?: string;
+  /** On how many servers each log is. */
+  readonly engineReplicas: 1 | 3 | 5;
+  /** Begins the names of what the cluster keeps in the engine; default: made of the system's name. */
+  readonly engineName?: string;
   readonly unsafeDurability?: boolean;
 }

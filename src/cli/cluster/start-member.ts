@@ -23,11 +23,12 @@ export async function startMember(systemPath: string, options: StartMemberOption
   const name = nodeName(options.name);
   const tls = await readPortTls(options);
   const networkTls = await readNodeTls(options);
-  const connectEngine = await engineConnector({
+  const { nodeCa, nodeCert, nodeKey } = options;
+  const connectTo = await engineConnector({
     servers: options.cluster,
-    name,
+    replicaCount: Number(options.engineReplicas ?? 3) as 1 | 3 | 5,
     credentialsPath: options.engineCredentials,
-    tls: networkTls,
+    tls: networkTls === undefined ? undefined : { caFile: nodeCa!, certFile: nodeCert!, keyFile: nodeKey! },
   });
   await serveUntilStopped(
     {
@@ -43,7 +44,7 @@ export async function startMember(systemPath: string, options: StartMemberOption
           port: options.port,
           address: options.nodeAddress ?? "127.0.0.1:0",
           labels: options.label ?? {},
-          connectEngine,
+          connectEngine: connectTo(options.engineName ?? engineName(system.definition.name)),
           allowsLaxEngine: options.unsafeDurability === true,
           ...(options.httpUrl === undefined ? {} : { httpUrl: options.httpUrl }),
           ...(options.shards === undefined ? {} : { shardCount: options.shards }),
@@ -58,6 +59,11 @@ export async function startMember(systemPath: string, options: StartMemberOption
     },
     output,
   );
+}
+
+/** Of letters and digits alone, as names in the engine are. Two systems whose names differ in other characters need `--engine-name`. */
+function engineName(systemName: string): string {
+  return systemName.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
 }
 
 /** A node's name tells it apart from the others, for all its lives: by default the machine's. */
