@@ -67,6 +67,25 @@ describe("nodes of a cluster on a real machine", () => {
     assert.equal(one!.shards.length, 4);
   });
 
+  for (const transport of ["socket", "http"] as const) {
+    test(`are one system to a client that knows several addresses, over ${transport}, whichever end`, async () => {
+      const nodes = [await rig.start("n1"), await rig.start("n2"), await rig.start("n3")];
+      await until("all shards are owned", () => total(ownedCounts(nodes)) === 4);
+      // Nobody listens at the first.
+      const client = connect<typeof bank>(["http://127.0.0.1:9", ...nodes.map(({ url }) => url)], { transport });
+      let sum = 0;
+      const depositing = async (): Promise<void> => {
+        for (let count = 0; count < 20; count++) assert.equal(await client.account("a").deposit({ cents: 1 }), ++sum);
+      };
+      await depositing();
+      const [, two, three] = nodes;
+      await Promise.all([two!.close({ noticeMs: 0 }), depositing()]);
+      await Promise.all([three!.close({ noticeMs: 0 }), depositing()]);
+      assert.equal(await client.account("a").balance(), 60);
+      await client.$close();
+    });
+  }
+
   test("hand over what they own when they end, and have it again when they come back", async () => {
     const nodes = [await rig.start("n1"), await rig.start("n2")];
     await until("both own some", () => ownedCounts(nodes).every((count) => count === 2));
