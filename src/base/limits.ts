@@ -394,10 +394,6 @@ export function assertLimits(l: Limits): void {
     l.enginePingMs * 2 <= l.engineTailSilenceMs,
     "a server that is away must be left before its tails are made anew",
   );
-  assert(
-    l.engineBlobPartBytes * l.engineBlobPartsOpenMax <= l.engineAppendBytesMax,
-    "a blob's parts must be allowed to be under way",
-  );
   assert(l.leaseExpireMs < l.unavailableMs, "a member must not give its work up before others can take it over");
   assert(l.membersMax * 4 <= l.checkpointRecordsMax, "checkpoints must be rare beside renewals");
   assert(l.slotCount === 4096, "the number of slots is part of the format");

@@ -31,7 +31,7 @@ export interface NatsServerSearch {
  */
 export async function findNatsServer(search: NatsServerSearch): Promise<NatsServerProgram | undefined> {
   const { environment, cacheDirectory } = search;
-  const named = environment["NATS_SERVER"];
+  const { NATS_SERVER: named, PATH: path = "" } = environment;
   if (named !== undefined && named !== "") {
     const version = await natsServerVersion(named);
     if (version === undefined) throw new Error(`NATS_SERVER is ${named}, which is no nats-server that runs here.`);
@@ -40,7 +40,7 @@ export async function findNatsServer(search: NatsServerSearch): Promise<NatsServ
     }
     return { path: named, version };
   }
-  const onPath = (environment["PATH"] ?? "").split(delimiter).filter((directory) => directory !== "");
+  const onPath = path.split(delimiter).filter((directory) => directory !== "");
   for (const directory of [...onPath, ...(await cachedDirectories(cacheDirectory))]) {
     const found = await usableProgram(join(directory, programName));
     if (found !== undefined) return found;

@@ -157,7 +157,12 @@ export class NatsLog implements EngineLog {
     const { connection, stream } = this.#parts;
     const answer = await connection.api<StreamInfo>(`STREAM.INFO.${stream}`);
     if ("error" in answer) throw apiUnavailable(answer);
-    const { messages, first_seq, last_seq } = answer.value.state;
+    const { state, cluster } = answer.value;
+    // NL2: one that has just stepped down still answers, and knows of no leader.
+    if ((cluster?.replicas ?? []).length > 0 && cluster?.leader === undefined) {
+      throw unavailable("The log has no leader now.");
+    }
+    const { messages, first_seq, last_seq } = state;
     return { first: messages === 0 ? last_seq + 1 : first_seq, last: last_seq };
   }
 

@@ -2,10 +2,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { OnefoldError } from "../../../base/errors.ts";
 import { natsServerForTests } from "../../../../scripts/nats-server.ts";
 import { NatsCluster } from "../../../cli/cluster/nats-cluster.ts";
 import { natsPlan } from "../../../cli/cluster/nats-plan.ts";
+import { logStream } from "./names.ts";
 import { connectNatsEngine, type NatsEngine, type NatsEngineOptions } from "./nats-engine.ts";
+import type { StreamInfo } from "./stream-config.ts";
 
 export interface ServersOptions {
   readonly serverCount: 1 | 3;
@@ -56,6 +59,42 @@ export class TestServers {
     await this.cluster.killAll();
     await rm(this.#directory, { recursive: true, force: true });
   }
+}
+
+/** What the engine tells of a log's stream; undefined where nobody answers. */
+export async function streamInfo(engine: NatsEngine, log: string): Promise<StreamInfo | undefined> {
+  try {
+    const answer = await engine.connection.api<StreamInfo>(`STREAM.INFO.${logStream("test", log)}`);
+    return "value" in answer ? answer.value : undefined;
+  } catch (error) {
+    if (error instanceof OnefoldError && error.code === "unavailable") return undefined;
+    throw error;
+  }
+}
+
+/** The server that leads a log, once one does. */
+export async function leaderOf(engine: NatsEngine, log: string): Promise<string> {
+  let leader: string | undefined;
+  await until(async () => {
+    leader = (await streamInfo(engine, log))?.cluster?.leader;
+    return leader !== undefined;
+  });
+  return leader!;
+}
+
+/** Makes a server the leader of a log, and waits until it is. */
+export async function makeLeader(engine: NatsEngine, log: string, server: string): Promise<void> {
+  let asked = 0;
+  await until(async () => {
+    if ((await leaderOf(engine, log)) === server) return true;
+    // It stands for election on its own time, so it is not asked at every look.
+    if (asked++ % 100 === 0) {
+      await engine.connection.api(`STREAM.LEADER.STEPDOWN.${logStream("test", log)}`, {
+        placement: { preferred: server },
+      });
+    }
+    return false;
+  });
 }
 
 /** Lets what is under way arrive: real time passes. */
