@@ -38,6 +38,8 @@ export interface ServeMemberOptions extends MemberPlace {
   readonly trace?: Trace;
   /** Between nodes. Absent: neither encrypted nor authenticated. */
   readonly networkTls?: NetworkTls;
+  /** Where peers are listened for, `host:port`, if not at `address`, which they know. */
+  readonly listenOn?: string;
   readonly limits?: Partial<Limits>;
   readonly cacheBytes?: number;
   readonly snapshotBytes?: number;
@@ -64,6 +66,7 @@ export async function serveMember(options: ServeMemberOptions): Promise<ServedMe
     trace: givenTrace,
     connectEngine,
     networkTls,
+    listenOn,
     tls,
     ...rest
   } = options;
@@ -72,6 +75,7 @@ export async function serveMember(options: ServeMemberOptions): Promise<ServedMe
       dataDirectory,
       ...(givenTrace === undefined ? {} : { trace: givenTrace }),
       ...(networkTls === undefined ? {} : { networkTls }),
+      ...(listenOn === undefined ? {} : { networkListenOn: listenOn }),
     }),
   );
   const { host } = measured;
