@@ -102,7 +102,59 @@ describe("a subscription that goes from HTTP to a socket", { timeout: 20_000 }, 
   });
 });
 
+describe("calls over HTTP while sockets are tried", { timeout: 20_000 }, () => {
+  test("are not given up, nor sent twice, because an attempt at a socket fails", async () => {
+    const real = nodePlatform();
+    let attempts = 0;
+    const paths: string[] = [];
+    const client = open({
+      ...real,
+      openSocket: () => {
+        attempts++;
+        throw new Error("no socket here");
+      },
+      request: async (request) => {
+        paths.push(new URL(request.url).pathname);
+        // Each exchange is under way for longer than the next attempt takes to fail.
+        const before = attempts;
+        await until(() => attempts > before);
+        return real.request(request);
+      },
+    });
+    assert.equal(await client.account("under way").deposit({ cents: 7 }), 7);
+    assert.equal(await client.account("under way").balance(), 7);
+    assert.deepEqual(paths, ["/v1/sessions", "/v1/call", "/v1/call"]);
+  });
+});
+
 describe("exchanges over HTTP that nobody answers", { timeout: 20_000 }, () => {
+  test("are given up where another node can be asked, and their calls are only late", async () => {
+    const real = nodePlatform();
+    const mute = "http://127.0.0.1:9";
+    let asked = 0;
+    const client = connectOn<typeof bank>(
+      {
+        ...real,
+        // Its patience passes fifty times as fast.
+        after: (delayMs, run) => real.after(delayMs / 50, run),
+        // The mute one is the first that is asked.
+        random: () => 0,
+        request: (request) => {
+          if (!request.url.startsWith(mute)) return real.request(request);
+          asked++;
+          return new Promise((_resolve, reject) => {
+            request.signal.addEventListener("abort", () => reject(new Error("aborted")));
+          });
+        },
+      },
+      [mute, server.url],
+      { transport: "http" },
+    );
+    clients.push(client);
+    assert.equal(await client.account("late").deposit({ cents: 1 }, { deadlineMs: 100_000 }), 1);
+    assert.equal(asked, 1);
+  });
+
   test("end with their calls, and block no later one", async () => {
     const real = nodePlatform();
     let isMute = true;
