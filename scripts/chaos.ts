@@ -1,0 +1,105 @@
+/**
+ * `npm run chaos`: a cluster of real processes under real faults, with the simulation's checkers over what clients were told.
+ *
+ * Exit codes: 0 nothing was found, 1 something was, 2 the run could not be made. What it does and how to read it: `docs/chaos.md`.
+ */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { LoopbackNetwork } from "./chaos/loopback-network.ts";
+import { allFaultKinds, type FaultKind, faultKinds, parsePlan, strikeText } from "./chaos/plan.ts";
+import { type RunResult, run, type WorkloadName, workloadNames } from "./chaos/run.ts";
+import { natsServerForTests } from "./nats-server.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+const usage = `npm run chaos -- [options]
+
+  --seconds N          how long faults strike (60)
+  --seed TEXT          gives the same schedule of faults again; default: made of the time
+  --plan FILE          the schedule in this file instead: one that an earlier run has printed
+  --faults A,B         only these kinds; default: all of
+${allFaultKinds.map((kind) => `                         ${kind.padEnd(13)} ${faultKinds[kind]}`).join("\n")}
+  --workloads A,B      only these of ${workloadNames.join(", ")}
+  --nodes N            how many nodes (3)
+  --clients N          how many clients of each workload (3)
+  --loopback           processes on loopback, behind proxies of our own
+  --namespaces         processes in network namespaces with addresses of their own (root, iproute2); default where that can be
+  --report FILE        where the report goes; default: reports/chaos-<date>.html
+  --keep               leaves data and logs where they are
+  --json               prints the result as JSON, and nothing else on standard output
+`;
+
+async function main(words: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...words],
+    options: {
+      seconds: { type: "string", default: "60" },
+      seed: { type: "string" },
+      plan: { type: "string" },
+      faults: { type: "string" },
+      workloads: { type: "string" },
+      nodes: { type: "string", default: "3" },
+      clients: { type: "string", default: "3" },
+      loopback: { type: "boolean", default: false },
+      namespaces: { type: "boolean", default: false },
+      report: { type: "string" },
+      keep: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    return 0;
+  }
+  const say = (sentence: string): void => (values.json ? console.error(sentence) : console.log(sentence));
+  const date = new Date()
+    .toISOString()
+    .replace(/\.\d+Z$/, "")
+    .replaceAll(":", "-");
+  const stopping = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stopping.abort(new Error(name)));
+  const result = await run({
+    natsServer: (await natsServerForTests(say)).path,
+    makeNetwork: async (random) => new LoopbackNetwork(random),
+    seed: values.seed ?? date,
+    durationMs: whole("seconds", values.seconds, 86_400) * 1000,
+    kinds: chosen("faults", values.faults, allFaultKinds),
+    workloads: chosen("workloads", values.workloads, workloadNames),
+    plan: values.plan === undefined ? undefined : parsePlan(await readFile(values.plan, "utf8")),
+    nodeCount: whole("nodes", values.nodes, 4),
+    clientsOfEach: whole("clients", values.clients, 64),
+    keeps: values.keep,
+    say,
+    signal: stopping.signal,
+  });
+  say(summaryOf(result));
+  return result.findings.length === 0 ? 0 : 1;
+}
+
+function summaryOf(result: RunResult): string {
+  return `${result.samples.length} calls, ${result.findings.length} findings, rest after ${result.restMs} ms`;
+}
+
+function whole(name: string, text: string, max: number): number {
+  const value = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= 1 && value <= max) return value;
+  throw new Error(`--${name} must be a whole number, 1 to ${max}.`);
+}
+
+function chosen<Name extends string>(option: string, text: string | undefined, all: readonly Name[]): readonly Name[] {
+  if (text === undefined) return all;
+  const names = text.split(",").map((name) => name.trim());
+  const strange = names.find((name) => !all.includes(name as Name));
+  if (strange !== undefined) throw new Error(`--${option} knows no '${strange}'. It takes ${all.join(", ")}.`);
+  return names as Name[];
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 2;
+}
