@@ -6,7 +6,8 @@
  *                   └──close──▶ draining ──handed over──▶ left ──▶ closed
  *
  * CN1 A node that the cluster has declared gone ends all its shards' hosts and joins as another member, with the copies it has.
- * CN2 Closing hands over what it owns first, for `drainMs` at most, so that callers wait some milliseconds and see no error.
+ * CN2 Closing hands over what it owns first, for `drainMs` at most, so that callers wait some milliseconds and see no error. It goes on
+ *     only when another member has verified all that this one has: a log that turns out to be damaged meanwhile is repaired from that.
  * CN3 A lax engine is refused (G1), unless told otherwise; then that is said.
  */
 import { toHex } from "../base/bytes.ts";
@@ -72,6 +73,8 @@ export interface ClusterNodeOptions {
   readonly onFailed?: (error: unknown) => void;
 }
 
+/** Between two looks at whether a node can leave. */
+const leaveLookMs = 20;
 /** Besides the time that it may take until a damaged system log goes on. */
 const joinMs = 30_000;
 const shardCountDefault = 16;
@@ -239,8 +242,18 @@ export class ClusterNode {
         [...this.#systemLog.state.members.values()].some(({ id, status }) => status === "live" && id !== membership.id);
       const ownsSome = (): boolean =>
         [...this.#systemLog.state.shards.values()].some(({ owner }) => owner === membership.id);
-      while (hasOthers() && ownsSome() && !membership.isCutOff && clock.monotonicMs() < endMs) {
-        await new Promise<void>((resolve) => timers.after(20, resolve, { keepsAlive: true }));
+      const mayWait = (): boolean => hasOthers() && !membership.isCutOff && clock.monotonicMs() < endMs;
+      const pause = (): Promise<void> =>
+        new Promise((resolve) => timers.after(leaveLookMs, resolve, { keepsAlive: true }));
+      while (mayWait() && ownsSome()) await pause();
+      let needed: readonly string[] = [];
+      while (mayWait() && (needed = await shards.indispensable()).length > 0) await pause();
+      if (needed.length > 0 && hasOthers()) {
+        trace(
+          "warn",
+          "The node leaves, and no other one has all that it has of some logs. Keep its data directory, and start it again.",
+          { logs: needed },
+        );
       }
     } catch (error) {
       trace("warn", "The node could not hand over what it owns before it ends; others take it over.", { error });
