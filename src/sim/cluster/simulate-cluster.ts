@@ -96,6 +96,7 @@ export async function simulateCluster(options: ClusterSimulationOptions): Promis
     nodeCount,
     shardCount,
     snapshotBytes,
+    watchesCutOffs: true,
     onTrace: (node, { level, message, fields }) => {
       options.onLine?.(`${scheduler.nowMs.toFixed(0)} ${node} ${level}: ${message} ${describe(fields)}`);
       if (keepsNotes) scheduler.note(`${node} ${level}: ${message} ${describe(fields)}`);

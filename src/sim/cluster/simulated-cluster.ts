@@ -30,6 +30,8 @@ export interface SimulatedClusterOptions {
   readonly shardCount: number;
   readonly followerCount?: number;
   readonly snapshotBytes?: number;
+  /** Looks now and then whether nodes know to be cut off: for `cutOffForMs`, which is 0 otherwise. */
+  readonly watchesCutOffs?: boolean;
   /** What ends user code that takes long in real time; by default nothing does. */
   readonly realLimit?: RealLimit;
   readonly onTrace?: (node: string, line: TraceLine) => void;
@@ -55,7 +57,7 @@ export interface ServingNode {
   readonly name: string;
   readonly service: Service;
   readonly cluster: ClusterNode;
-  /** So long, without a break, it has known to be cut off, and was awake; 0 where it is not. */
+  /** So long, without a break, it has known to be cut off, and was awake; 0 where it is not, or nobody looks (`watchesCutOffs`). */
   readonly cutOffForMs: number;
   /** Calls `listener`, once, when that life is over, unless it is forgotten before. */
   onEnd(listener: () => void): { forget(): void };
@@ -219,7 +221,9 @@ export class SimulatedCluster {
         onFailed: failed,
       });
       if (!host.life.alive) return;
-      const serving = new ServedLife(name, cluster, { scheduler: this.#options.scheduler, life: host.life });
+      const { scheduler, watchesCutOffs = false } = this.#options;
+      const serving = new ServedLife(name, cluster, { scheduler, life: host.life });
+      if (watchesCutOffs) serving.watchCutOffs();
       member.serving = serving;
     } catch (error) {
       failed(error);
@@ -290,7 +294,7 @@ class ServedLife implements ServingNode {
   readonly #scheduler: Scheduler;
   readonly #life: NodeLife;
   readonly #listeners = new Set<{ readonly tell: () => void }>();
-  #looking: Scheduled;
+  #looking: Scheduled | undefined;
   #cutOffSinceMs: number | undefined;
 
   constructor(name: string, cluster: ClusterNode, world: { readonly scheduler: Scheduler; readonly life: NodeLife }) {
@@ -298,6 +302,9 @@ class ServedLife implements ServingNode {
     this.cluster = cluster;
     this.#scheduler = world.scheduler;
     this.#life = world.life;
+  }
+
+  watchCutOffs(): void {
     this.#looking = this.#lookLater();
   }
 
@@ -317,7 +324,7 @@ class ServedLife implements ServingNode {
 
   /** The life is over. */
   end(): void {
-    this.#looking.cancel();
+    this.#looking?.cancel();
     for (const { tell } of this.#listeners) tell();
     this.#listeners.clear();
   }

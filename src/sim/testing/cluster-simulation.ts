@@ -22,6 +22,7 @@ import {
   BrokenPromise,
   failureOf,
   settleMsDefault,
+  shardsDefault,
   type SystemSimulationOptions,
   type SystemSimulationReport,
   transcriptLinesDefault,
@@ -31,7 +32,6 @@ import { type ClientCrash, isClusterEvent, makeSimulationPlan, type SimulationPl
 import { StandingChecks } from "./standing-checks.ts";
 import { SystemWork, traceText } from "./system-work.ts";
 
-const shardCount = 4;
 /** Of virtual time, for a cluster without faults to come up. */
 const startMs = 60_000;
 const healMs = 120_000;
@@ -77,7 +77,7 @@ export class ClusterSimulation<S extends SystemHandle> {
       counts: this.#counts,
       system: () => system,
       nodeCount: nodes,
-      shardCount,
+      shardCount: options.shards ?? shardsDefault,
       realLimit: (code) => timeLimit.call(commandRealMs, code),
       onTrace: (node, line) => this.#traced(node, line),
     });
@@ -130,6 +130,7 @@ export class ClusterSimulation<S extends SystemHandle> {
       seed: this.#seed,
       nodes: this.#nodes,
       virtualMs: this.#scheduler.nowMs,
+      events: this.#scheduler.eventCount,
       lives: this.#cluster.lifeCount,
       faults: {
         ...Object.fromEntries(this.#faults.counts()),

@@ -72,6 +72,7 @@ export class LoneSimulation<S extends SystemHandle> {
       seed: this.#seed,
       nodes: 1,
       virtualMs: this.#scheduler.nowMs,
+      events: this.#scheduler.eventCount,
       lives: this.#node.lifeCount,
       faults: Object.fromEntries(this.#counts.entries()),
       operations: this.#work.operations,
