@@ -8,13 +8,13 @@
 import { slotOfEntity } from "../../base/ids.ts";
 import { SeededRandom } from "../../base/random.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
-import { TimeLimit } from "../../host/node/time-limit.ts";
 import { ClusterFaults } from "../cluster/faults.ts";
 import { SimulatedCluster } from "../cluster/simulated-cluster.ts";
 import { deferred } from "../deferred.ts";
 import { FaultCounts } from "../faults.ts";
 import type { TraceLine } from "../host.ts";
 import { Scheduler } from "../scheduler.ts";
+import type { CallLimit } from "./call-limit.ts";
 import type { ClientDeath } from "./client-death.ts";
 import { ClusterServed } from "./cluster-served.ts";
 import {
@@ -60,7 +60,7 @@ export class ClusterSimulation<S extends SystemHandle> {
   readonly #durationMs: number;
   #isCalm = false;
 
-  constructor(system: S, nodes: number, options: SystemSimulationOptions<S>) {
+  constructor(system: S, nodes: number, options: SystemSimulationOptions<S>, limit: CallLimit) {
     this.#system = system;
     this.#options = options;
     this.#nodes = nodes;
@@ -70,7 +70,6 @@ export class ClusterSimulation<S extends SystemHandle> {
     this.#random = new SeededRandom(this.#seed);
     const scheduler = this.#scheduler;
     const random = this.#random;
-    const timeLimit = new TimeLimit();
     this.#cluster = new SimulatedCluster({
       scheduler,
       random: random.fork("cluster"),
@@ -78,7 +77,7 @@ export class ClusterSimulation<S extends SystemHandle> {
       system: () => system,
       nodeCount: nodes,
       shardCount: options.shards ?? shardsDefault,
-      realLimit: (code) => timeLimit.call(commandRealMs, code),
+      realLimit: (code) => limit.call(commandRealMs, code),
       onTrace: (node, line) => this.#traced(node, line),
     });
     this.#durationMs = random.fork("calm").between(1000, 10_000);
