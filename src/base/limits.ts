@@ -241,6 +241,29 @@ export const limits = {
   /** A damaged system log's successor waits so long for every node's copy; then a majority's will do. */
   systemSuccessionMs: 30_000,
 
+  // ---- the engine of a cluster's logs (`log/engine/nats`), for each connection unless it says otherwise
+  /** Appends that are under way at once, and their bytes: above it, the next ones are not sent. */
+  engineAppendsMax: 8192,
+  engineAppendBytesMax: 64 * MiB,
+  /** An append that was not answered for so long is one of unknown outcome. */
+  engineAppendMs: 2_000,
+  /** Any other question to the engine; then it is unavailable. */
+  engineAnswerMs: 2_000,
+  /** Making a log, or a place for blobs. */
+  engineMakeMs: 10_000,
+  /** Reads of single records that one reading of many has under way. */
+  engineReadsMax: 256,
+  /** A server that has answered nothing for twice so long is left for another. */
+  enginePingMs: 1_000,
+  /** A tail on which not even its heartbeat was heard for so long is made anew. */
+  engineTailSilenceMs: 3_000,
+  /** A tail that could not be made anew for so long ends. */
+  engineTailRepairMs: 30_000,
+  /** What one message of the engine holds of a blob. */
+  engineBlobPartBytes: 512 * KiB,
+  /** Parts of one blob that are under way at once. */
+  engineBlobPartsOpenMax: 8,
+
   // ---- gateway
   bodyBytesMax: 1 * MiB,
   headerBytesMax: 16 * KiB,
@@ -365,6 +388,11 @@ export function assertLimits(l: Limits): void {
   assert(
     l.leaseRenewMs * (l.leaseRenewalsMin - 1) < l.leaseExpireMs,
     "who is silent must have been missed several times by then",
+  );
+  assert(l.batchBytesMax * 8 <= l.engineAppendBytesMax, "several batches of any size must be under way to the engine");
+  assert(
+    l.enginePingMs * 2 <= l.engineTailSilenceMs,
+    "a server that is away must be left before its tails are made anew",
   );
   assert(l.leaseExpireMs < l.unavailableMs, "a member must not give its work up before others can take it over");
   assert(l.membersMax * 4 <= l.checkpointRecordsMax, "checkpoints must be rare beside renewals");

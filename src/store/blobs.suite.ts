@@ -10,9 +10,9 @@ export interface BlobsFixture {
   /** Runs the body to its end; a simulation lets its time pass meanwhile. */
   drive?<T>(body: () => Promise<T>): Promise<T>;
   /** Inverts one bit of a blob's stored content, where that can be done. */
-  damage?(address: BlobAddress, bit: number): void;
+  damage?(address: BlobAddress, bit: number): void | Promise<void>;
   /** The same of what is stored of a pointer. */
-  damagePointer?(name: string, bit: number): void;
+  damagePointer?(name: string, bit: number): void | Promise<void>;
   dispose?(): Promise<void>;
 }
 
@@ -70,7 +70,7 @@ export function blobsSuite(name: string, makeFixture: () => BlobsFixture | Promi
       const bytes = encodeUtf8("some content");
       const address = await blobs.put(bytes);
       for (let bit = 0; bit < bytes.length * 8; bit += 5) {
-        damage(address, bit);
+        await damage(address, bit);
         await assert.rejects(blobs.get(address), { name: "OnefoldError", code: "damaged" });
         assert.equal(await blobs.put(bytes), address);
         assert.deepEqual(Buffer.from(await blobs.get(address)), Buffer.from(bytes));
@@ -86,7 +86,7 @@ export function blobsSuite(name: string, makeFixture: () => BlobsFixture | Promi
       assert.deepEqual(Buffer.from((await blobs.readPointer("newest"))!), Buffer.from("3"));
       assert.deepEqual(await blobs.list(), []);
       if (damagePointer === undefined) return;
-      damagePointer("newest", 3);
+      await damagePointer("newest", 3);
       await assert.rejects(blobs.readPointer("newest"), { name: "OnefoldError", code: "damaged" });
       await blobs.setPointer("newest", encodeUtf8("4"));
       assert.deepEqual(Buffer.from((await blobs.readPointer("newest"))!), Buffer.from("4"));

@@ -1,0 +1,164 @@
+/**
+ * A cluster of `nats-server` on this machine, as a plan that is kept: which servers, on which ports, with which credentials. The same
+ * directory gives the same cluster again.
+ *
+ * All listens on loopback only. The engine's account has JetStream; the system account is what the start gate asks with.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:net";
+import { join } from "node:path";
+import { isSystemError } from "./nats-server.ts";
+
+export interface NatsCredentials {
+  readonly user: string;
+  readonly pass: string;
+}
+
+export interface NatsMemberPlan {
+  readonly name: string;
+  readonly clientPort: number;
+  readonly routePort: number;
+  readonly monitorPort: number;
+}
+
+export interface NatsPlan {
+  readonly members: readonly NatsMemberPlan[];
+  /** The account that the logs are in. */
+  readonly account: NatsCredentials;
+  readonly systemAccount: NatsCredentials;
+  readonly routes: NatsCredentials;
+}
+
+export interface NatsPlanOptions {
+  readonly directory: string;
+  /** 1, 3 or 5: others are no majority's. */
+  readonly serverCount: number;
+  /** The first server's; the others' follow. Absent: free ones. */
+  readonly firstPort?: number;
+}
+
+const host = "127.0.0.1";
+const planFile = "cluster.json";
+
+/** The plan that is kept in the directory, or a new one that is kept there from now on. */
+export async function natsPlan(options: NatsPlanOptions): Promise<NatsPlan> {
+  const { directory, serverCount, firstPort } = options;
+  const path = join(directory, planFile);
+  const kept = await readIfPresent(path);
+  if (kept !== undefined) {
+    const plan = JSON.parse(kept) as NatsPlan;
+    if (plan.members.length !== serverCount) {
+      throw new Error(`${directory} has a cluster of ${plan.members.length} servers, not of ${serverCount}.`);
+    }
+    return plan;
+  }
+  const ports =
+    firstPort === undefined
+      ? await freePorts(serverCount * 3)
+      : Array.from({ length: serverCount * 3 }, (_, index) => firstPort + index);
+  const plan: NatsPlan = {
+    members: Array.from({ length: serverCount }, (_, index) => ({
+      name: `e${index + 1}`,
+      clientPort: ports[index]!,
+      routePort: ports[serverCount + index]!,
+      monitorPort: ports[2 * serverCount + index]!,
+    })),
+    account: newCredentials("onefold"),
+    systemAccount: newCredentials("system"),
+    routes: newCredentials("route"),
+  };
+  await mkdir(directory, { recursive: true });
+  await writeFile(path, JSON.stringify(plan, undefined, 2), { mode: 0o600 });
+  return plan;
+}
+
+export function clientUrl(member: NatsMemberPlan): string {
+  return `nats://${host}:${member.clientPort}`;
+}
+
+export function monitorUrl(member: NatsMemberPlan): string {
+  return `http://${host}:${member.monitorPort}`;
+}
+
+export function storeDirectory(directory: string, member: NatsMemberPlan): string {
+  return join(directory, member.name, "store");
+}
+
+export interface NatsConfigOptions {
+  readonly directory: string;
+  /** `always`, but where a test wants a lax server. */
+  readonly syncInterval?: string;
+}
+
+/** The text of one server's configuration file. */
+export function natsConfig(plan: NatsPlan, member: NatsMemberPlan, options: NatsConfigOptions): string {
+  const { directory, syncInterval = "always" } = options;
+  const user = ({ user: name, pass }: NatsCredentials) => `{ user: ${name}, password: "${pass}" }`;
+  const routes = plan.members.filter(({ name }) => name !== member.name);
+  const cluster =
+    routes.length === 0
+      ? []
+      : [
+          "cluster {",
+          "  name: onefold",
+          `  listen: "${host}:${member.routePort}"`,
+          `  authorization ${user(plan.routes)}`,
+          `  routes: [${routes
+            .map(({ routePort }) => `"nats://${plan.routes.user}:${plan.routes.pass}@${host}:${routePort}"`)
+            .join(", ")}]`,
+          "}",
+        ];
+  return [
+    `server_name: ${member.name}`,
+    `listen: "${host}:${member.clientPort}"`,
+    `http: "${host}:${member.monitorPort}"`,
+    `log_file: "${join(directory, member.name, "server.log")}"`,
+    "logfile_size_limit: 16MB",
+    "logfile_max_num: 2",
+    "jetstream {",
+    `  store_dir: "${storeDirectory(directory, member)}"`,
+    `  sync_interval: ${syncInterval}`,
+    "}",
+    "accounts {",
+    `  ONEFOLD { jetstream: enabled, users: [${user(plan.account)}] }`,
+    `  SYS { users: [${user(plan.systemAccount)}] }`,
+    "}",
+    "system_account: SYS",
+    ...cluster,
+    "",
+  ].join("\n");
+}
+
+function newCredentials(user: string): NatsCredentials {
+  return { user, pass: randomBytes(16).toString("hex") };
+}
+
+/** Free now, and all different; another process could still take one before it is used. */
+async function freePorts(count: number): Promise<readonly number[]> {
+  const listening = await Promise.all(Array.from({ length: count }, listenAnywhere));
+  const ports = listening.map((server) => {
+    const address = server.address();
+    if (address === null || typeof address === "string") throw new Error("A listening socket has no port.");
+    return address.port;
+  });
+  await Promise.all(listening.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+function listenAnywhere(): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, host, () => resolve(server));
+  });
+}
+
+async function readIfPresent(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (isSystemError(error) && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * What the engine's streams and subjects are called. A name of ours becomes one token, and no two of ours the same one.
+ *
+ * `cluster` is the name of the whole: several clusters may share an account.
+ */
+import { assert } from "../../../base/assert.ts";
+import { encodeUtf8 } from "../../../base/bytes.ts";
+
+/** Letters, digits and hyphens stay; any other byte becomes `_` and its two hexadecimal digits. */
+export function token(name: string): string {
+  assert(name !== "", "what is named has a name");
+  let text = "";
+  for (const byte of encodeUtf8(name)) {
+    const character = String.fromCharCode(byte);
+    text += /[A-Za-z0-9-]/.test(character) ? character : `_${byte.toString(16).padStart(2, "0")}`;
+  }
+  return text;
+}
+
+export function assertClusterName(cluster: string): void {
+  // Without a hyphen, so that no two names of streams can be read in two ways.
+  assert(/^[a-z0-9]{1,32}$/.test(cluster), "a cluster's name is of a-z and 0-9, at most 32");
+}
+
+export function logStream(cluster: string, log: string): string {
+  return `${cluster}-log-${token(log)}`;
+}
+
+export function logSubject(cluster: string, log: string): string {
+  return `${cluster}.log.${token(log)}`;
+}
+
+export function blobStream(cluster: string): string {
+  return `${cluster}-blobs`;
+}
+
+export function blobSubject(cluster: string, ...tokens: readonly string[]): string {
+  return [cluster, "blob", ...tokens].join(".");
+}

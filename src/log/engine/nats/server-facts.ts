@@ -1,0 +1,91 @@
+/**
+ * What the start gate must know of the servers, and no client of an ordinary account is told: each one's version, and whether it syncs before
+ * it acknowledges. Asked over the system account (`$SYS.REQ.SERVER.PING.VARZ`), which every server answers for itself; the connection
+ * is closed afterwards.
+ *
+ * A server that is down can't be asked. As long as a majority answers, a node may start: the others are asked when the next one does.
+ */
+import type { Limits } from "../../../base/limits.ts";
+import { EngineConnection, type NatsAddress } from "./connection.ts";
+import { unavailable } from "./requests.ts";
+import { isVersionAtLeast, parseServerVersion, versionMin } from "./server-version.ts";
+
+/** One server's own word. */
+export interface ServerFacts {
+  readonly name: string;
+  readonly version: string;
+  readonly syncsAlways: boolean;
+  /** Of the cluster, as it knows them, itself included. */
+  readonly members: readonly string[];
+}
+
+/** Part of what a server answers. */
+interface ServerAnswer {
+  readonly server?: { readonly name?: string; readonly ver?: string };
+  readonly data?: {
+    readonly jetstream?: {
+      readonly config?: { readonly sync_always?: boolean };
+      readonly meta?: { readonly cluster_size?: number; readonly replicas?: readonly { readonly name: string }[] };
+    };
+  };
+}
+
+/** Throws `unavailable` where no majority of the servers answers. */
+export async function askServers(address: NatsAddress, limits: Limits): Promise<readonly ServerFacts[]> {
+  const connection = await EngineConnection.open(address, limits);
+  try {
+    const answers = await connection.askAll("$SYS.REQ.SERVER.PING.VARZ", (given) => isComplete(factsOf(given)));
+    const facts = factsOf(answers);
+    const memberCount = membersOf(facts).size;
+    if (facts.length * 2 <= memberCount || facts.length === 0) {
+      throw unavailable(`Only ${facts.length} of the engine's ${memberCount} servers say how they are set up.`);
+    }
+    return facts;
+  } finally {
+    await connection.close();
+  }
+}
+
+/** What of the servers is lax, as sentences for an operator. Throws `unavailable`. */
+export async function laxitiesOfServers(address: NatsAddress, limits: Limits): Promise<readonly string[]> {
+  const facts = await askServers(address, limits);
+  const laxities: string[] = [];
+  for (const { name, version, syncsAlways } of facts) {
+    const parsed = parseServerVersion(version);
+    if (parsed === undefined || !isVersionAtLeast(parsed, versionMin)) {
+      laxities.push(`The server ${name} is version ${version}; before ${versionMin} acknowledged records may be lost.`);
+    }
+    if (!syncsAlways) {
+      laxities.push(
+        `The server ${name} acknowledges before it syncs; set "sync_interval: always" in its jetstream block.`,
+      );
+    }
+  }
+  const memberCount = membersOf(facts).size;
+  if (memberCount < 3)
+    laxities.push(
+      `The engine has ${memberCount} server${memberCount === 1 ? "" : "s"}; fewer than 3 are no majority's.`,
+    );
+  return laxities;
+}
+
+function factsOf(answers: readonly unknown[]): ServerFacts[] {
+  const facts = new Map<string, ServerFacts>();
+  for (const { server, data } of answers as readonly ServerAnswer[]) {
+    const { config, meta } = data?.jetstream ?? {};
+    // A server without JetStream keeps no logs.
+    if (config === undefined || server?.name === undefined) continue;
+    const { name, ver: version = "unknown" } = server;
+    const members = [name, ...(meta?.replicas ?? []).map((replica) => replica.name)];
+    facts.set(name, { name, version, syncsAlways: config.sync_always === true, members });
+  }
+  return [...facts.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function membersOf(facts: readonly ServerFacts[]): ReadonlySet<string> {
+  return new Set(facts.flatMap(({ members }) => members));
+}
+
+function isComplete(facts: readonly ServerFacts[]): boolean {
+  return facts.length > 0 && facts.length === membersOf(facts).size;
+}
