@@ -3,9 +3,9 @@ import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { connectNatsEngine } from "../../log/engine/nats/nats-engine.ts";
-import { natsBlobs } from "../../log/engine/nats/nats-blobs.ts";
 import type { NatsLogin, NatsTls } from "../../log/engine/nats/connection.ts";
 import type { ClusterEngine } from "../../runtime/cluster-engine.ts";
+import { natsBlobs } from "../../store/engine/nats-blobs.ts";
 import { CommandFailure, exitCodes } from "../exit-code.ts";
 
 const login = z.union([
@@ -43,7 +43,8 @@ export async function engineConnector(
       ...(system === undefined ? {} : { systemLogin: system }),
       ...(tls === undefined ? {} : { tls }),
     });
-    return { logs, blobs: (place) => natsBlobs(logs, place), close: () => logs.close() };
+    const blobs = natsBlobs({ connection: logs.connection, cluster, replicaCount });
+    return { logs, blobs, close: () => logs.close() };
   };
 }
 

@@ -9,6 +9,8 @@ export interface NodeHealth {
 }
 
 const intervalMs = 1000;
+/** Until all have been well once, somebody waits for it. */
+const firstIntervalMs = 100;
 const answerMs = 2000;
 const problemsShownMax = 3;
 
@@ -16,12 +18,22 @@ export class HealthWatch {
   readonly #tell: (health: NodeHealth) => void;
   readonly #urls = new Map<string, string>();
   readonly #last = new Map<string, string>();
+  /** Those that were ready, without problems, when they were asked last. */
+  readonly #well = new Set<string>();
+  #onWell: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
 
   constructor(tell: (health: NodeHealth) => void) {
     this.#tell = tell;
     this.#wait();
+  }
+
+  /** Resolves when all nodes that are looked after are ready, and none has problems. */
+  untilWell(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onWell = resolve;
+    });
   }
 
   /** The node is looked after from now on, at this address. */
@@ -33,6 +45,7 @@ export class HealthWatch {
   remove(node: string): void {
     this.#urls.delete(node);
     this.#last.delete(node);
+    this.#well.delete(node);
   }
 
   close(): void {
@@ -41,23 +54,31 @@ export class HealthWatch {
   }
 
   #wait(): void {
+    const afterMs = this.#onWell === undefined ? intervalMs : firstIntervalMs;
     this.#timer = setTimeout(() => {
       void this.#look().then(() => {
         if (!this.#isOver) this.#wait();
       });
-    }, intervalMs);
+    }, afterMs);
   }
 
   async #look(): Promise<void> {
     await Promise.all(
       [...this.#urls].map(async ([node, url]) => {
         const health = await ask(node, url);
+        if (this.#isOver || this.#urls.get(node) !== url) return;
+        if (health.state === "ready" && health.problems.length === 0) this.#well.add(node);
+        else this.#well.delete(node);
         const text = JSON.stringify(health);
-        if (this.#isOver || this.#urls.get(node) !== url || this.#last.get(node) === text) return;
+        if (this.#last.get(node) === text) return;
         this.#last.set(node, text);
         this.#tell(health);
       }),
     );
+    if (this.#urls.size > 0 && this.#well.size === this.#urls.size) {
+      this.#onWell?.();
+      this.#onWell = undefined;
+    }
   }
 }
 

@@ -42,7 +42,7 @@ export class LocalNodes {
     return [...this.#urls].sort().map(([, url]) => url);
   }
 
-  /** Resolves when all serve. Throws `CommandFailure` (refused) where one ends before it does. */
+  /** Resolves when all are members. Throws `CommandFailure` (refused) where one ends before it is. */
   async start(): Promise<void> {
     const names = Array.from({ length: this.#options.count }, (_, index) => `n${index + 1}`);
     await Promise.all(

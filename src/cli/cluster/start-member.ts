@@ -44,7 +44,9 @@ export async function startMember(systemPath: string, options: StartMemberOption
           port: options.port,
           address: options.nodeAddress ?? "127.0.0.1:0",
           labels: options.label ?? {},
-          connectEngine: connectTo(options.engineName ?? engineName(system.definition.name)),
+          connectEngine: connectTo(
+            engineName(options.engineName ?? system.definition.name.toLowerCase().replaceAll(/[^a-z0-9]/g, "")),
+          ),
           allowsLaxEngine: options.unsafeDurability === true,
           ...(options.httpUrl === undefined ? {} : { httpUrl: options.httpUrl }),
           ...(options.shards === undefined ? {} : { shardCount: options.shards }),
@@ -62,8 +64,12 @@ export async function startMember(systemPath: string, options: StartMemberOption
 }
 
 /** Of letters and digits alone, as names in the engine are. Two systems whose names differ in other characters need `--engine-name`. */
-function engineName(systemName: string): string {
-  return systemName.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+function engineName(name: string): string {
+  if (/^[a-z0-9]{1,32}$/.test(name)) return name;
+  throw new CommandFailure(
+    exitCodes.usage,
+    `A cluster's name in its engine has up to 32 of a-z and 0-9, and '${name}' is none. Give one with --engine-name.`,
+  );
 }
 
 /** A node's name tells it apart from the others, for all its lives: by default the machine's. */

@@ -56,7 +56,9 @@ export async function clusterUp(systemPath: string, options: UpOptions, output: 
       onEnd: (name) => watch.remove(name),
       onNote: (line) => output.note(line),
     });
-    const isUp = await Promise.race([nodes.start().then(() => true), stop.asked.then(() => false)]);
+    const well = watch.untilWell();
+    const serving = nodes.start().then(() => well);
+    const isUp = await Promise.race([serving.then(() => true), stop.asked.then(() => false)]);
     if (isUp) {
       said.up(nodes.urls);
       await stop.asked;
