@@ -69,6 +69,8 @@ export class SimulatedCluster {
   readonly names: readonly string[];
   readonly #options: SimulatedClusterOptions;
   readonly #members = new Map<string, Member>();
+  /** Told to stop, and still at it. */
+  readonly #stopping = new Set<SimulatedHost>();
   #isOver = false;
   #lifeCount = 0;
 
@@ -113,6 +115,11 @@ export class SimulatedCluster {
     return [...this.#members.values()].flatMap(({ node, serving }) =>
       serving === undefined || !node.alive ? [] : [serving],
     );
+  }
+
+  /** Some node was told to stop in good order, and has not ended yet: it serves no more, whoever asks it. */
+  get isStopping(): boolean {
+    return this.#stopping.size > 0;
   }
 
   /** How many lives all nodes together have had. */
@@ -187,12 +194,15 @@ export class SimulatedCluster {
   async #stop(name: string): Promise<void> {
     const member = this.#members.get(name)!;
     const { host } = member;
+    if (host === undefined || member.serving === undefined) return;
+    this.#stopping.add(host);
+    host.life.onEnd(() => this.#stopping.delete(host));
     try {
-      await member.serving?.cluster.close();
+      await member.serving.cluster.close();
     } catch (error) {
       // A disk that refuses to close a file is as good as a crash; anything else is a bug.
       if (!(error instanceof DiskError)) throw error;
-      this.#failed(name, member, host!, error);
+      this.#failed(name, member, host, error);
     }
   }
 
