@@ -11,7 +11,8 @@ const twiceCount = 10;
 
 describe("clusters under faults", { concurrency: false }, () => {
   if (replayedSeed !== undefined) {
-    test(`seed ${replayedSeed}`, async () => assertNothingFound(await simulateCluster({ seed: replayedSeed!, ...options })));
+    test(`seed ${replayedSeed}`, async () =>
+      assertNothingFound(await simulateCluster({ seed: replayedSeed!, ...options })));
     return;
   }
 
