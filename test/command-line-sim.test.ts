@@ -120,6 +120,8 @@ describe("onefold sim", { timeout: 180_000 }, () => {
       /What goes wrong in it\. It is what \d+ runs have left of \d+ events\.\n {2}client-crash: /,
     );
     assert.ok(again.out.includes(`npx onefold sim shop.ts --nodes 3 --seed ${failed.seed} --transcript run.txt`));
+    // What clients did is shown, not what disks and ways did.
+    assert.match(again.out, /^ {2}[\d.]+ workload \d: fault: its client died$/m);
     // With every line, the same run has the same last ones.
     const lines = (await readFile(join(folder.path, "run.txt"), "utf8")).trimEnd().split("\n");
     assert.deepEqual(lines.slice(-failed.transcript.length), failed.transcript);

@@ -13,6 +13,7 @@ import {
   shownTranscript,
   type SimulatedFault,
   type SystemSimulationOptions,
+  transcriptLinesDefault,
 } from "../sim/testing/simulation.ts";
 import { clusterSystemFaults, type SimulationPlan } from "../sim/testing/simulation-plan.ts";
 import { CommandFailure, exitCodes } from "./exit-code.ts";
@@ -57,13 +58,14 @@ export async function sim(systemPath: string, options: SimOptions, output: Outpu
     ...(options.shards === undefined ? {} : { shards: options.shards }),
     ...(faults === undefined ? {} : { faults }),
     ...(plan === undefined ? {} : { plan }),
-    ...(options.transcript === undefined ? {} : { transcriptLines: Number.MAX_SAFE_INTEGER }),
+    transcriptLines: options.transcript === undefined ? transcriptLinesKept : Number.MAX_SAFE_INTEGER,
   };
   const how = { ...simulation, ...said };
   const seeds = seedsOf(options);
   if (options.json !== true) output.note(`Simulating ${name} on ${nodesText(options.nodes)}: ${origin}.`);
   const startMs = performance.now();
-  const campaign = { path, said, seeds, jobs: options.jobs ?? availableParallelism() };
+  const keepsTranscript = options.transcript !== undefined;
+  const campaign = { path, said, keepsTranscript, seeds, jobs: options.jobs ?? availableParallelism() };
   const report = await runCampaign(module.system, how, campaign, ({ seed, doneCount }) => {
     const fraction = doneCount / seeds.length;
     output.progress(`${bar(fraction, 20)} seed ${seed}, ${doneCount} of ${seeds.length} done`);
@@ -153,7 +155,7 @@ function plainResult({ report, shrunk, elapsedMs }: Facts): unknown {
           plannedEvents: report.failure?.plan?.events.length,
           shrinkRuns: shrunk.attemptCount,
           isReproduced: shrunk.isReproduced,
-          transcript: shrunk.failure.transcript,
+          transcript: shrunk.failure.transcript.slice(-transcriptLinesDefault),
         }),
   };
 }
@@ -205,6 +207,8 @@ function failureText({ report }: Facts, shrunk: ShrunkFailure, { systemPath, opt
   return lines.join("\n");
 }
 
+/** Enough for all that nodes and clients say in a run, between the lines of disks and network, which are most and not shown. */
+const transcriptLinesKept = 50_000;
 /** Of what led to a fault. */
 const linesBefore = 4;
 

@@ -37,6 +37,8 @@ export interface Campaign {
   /** The system's module. */
   readonly path: string;
   readonly said: SaidOptions;
+  /** Whether the transcript of the last seed is wanted though all have passed. */
+  readonly keepsTranscript: boolean;
   readonly seeds: readonly string[];
   readonly jobs: number;
 }
@@ -56,10 +58,10 @@ export async function runCampaign(
 }
 
 async function resultsOf(
-  { path, said, seeds, jobs }: Campaign,
+  { path, said, keepsTranscript, seeds, jobs }: Campaign,
   onDone: (progress: { readonly seed: string; readonly doneCount: number }) => void,
 ): Promise<readonly SeedResult[]> {
-  const task: SystemTask = { path, said };
+  const task: SystemTask = { path, said, keepsTranscript };
   const entry = new URL("system-child", import.meta.url);
   const isLast = ({ kind }: SeedResult): boolean => kind === "failed";
   try {

@@ -8,7 +8,7 @@ import { findSimulation } from "./simulation-module.ts";
 import { runSeed, type SeedResult, type SystemTask } from "./system-seed.ts";
 
 serveSeeds(async (task) => {
-  const { path, said } = task as SystemTask;
+  const { path, said, keepsTranscript } = task as SystemTask;
   if (isTypeScript(path)) enableTypeScript();
   const module = await loadSystem(path);
   const { simulation } = await findSimulation(module);
@@ -19,8 +19,13 @@ serveSeeds(async (task) => {
       // A limit on each call costs a quarter of the whole run, and hardly any system needs it: this process is watched.
       const notice = new LateNotice(() => performance.now());
       const result = await runSeed(seed, () => simulateUnder(system, options, notice));
-      if (!notice.isDue) return result;
+      if (!notice.isDue) return shortened(result);
     }
-    return runSeed(seed, () => simulate(system, options));
+    return shortened(await runSeed(seed, () => simulate(system, options)));
   };
+
+  function shortened(result: SeedResult): SeedResult {
+    if (result.kind === "failed" || keepsTranscript) return result;
+    return { kind: "passed", report: { ...result.report, transcript: [] } };
+  }
 });

@@ -14,6 +14,8 @@ export interface SystemTask {
     SystemSimulationOptions<SystemHandle>,
     "nodes" | "shards" | "faults" | "plan" | "transcriptLines"
   >;
+  /** Whether anybody wants the transcript of a seed that passed. */
+  readonly keepsTranscript: boolean;
 }
 
 export type SeedResult =
