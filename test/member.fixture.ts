@@ -15,7 +15,11 @@ import { type Blobs, openDiskBlobs } from "../src/store/blobs.ts";
 export class MemberRig {
   readonly directory: string;
   readonly server = new MemoryEngineServer();
-  readonly lines: { readonly level: string; readonly message: string }[] = [];
+  readonly lines: {
+    readonly level: string;
+    readonly message: string;
+    readonly fields: Readonly<Record<string, unknown>> | undefined;
+  }[] = [];
   readonly #open = new Map<string, ServedMember>();
   readonly #blobs = new Map<string, Promise<Blobs>>();
 
@@ -23,16 +27,19 @@ export class MemberRig {
     this.directory = directory;
   }
 
-  static async make(): Promise<MemberRig> {
-    return new MemberRig(await mkdtemp(join(tmpdir(), "onefold-member-")));
+  /** `connectEngine`: another engine than the one in memory. */
+  static async make(connectEngine?: () => Promise<ClusterEngine>): Promise<MemberRig> {
+    const rig = new MemberRig(await mkdtemp(join(tmpdir(), "onefold-member-")));
+    if (connectEngine !== undefined) rig.connectEngine = connectEngine;
+    return rig;
   }
 
-  readonly trace: Trace = (level, message) => {
-    this.lines.push({ level, message });
+  readonly trace: Trace = (level, message, fields) => {
+    this.lines.push({ level, message, fields });
   };
 
   /** Blobs of one engine: the same place gives the same blobs, whoever asks. */
-  readonly connectEngine = async (): Promise<ClusterEngine> => {
+  connectEngine = async (): Promise<ClusterEngine> => {
     const logs = this.server.connect();
     const disk = new NodeDisk(join(this.directory, "blobs"));
     return {
@@ -74,7 +81,7 @@ export class MemberRig {
       hostname: "127.0.0.1",
       port: 0,
       shardCount: 4,
-      connectEngine: this.connectEngine,
+      connectEngine: () => this.connectEngine(),
       trace: this.trace,
       ...options,
     });

@@ -65,7 +65,7 @@ export const placement: readonly Mutant[] = [
   },
   {
     name: "of two new logs for one shard the later one wins",
-    breaks: ["RP3", "SF6", "design 7: publishes that in the system log by compare-and-set"],
+    breaks: ["RP4", "SF6", "design 7: publishes that in the system log by compare-and-set"],
     edits: [
       {
         file: "src/cluster/placement-fold.ts",

@@ -6,7 +6,8 @@
  *                   └──close──▶ draining ──handed over──▶ left ──▶ closed
  *
  * CN1 A node that the cluster has declared gone ends all its shards' hosts and joins as another member, with the copies it has.
- * CN2 Closing hands over what it owns first, for `drainMs` at most, so that callers wait some milliseconds and see no error.
+ * CN2 Closing hands over what it owns first, for `drainMs` at most, so that callers wait some milliseconds and see no error. It goes on
+ *     only when another member has verified all that this one has: a log that turns out to be damaged meanwhile is repaired from that.
  * CN3 A lax engine is refused (G1), unless told otherwise; then that is said.
  */
 import { toHex } from "../base/bytes.ts";
@@ -22,6 +23,7 @@ import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { ClusterService } from "./cluster-service.ts";
 import { handlePositions } from "./copy-positions.ts";
+import { clockOffsetMs } from "./clock-check.ts";
 import { clusterView, handleStandings, type ViewParts } from "./cluster-view.ts";
 import { CopyReports, handleReaches } from "./copy-reports.ts";
 import { lagOf, schemaVersions } from "./deployed-code.ts";
@@ -72,6 +74,8 @@ export interface ClusterNodeOptions {
   readonly onFailed?: (error: unknown) => void;
 }
 
+/** Between two looks at whether a node can leave. */
+const leaveLookMs = 20;
 /** Besides the time that it may take until a damaged system log goes on. */
 const joinMs = 30_000;
 const shardCountDefault = 16;
@@ -149,7 +153,8 @@ export class ClusterNode {
    * safe) where the engine can't be reached, `invalid-configuration` for a lax engine or another system's cluster, `damaged`, `DiskError`.
    */
   static async open(given: ClusterNodeOptions): Promise<ClusterNode> {
-    const options = { ...given, host: withSteadyClock(given.host) };
+    let node: ClusterNode | undefined;
+    const options = { ...given, host: withSteadyClock(given.host, () => node?.clockOffsetMs ?? 0) };
     const limits = { ...defaultLimits, ...options.limits };
     assertLimits(limits);
     assertClusterLimits(limits);
@@ -173,7 +178,7 @@ export class ClusterNode {
         { deadlineMs: joinWithinMs(limits) },
       );
       const kept = await KeptCopies.open({ disk: host.disk, random, trace, segmentBytes });
-      const node = new ClusterNode(options, { limits, systemLog, peers, cluster, kept });
+      node = new ClusterNode(options, { limits, systemLog, peers, cluster, kept });
       await node.#begin();
       return node;
     } catch (error) {
@@ -199,6 +204,12 @@ export class ClusterNode {
 
   get memberId(): string | undefined {
     return this.#life?.membership.id;
+  }
+
+  /** How far its clock is from the others', by its last renewal; 0 where that is not known. */
+  get clockOffsetMs(): number {
+    const { memberId } = this;
+    return memberId === undefined ? 0 : clockOffsetMs(this.#systemLog.state, memberId);
   }
 
   /** For metrics and tests. */
@@ -239,8 +250,18 @@ export class ClusterNode {
         [...this.#systemLog.state.members.values()].some(({ id, status }) => status === "live" && id !== membership.id);
       const ownsSome = (): boolean =>
         [...this.#systemLog.state.shards.values()].some(({ owner }) => owner === membership.id);
-      while (hasOthers() && ownsSome() && !membership.isCutOff && clock.monotonicMs() < endMs) {
-        await new Promise<void>((resolve) => timers.after(20, resolve, { keepsAlive: true }));
+      const mayWait = (): boolean => hasOthers() && !membership.isCutOff && clock.monotonicMs() < endMs;
+      const pause = (): Promise<void> =>
+        new Promise((resolve) => timers.after(leaveLookMs, resolve, { keepsAlive: true }));
+      while (mayWait() && ownsSome()) await pause();
+      let needed: readonly string[] = [];
+      while (mayWait() && (needed = await shards.indispensable()).length > 0) await pause();
+      if (needed.length > 0 && hasOthers()) {
+        trace(
+          "warn",
+          "The node leaves, and no other one has all that it has of some logs. Keep its data directory, and start it again.",
+          { logs: needed },
+        );
       }
     } catch (error) {
       trace("warn", "The node could not hand over what it owns before it ends; others take it over.", { error });

@@ -75,7 +75,7 @@ class Cluster {
     for (const { id, owner, movingTo, assignment, status, log, children } of presentShards(this.state)) {
       const isOwned = owner !== undefined && !this.dead.has(owner);
       if (status === "active" && movingTo !== undefined && isOwned) {
-        records.push({ type: "released", shard: id, member: owner, assignment });
+        records.push({ type: "released", shard: id, member: owner, assignment, end: undefined });
       }
       if (status === "splitting" && isOwned) {
         const published = children.map((child) => {

@@ -6,6 +6,7 @@
  * NS2 What a shard's status asks for beyond roles (repair, split) is done by whoever the protocol says, again and again until the system
  *     log says that it is done.
  */
+import { fromHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { SystemDefinition } from "../entity/definition.ts";
@@ -23,12 +24,13 @@ import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
 import type { LogFault } from "./log-fault.ts";
 import type { Membership } from "./membership.ts";
 import type { Peers } from "./peers.ts";
+import type { Anchor } from "./replica.ts";
 import { ShardHost, type ShardRole } from "./shard-host.ts";
-import { repairShard } from "./shard-repair.ts";
+import { positionAsText, repairShard } from "./shard-repair.ts";
 import { splitShard } from "./shard-split.ts";
 import type { SystemLog } from "./system-log.ts";
 import type { SystemRecord } from "./system-records.ts";
-import type { ClusterIdentity, ShardState, SystemState } from "./system-state.ts";
+import { type ClusterIdentity, presentShards, type ShardState, type SystemState } from "./system-state.ts";
 
 export interface NodeShardsParts {
   readonly host: Host;
@@ -57,12 +59,18 @@ interface Hosted {
   host: ShardHost | undefined;
   reader: { readonly reads: FollowerReader; readonly of: object } | undefined;
   isClosing: boolean;
+  /** How far the copy reached when somebody asked last. */
+  lastEnd: LogPosition | null;
   repairing: Promise<void> | undefined;
 }
 
 const proposeMs = 5000;
 const repairGraceMs = 5000;
 const repairRetryMs = 1000;
+const repairWaitsMessage =
+  "A shard's repair can't be done now; it is tried on. A new log needs as many of the engine's servers as each log is kept on.";
+const lackingMessage =
+  "A shard can't be repaired: no node that is here has all that was acknowledged. Bring back the nodes that had it, with their data.";
 
 export class NodeShards implements LocalShards {
   readonly #parts: NodeShardsParts;
@@ -106,8 +114,14 @@ export class NodeShards implements LocalShards {
 
   /** How far this node's copy of a log reaches. */
   position(log: string): LogPosition | null {
-    const replica = this.#hosted.get(log)?.host?.replica;
-    return replica === undefined ? this.#parts.kept.end(log) : replica.end;
+    const hosted = this.#hosted.get(log);
+    const replica = hosted?.host?.replica;
+    if (hosted === undefined || replica === undefined) {
+      // While its files are closed and opened again, what was there is still there.
+      return further(this.#parts.kept.end(log), hosted?.lastEnd ?? null);
+    }
+    hosted.lastEnd = replica.end;
+    return replica.end;
   }
 
   /** How far this node's copies reach, by shard. */
@@ -118,6 +132,24 @@ export class NodeShards implements LocalShards {
       if (sequence !== undefined) reaches[shardId] = sequence;
     }
     return reaches;
+  }
+
+  /**
+   * Logs of present shards of which this node's copy has more than any other member that answers, and than any snapshot: who takes it away
+   * takes away what a repair may need.
+   */
+  async indispensable(): Promise<readonly string[]> {
+    const { systemLog, peers, membership } = this.#parts;
+    const logs = presentShards(systemLog.state).map(({ log }) => log);
+    const found = await Promise.all(
+      logs.map(async (log) => {
+        const end = this.position(log);
+        if (end === null || isSuperfluous(systemLog.state, log, end)) return [];
+        const { told } = await askPositions(peers, systemLog.state, membership.id, log);
+        return told.some(({ position }) => (position?.sequence ?? 0) >= end.sequence) ? [] : [log];
+      }),
+    );
+    return found.flat();
   }
 
   /** How many shards this node owns now. */
@@ -198,6 +230,7 @@ export class NodeShards implements LocalShards {
       host: undefined,
       reader: undefined,
       isClosing: false,
+      lastEnd: null,
       repairing: undefined,
     };
     this.#hosted.set(shard.log, hosted);
@@ -235,6 +268,7 @@ export class NodeShards implements LocalShards {
     if (hosted.host === undefined) return;
     await hosted.repairing;
     const { replica } = hosted.host;
+    hosted.lastEnd = replica?.end ?? hosted.lastEnd;
     await hosted.host.close();
     if (replica !== undefined) this.#parts.kept.note(hosted.log, replica.end);
     this.#hosted.delete(hosted.log);
@@ -269,7 +303,10 @@ export class NodeShards implements LocalShards {
       mayClaim: () => membership.mayClaim,
       mayTellDurable: this.#parts.mayTellDurable,
       onOwned: () => undefined,
-      onReleased: (assignment) => this.#say({ type: "released", shard: id, member: membership.id, assignment }),
+      onReleased: (assignment, position) => {
+        const end = position === undefined ? undefined : { log: shard.log, ...positionAsText(position) };
+        this.#say({ type: "released", shard: id, member: membership.id, assignment, end });
+      },
       onSealed: ({ detail }) => this.#say({ type: "quarantined", shard: id, log: shard.log, detail }),
       onFault: (fault) => this.#own(this.#sealFaulty(shard, fault)),
       split: (replica) => this.#split(present(), replica),
@@ -301,10 +338,11 @@ export class NodeShards implements LocalShards {
     return snapshot?.epoch === epoch;
   }
 
-  async #anchors(shard: ShardState): Promise<readonly LogPosition[]> {
+  async #anchors(shard: ShardState): Promise<readonly Anchor[]> {
     const { peers, systemLog, membership } = this.#parts;
     const { told } = await askPositions(peers, systemLog.state, membership.id, shard.log);
-    return told.flatMap(({ position }) => (position === null ? [] : [position]));
+    const released = releasedAt(systemLog.state.shards.get(shard.id), shard.log);
+    return [...told.flatMap(({ position }) => position ?? []), ...(released === undefined ? [] : [released])];
   }
 
   /** A follower has found the log damaged, and it stays so: nobody may go on with it. */
@@ -349,6 +387,8 @@ export class NodeShards implements LocalShards {
     const isWanted = (): boolean =>
       !hosted.isClosing && !this.#isClosed && present()?.status === "quarantined" && present()?.log === hosted.log;
     await new Promise<void>((resolve) => host.timers.after(repairGraceMs, resolve));
+    let hasSaid = false;
+    let hasSaidWhy = false;
     while (isWanted()) {
       const shard = present()!;
       const replica = hosted.host?.idleReplica;
@@ -360,6 +400,11 @@ export class NodeShards implements LocalShards {
             member: membership.id,
             shard,
             replica,
+            anchor: releasedAt(shard, hosted.log),
+            onLacking: (facts) => {
+              if (!hasSaid) host.trace("error", lackingMessage, { shard: shard.id, log: shard.log, ...facts });
+              hasSaid = true;
+            },
             positions: () => askPositions(peers, systemLog.state, membership.id, hosted.log),
             blobsOfNew: (log) => blobs(firstPlace(log)),
             isWanted,
@@ -367,6 +412,8 @@ export class NodeShards implements LocalShards {
           if (record !== undefined) await this.#publish(record);
         } catch (error) {
           if (!(error instanceof OnefoldError) || error.code !== "unavailable") throw error;
+          if (!hasSaidWhy) host.trace("warn", repairWaitsMessage, { shard: shard.id, log: shard.log, error });
+          hasSaidWhy = true;
         }
       }
       await new Promise<void>((resolve) => host.timers.after(repairRetryMs, resolve));
@@ -391,6 +438,17 @@ export class NodeShards implements LocalShards {
 /** Where a log that continues another one has its first snapshot. */
 function firstPlace(log: string): string {
   return `${log}.first`;
+}
+
+function further(a: LogPosition | null, b: LogPosition | null): LogPosition | null {
+  if (a === null || b === null) return a ?? b;
+  return a.sequence >= b.sequence ? a : b;
+}
+
+/** Where an owner that gave the shard up had brought this log. */
+function releasedAt(shard: ShardState | undefined, log: string): Anchor | undefined {
+  if (shard?.log !== log || shard.anchor === undefined) return undefined;
+  return { sequence: shard.anchor.sequence, hash: fromHex(shard.anchor.hash) };
 }
 
 function newestPlace(shard: ShardState, log: string, blobs: (place: string) => Blobs): Blobs | undefined {

@@ -1,6 +1,7 @@
 /** `onefold start --cluster`: serves a system as a node of a cluster. */
 import { hostname } from "node:os";
 import { resolve } from "node:path";
+import { limits } from "../../base/limits.ts";
 import { serveMember } from "../../runtime/serve-member.ts";
 import { CommandFailure, exitCodes } from "../exit-code.ts";
 import type { Output } from "../output.ts";
@@ -76,9 +77,9 @@ function engineName(name: string): string {
 /** A node's name tells it apart from the others, for all its lives: by default the machine's. */
 function nodeName(given: string | undefined): string {
   const name = given ?? hostname().split(".")[0]!;
-  if (/^[A-Za-z0-9_-]{1,64}$/.test(name)) return name;
+  if (/^[A-Za-z0-9_-]+$/.test(name) && name.length <= limits.nodeNameBytesMax) return name;
   throw new CommandFailure(
     exitCodes.usage,
-    `A node's name has up to 64 of the characters A–Z a–z 0–9 _ -, and '${name}' has others. Give one with --name.`,
+    `A node's name has up to ${limits.nodeNameBytesMax} of the characters A–Z a–z 0–9 _ -, and '${name}' has others. Give one with --name.`,
   );
 }

@@ -146,7 +146,7 @@ export class EngineConnection {
   async close(): Promise<void> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#requests.disconnected();
+    this.#requests.close();
     await this.#nats.close();
     await this.#watching;
   }

@@ -17,7 +17,7 @@ import type { EngineAppendOutcome, EngineLog, LogBounds, TailListener } from "..
 import { apiErrorCodes, apiUnavailable, parseAnswer } from "./api-error.ts";
 import type { EngineConnection } from "./connection.ts";
 import { NatsTail } from "./nats-tail.ts";
-import { unavailable } from "./requests.ts";
+import { NobodyThere, unavailable } from "./requests.ts";
 import type { StreamInfo } from "./stream-config.ts";
 
 export type NatsLogLimits = Pick<
@@ -56,6 +56,8 @@ interface StoredMessage {
   readonly message: { readonly seq: number; readonly data?: string };
 }
 
+/** Between two sendings of which the first has reached nobody. */
+const againMs = 25;
 /** How the number of reads under way grows: what is behind the end is asked for in vain. */
 const readsGrowth = 8;
 
@@ -92,7 +94,7 @@ export class NatsLog implements EngineLog {
     }
   }
 
-  #send(sequence: number, bytes: Uint8Array): Promise<EngineAppendOutcome> {
+  async #send(sequence: number, bytes: Uint8Array): Promise<EngineAppendOutcome> {
     const { connection, stream, subject, limits } = this.#parts;
     const fields = headers();
     fields.set("Nats-Expected-Stream", stream);
@@ -100,9 +102,19 @@ export class NatsLog implements EngineLog {
     fields.set("Nats-Msg-Id", `${sequence}.${Buffer.from(sha256(bytes)).toString("base64url")}`);
     // The client writes it later; meanwhile the caller may change its bytes.
     const payload = bytes.slice();
-    return connection.ask({ subject, payload, headers: fields, atMostMs: limits.engineAppendMs }, ({ data }) =>
-      this.#outcome(sequence, data),
-    );
+    const deadlineMs = performance.now() + limits.engineAppendMs;
+    for (;;) {
+      const atMostMs = Math.max(1, deadlineMs - performance.now());
+      try {
+        return await connection.ask({ subject, payload, headers: fields, atMostMs }, ({ data }) =>
+          this.#outcome(sequence, data),
+        );
+      } catch (error) {
+        // It has reached nobody: the log was made just now and the server doesn't know it yet, or nobody leads it.
+        if (!(error instanceof NobodyThere) || performance.now() + againMs >= deadlineMs) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, againMs));
+    }
   }
 
   /** NL1. */

@@ -3,6 +3,7 @@
  *
  * NT1 What is told is contiguous from where the log begins or the tail was asked to. A consumer hangs on any replica, and passes over what that
  *     one lacks; so at a gap, or a heartbeat that tells of more than has come, another consumer begins at the sequence that is due.
+ *     So does one where a consumer goes back: its server was restarted, or the log was rolled back, and then it is shorter than what was told.
  * NT2 A sequence that consumers fail to deliver `skipsMax` times, and a consumer that can't be made for `engineTailRepairMs`, end the tail.
  * NT3 Nothing is told after `close` or `ended`.
  */
@@ -36,7 +37,7 @@ const inactiveMs = 5_000;
 const controlStatus = 100;
 
 /** Why a consumer is of no use any more. */
-type Break = "skipped" | "silent" | "closed";
+type Break = "skipped" | "rewound" | "silent" | "closed";
 
 export class NatsTail {
   readonly #options: NatsTailOptions;
@@ -47,6 +48,8 @@ export class NatsTail {
   #break: ((reason: Break) => void) | undefined;
   #heardAtMs = 0;
   #hasTold = false;
+  /** Of the consumer that there is now. */
+  #hasDelivered = false;
 
   constructor(options: NatsTailOptions) {
     this.#options = options;
@@ -78,7 +81,7 @@ export class NatsTail {
         const broken = await this.#follow();
         brokenSinceMs = undefined;
         cause = unavailable(`The tail of ${this.#options.stream} has a gap before or at ${this.#next}.`);
-        if (broken === "skipped") skips = this.#next === due ? skips + 1 : 1;
+        if (broken === "skipped" || broken === "rewound") skips = this.#next === due ? skips + 1 : 1;
       } catch (error) {
         if (!(error instanceof OnefoldError) || error.code !== "unavailable") return this.#end(error);
         cause = error;
@@ -101,6 +104,7 @@ export class NatsTail {
       this.#break = resolve;
     });
     const inbox = createInbox();
+    this.#hasDelivered = false;
     this.#heardAtMs = performance.now();
     this.#subscription = connection.subscribe(inbox, {
       callback: (error, message) => (error === null ? this.#heard(message) : this.#break?.("silent")),
@@ -146,10 +150,16 @@ export class NatsTail {
     this.#heardAtMs = performance.now();
     if (message.headers?.code === controlStatus && message.data.length === 0) return this.#control(message);
     const sequence = sequenceOf(message.reply ?? "");
-    if (sequence === undefined || this.#break === undefined || this.#isClosed || sequence < this.#next) return;
+    if (sequence === undefined || this.#break === undefined || this.#isClosed) return;
     if (sequence > this.#next) return this.#break("skipped");
+    if (sequence < this.#next) {
+      // Where it begins beyond the end, it is told of what comes before that as well.
+      if (this.#hasDelivered) this.#break("rewound");
+      return;
+    }
     this.#next = sequence + 1;
     this.#hasTold = true;
+    this.#hasDelivered = true;
     this.#options.listener.record(sequence, message.data.slice());
   }
 
@@ -159,8 +169,10 @@ export class NatsTail {
     const stalled = message.headers?.get("Nats-Consumer-Stalled") ?? "";
     if (message.reply !== undefined && message.reply !== "") connection.tell(message.reply);
     else if (stalled !== "") connection.tell(stalled);
-    const delivered = Number(message.headers?.get("Nats-Last-Stream") ?? "");
-    if (Number.isSafeInteger(delivered) && delivered >= this.#next) this.#break?.("skipped");
+    const delivered = message.headers?.get("Nats-Last-Stream") ?? "";
+    if (delivered === "") return;
+    if (Number(delivered) >= this.#next) this.#break?.("skipped");
+    else if (this.#hasDelivered && Number(delivered) < this.#next - 1) this.#break?.("rewound");
   }
 
   #checkSilence(): void {

@@ -1,8 +1,9 @@
 /**
  * Questions to the engine's servers over one connection, each with its deadline.
  *
- * RQ1 Each question is settled once: by its answer, at its deadline, or when the connection goes. Nothing is kept of it then.
- * RQ2 A question that is asked while there is no connection is not kept for later; it fails at once.
+ * RQ1 Each question is settled once: by its answer, at its deadline, or when the connection goes that it was sent on. Nothing is kept of it
+ *     then.
+ * RQ2 A question that is asked while there is no connection is sent on the next one, if that comes before its deadline; never after it.
  */
 import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
 import { OnefoldError } from "../../../base/errors.ts";
@@ -24,6 +25,13 @@ export function unavailable(message: string, cause?: unknown): OnefoldError {
   return new OnefoldError("unavailable", message, { cause });
 }
 
+/** The question has reached nobody: no server that the connection's own one knows of listens on its subject. */
+export class NobodyThere extends OnefoldError {
+  constructor() {
+    super("unavailable", "No server of the engine is there for this now.");
+  }
+}
+
 /** The status that servers answer with where nobody listens on a subject. */
 const noResponders = 503;
 
@@ -31,6 +39,7 @@ export class Requests {
   readonly #connection: NatsConnection;
   readonly #inbox = createInbox();
   readonly #waiting = new Map<string, Waiting>();
+  readonly #unsent = new Map<string, Question>();
   #isConnected = true;
   #count = 0;
 
@@ -44,13 +53,13 @@ export class Requests {
     return this.#isConnected;
   }
 
-  /** Throws `unavailable`. The answer's bytes are valid only until the caller's next turn; the payload is not copied. */
+  /** Throws `unavailable`. The answer's bytes are valid only until `take` returns; the payload is not copied. */
   ask<T>(question: Question, take: (answer: Msg) => T): Promise<T> {
-    if (!this.#isConnected) return Promise.reject(unavailable("There is no connection to the engine now."));
     const key = (++this.#count).toString(36);
     return new Promise<T>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(key);
+        this.#unsent.delete(key);
         reject(unavailable("The engine did not answer in time."));
       }, question.atMostMs);
       this.#waiting.set(key, {
@@ -64,31 +73,42 @@ export class Requests {
           }
         },
       });
-      try {
-        const { headers } = question;
-        const reply = `${this.#inbox}.${key}`;
-        this.#connection.publish(
-          question.subject,
-          question.payload,
-          headers === undefined ? { reply } : { reply, headers },
-        );
-      } catch (cause) {
-        // Closed, or larger than the server takes.
-        this.#settle(key)?.reject(unavailable("The question could not be sent to the engine.", cause));
-      }
+      if (this.#isConnected) this.#send(key, question);
+      else this.#unsent.set(key, question);
     });
   }
 
+  #send(key: string, { subject, payload, headers }: Question): void {
+    const reply = `${this.#inbox}.${key}`;
+    try {
+      this.#connection.publish(subject, payload, headers === undefined ? { reply } : { reply, headers });
+    } catch (cause) {
+      // Closed, or larger than the server takes.
+      this.#settle(key)?.reject(unavailable("The question could not be sent to the engine.", cause));
+    }
+  }
+
+  /** RQ2. */
   connected(): void {
     this.#isConnected = true;
+    const unsent = [...this.#unsent];
+    this.#unsent.clear();
+    for (const [key, question] of unsent) this.#send(key, question);
   }
 
   /** RQ1. */
   disconnected(): void {
     this.#isConnected = false;
     for (const key of [...this.#waiting.keys()]) {
+      if (this.#unsent.has(key)) continue;
       this.#settle(key)?.reject(unavailable("The connection to the engine was lost before it answered."));
     }
+  }
+
+  /** For good. */
+  close(): void {
+    this.#unsent.clear();
+    this.disconnected();
   }
 
   #answered(error: Error | null, message: Msg): void {
@@ -96,7 +116,7 @@ export class Requests {
     const waiting = this.#settle(message.subject.slice(this.#inbox.length + 1));
     if (waiting === undefined) return;
     if (message.data.length === 0 && message.headers?.code === noResponders) {
-      waiting.reject(unavailable("No server of the engine is there for this now."));
+      waiting.reject(new NobodyThere());
     } else waiting.resolve(message);
   }
 

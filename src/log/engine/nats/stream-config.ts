@@ -39,7 +39,11 @@ export interface StreamState {
 export interface StreamInfo {
   readonly config: StreamConfig;
   readonly state: StreamState;
-  readonly cluster?: { readonly leader?: string; readonly replicas?: readonly { readonly name: string }[] };
+  readonly cluster?: {
+    readonly leader?: string;
+    readonly raft_group?: string;
+    readonly replicas?: readonly { readonly name: string }[];
+  };
 }
 
 /** How long identical bytes that are sent again are known again: longer than any append is under way. */
