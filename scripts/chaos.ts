@@ -4,12 +4,19 @@
  * Exit codes: 0 nothing was found, 1 something was, 2 the run could not be made. What it does and how to read it: `docs/chaos.md`.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { setMaxListeners } from "node:events";
+import { cpus, totalmem } from "node:os";
+import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import type { SeededRandom } from "../src/base/random.ts";
+import type { Party, RunNetwork } from "./chaos/links.ts";
 import { LoopbackNetwork } from "./chaos/loopback-network.ts";
-import { allFaultKinds, type FaultKind, faultKinds, parsePlan, strikeText } from "./chaos/plan.ts";
-import { type RunResult, run, type WorkloadName, workloadNames } from "./chaos/run.ts";
+import { NamespaceNetwork } from "./chaos/namespace-network.ts";
+import { allFaultKinds, faultKinds, parsePlan } from "./chaos/plan.ts";
+import { reportPage } from "./chaos/report.ts";
+import { type RunResult, run, workloadNames } from "./chaos/run.ts";
+import { faultTallies, workloadTallies } from "./chaos/tally.ts";
 import { natsServerForTests } from "./nats-server.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -60,10 +67,13 @@ async function main(words: readonly string[]): Promise<number> {
     .replace(/\.\d+Z$/, "")
     .replaceAll(":", "-");
   const stopping = new AbortController();
+  // Each sleep of the run listens to it.
+  setMaxListeners(0, stopping.signal);
   for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stopping.abort(new Error(name)));
+  const engine = await natsServerForTests(say);
   const result = await run({
-    natsServer: (await natsServerForTests(say)).path,
-    makeNetwork: async (random) => new LoopbackNetwork(random),
+    natsServer: engine.path,
+    makeNetwork: await networkMaker(values, say),
     seed: values.seed ?? date,
     durationMs: whole("seconds", values.seconds, 86_400) * 1000,
     kinds: chosen("faults", values.faults, allFaultKinds),
@@ -75,12 +85,54 @@ async function main(words: readonly string[]): Promise<number> {
     say,
     signal: stopping.signal,
   });
-  say(summaryOf(result));
+  const path = resolve(values.report ?? join(root, "reports", `chaos-${date}.html`));
+  const facts = {
+    date: new Date().toUTCString(),
+    machine: `Node ${process.version}, ${process.platform} ${process.arch}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB`,
+    engine: `3 × nats-server ${engine.version}`,
+  };
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, reportPage(result, facts));
+  say(summaryOf(result, relative(process.cwd(), path)));
+  if (values.keep) say(`Data and logs are in ${result.directory}.`);
+  if (values.json) console.log(JSON.stringify(jsonOf(result, path)));
   return result.findings.length === 0 ? 0 : 1;
 }
 
-function summaryOf(result: RunResult): string {
-  return `${result.samples.length} calls, ${result.findings.length} findings, rest after ${result.restMs} ms`;
+async function networkMaker(
+  { loopback, namespaces }: { readonly loopback: boolean; readonly namespaces: boolean },
+  say: (sentence: string) => void,
+): Promise<(parties: readonly Party[], random: SeededRandom) => Promise<RunNetwork>> {
+  const onLoopback = async (_parties: readonly Party[], random: SeededRandom) => new LoopbackNetwork(random);
+  if (loopback) return onLoopback;
+  const lack = await NamespaceNetwork.lacks();
+  if (lack === undefined) return (parties) => NamespaceNetwork.make(parties);
+  if (namespaces) throw new Error(`--namespaces can't be: ${lack}.`);
+  say(`On loopback, because ${lack}.`);
+  return onLoopback;
+}
+
+function summaryOf(result: RunResult, path: string): string {
+  const { findings, restMs, plan } = result;
+  const lines = workloadTallies(result).map(
+    ({ workload, calls, ok, refused, failed, unknown, p50Ms, p99Ms, slowestMs }) =>
+      `  ${workload.padEnd(10)} ${String(calls).padStart(6)} calls: ${ok} ok, ${refused} refused, ${failed} failed, ${unknown} unknown; p50 ${p50Ms} ms, p99 ${p99Ms} ms, slowest ${slowestMs} ms`,
+  );
+  const faults = faultTallies(result).map(
+    ({ kind, count, pauseMs, slowestMs }) =>
+      `  ${kind.padEnd(13)} ${count} ×, longest pause ${pauseMs} ms, slowest call ${slowestMs} ms`,
+  );
+  const verdict =
+    findings.length === 0
+      ? `Nothing was found. All was served again after ${Math.round(restMs ?? 0)} ms.`
+      : `${findings.length} findings, with the seed ${plan.seed}: ${[...new Set(findings.map(({ anomaly }) => anomaly))].join(", ")}.`;
+  return ["", ...lines, ...faults, verdict, `The report: ${path}`].join("\n");
+}
+
+function jsonOf(result: RunResult, path: string): object {
+  const { plan, network, findings, notes, skipped, facedMs, restMs } = result;
+  const tallies = { workloads: workloadTallies(result), faults: faultTallies(result) };
+  return { seed: plan.seed, network, findings, ...tallies, notes, skipped, facedMs, restMs, report: path, plan };
 }
 
 function whole(name: string, text: string, max: number): number {

@@ -25,6 +25,7 @@ const restartMs = 1000;
 /** After so long a node that was asked to end is killed, and that is a finding. */
 export const stopMsMax = 45_000;
 const shardCount = 8;
+const serverCount = 3;
 
 export interface ChaosClusterOptions {
   readonly directory: string;
@@ -38,6 +39,13 @@ export interface ChaosClusterOptions {
 interface NodePorts {
   readonly http: number;
   readonly peers: number;
+}
+
+/** Of a cluster with so many nodes: the nodes, then the servers. */
+export function partiesOf(nodeCount: number): readonly Party[] {
+  const named = (letter: string, count: number): readonly Party[] =>
+    Array.from({ length: count }, (_, index) => `${letter}${index + 1}`);
+  return [...named("n", nodeCount), ...named("e", serverCount)];
 }
 
 export class ChaosCluster {
@@ -61,9 +69,9 @@ export class ChaosCluster {
   /** Plans all, opens the network's links, and starts nothing. */
   static async make(options: ChaosClusterOptions): Promise<ChaosCluster> {
     const { directory, nodeCount, network } = options;
-    const engine = await natsPlan({ directory: join(directory, "engine"), serverCount: 3 });
+    const engine = await natsPlan({ directory: join(directory, "engine"), serverCount });
     // The ports of servers that never run are free ones for the nodes.
-    const spare = await natsPlan({ directory: join(directory, "ports"), serverCount: 3 });
+    const spare = await natsPlan({ directory: join(directory, "ports"), serverCount });
     const plan = { ...engine, members: engine.members.map((each) => ({ ...each, host: network.hostOf(each.name) })) };
     const free = spare.members.flatMap(({ clientPort, routePort, monitorPort }) => [
       clientPort,

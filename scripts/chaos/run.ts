@@ -11,10 +11,10 @@ import { SeededRandom } from "../../src/base/random.ts";
 import type { Finding } from "../../src/sim/checkers/index.ts";
 import { Bank } from "./bank.ts";
 import { Caller } from "./caller.ts";
-import { ChaosCluster } from "./cluster.ts";
+import { ChaosCluster, partiesOf } from "./cluster.ts";
 import { Counters } from "./counters.ts";
 import { SmallDisk } from "./full-disk.ts";
-import type { RunNetwork } from "./links.ts";
+import type { Party, RunNetwork } from "./links.ts";
 import { Lists } from "./lists.ts";
 import { Meter, type Sample } from "./meter.ts";
 import { type FaultKind, makePlan, type Plan } from "./plan.ts";
@@ -28,7 +28,7 @@ export type WorkloadName = (typeof workloadNames)[number];
 
 export interface RunOptions {
   readonly natsServer: string;
-  readonly makeNetwork: (random: SeededRandom) => Promise<RunNetwork>;
+  readonly makeNetwork: (parties: readonly Party[], random: SeededRandom) => Promise<RunNetwork>;
   readonly seed: string;
   readonly durationMs: number;
   readonly kinds: readonly FaultKind[];
@@ -90,6 +90,7 @@ class Run {
   readonly #notes: string[] = [];
   readonly #skipped: { readonly kind: FaultKind; readonly why: string }[] = [];
   #isOver = false;
+  #beganMs = 0;
 
   constructor(options: RunOptions, random: SeededRandom, directory: string, cleanups: (() => Promise<void>)[]) {
     this.#options = options;
@@ -100,7 +101,8 @@ class Run {
 
   async all(): Promise<RunResult> {
     const { say, signal } = this.#options;
-    const network = await this.#options.makeNetwork(this.#random.fork("network"));
+    const parties = partiesOf(this.#options.nodeCount);
+    const network = await this.#options.makeNetwork(parties, this.#random.fork("network"));
     this.#cleanups.push(() => network.close());
     const cluster = await ChaosCluster.make({
       directory: this.#directory,
@@ -127,11 +129,12 @@ class Run {
       network,
       disk,
       meter: this.#meter,
-      onStrike: say,
+      onStrike: (sentence) => say(`${this.#time()}  ${sentence}`),
       accuse: (anomaly, what) => this.#accuse(anomaly, what),
       signal,
     });
     const beganMs = this.#meter.nowMs();
+    this.#beganMs = beganMs;
     const calling = Promise.all(
       workloads.flatMap((workload) =>
         Array.from({ length: this.#options.clientsOfEach }, (_, index) => {
@@ -141,12 +144,14 @@ class Run {
         }),
       ),
     );
-    const ending = this.#options.signal;
+    const ending = signal;
     const aborted = new Promise<never>((_, reject) =>
       ending.addEventListener("abort", () => reject(ending.reason), { once: true }),
     );
+    // Looked at where it is raced; between races nobody does.
     aborted.catch(() => undefined);
-    await Promise.race([Promise.all([striker.run(plan)]), calling, aborted]);
+    // Clients that end before the faults do have failed.
+    await Promise.race([striker.run(plan), calling, aborted]);
     const facedMs = this.#meter.nowMs() - beganMs;
     say("The faults are over; waiting until all is served again.");
     const unserved = await untilServed(cluster, restMsMax, signal);
@@ -251,13 +256,18 @@ class Run {
     for (const server of cluster.servers) await cluster.stop(server);
   }
 
+  /** Since calls began; before that since the start. */
+  #time(): string {
+    return `${((this.#meter.nowMs() - this.#beganMs) / 1000).toFixed(1).padStart(6)} s`;
+  }
+
   #accuse(anomaly: string, explanation: string): void {
     this.#findings.push({ anomaly, explanation });
     this.#options.say(`FOUND ${anomaly}: ${explanation}`);
   }
 
   #note(sentence: string): void {
-    const text = `${(this.#meter.nowMs() / 1000).toFixed(1)} s: ${sentence}`;
+    const text = `${this.#time()}  ${sentence}`;
     this.#notes.push(text);
     this.#options.say(text);
   }

@@ -56,7 +56,7 @@ export class Striker {
   async #strike(strike: Strike): Promise<void> {
     const { meter, onStrike } = this.#options;
     const fromMs = meter.nowMs();
-    onStrike(`${(fromMs / 1000).toFixed(1).padStart(6)} s  ${strikeText(strike)}, for ${strike.forMs} ms`);
+    onStrike(`${strikeText(strike)}, for ${strike.forMs} ms`);
     await this.#carryOut(strike);
     this.struck.push({ strike, fromMs, toMs: meter.nowMs() });
   }
