@@ -16,7 +16,7 @@ import { NamespaceNetwork } from "./chaos/namespace-network.ts";
 import { allFaultKinds, faultKinds, parsePlan } from "./chaos/plan.ts";
 import { reportPage } from "./chaos/report.ts";
 import { type RunResult, run, workloadNames } from "./chaos/run.ts";
-import { faultTallies, workloadTallies } from "./chaos/tally.ts";
+import { faultTallies, slowestCalls, workloadTallies } from "./chaos/tally.ts";
 import { natsServerForTests } from "./nats-server.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -122,11 +122,15 @@ function summaryOf(result: RunResult, path: string): string {
     ({ kind, count, pauseMs, slowestMs }) =>
       `  ${kind.padEnd(13)} ${count} ×, longest pause ${pauseMs} ms, slowest call ${slowestMs} ms`,
   );
+  const slow = slowestCalls(result).map(
+    ({ workload, atMs, tookMs, kind }) =>
+      `  slow: a call of ${workload} from ${(atMs / 1000).toFixed(1)} s took ${(tookMs / 1000).toFixed(1)} s (${kind})`,
+  );
   const verdict =
     findings.length === 0
       ? `Nothing was found. All was served again after ${Math.round(restMs ?? 0)} ms.`
       : `${findings.length} findings, with the seed ${plan.seed}: ${[...new Set(findings.map(({ anomaly }) => anomaly))].join(", ")}.`;
-  return ["", ...lines, ...faults, verdict, `The report: ${path}`].join("\n");
+  return ["", ...lines, ...faults, ...slow, verdict, `The report: ${path}`].join("\n");
 }
 
 function jsonOf(result: RunResult, path: string): object {

@@ -1,7 +1,7 @@
 /** The report of a run: one HTML file that needs nothing else, for looking at. */
 import { countChart, escapeText, faultStrip, latencyChart } from "./chart.ts";
 import type { RunResult } from "./run.ts";
-import { faultTallies, workloadTallies } from "./tally.ts";
+import { faultTallies, slowestCalls, workloadTallies } from "./tally.ts";
 
 export interface ReportFacts {
   readonly date: string;
@@ -34,7 +34,7 @@ export function reportPage(result: RunResult, facts: ReportFacts): string {
 ${findingsSection(result)}
 <section><h2>Faults</h2>${faultStrip({ struck: result.struck, durationMs: facedMs })}
 <p class="key"><i class="node"></i>a node <i class="server"></i>a server of the engine <i class="network"></i>the network <i class="all"></i>everything</p>
-${faultTable(result)}</section>
+${faultTable(result)}${slowCalls(result)}</section>
 <section><h2>Workloads</h2>${workloadTable(result)}</section>
 ${result.workloads.map(({ name, promise }) => workloadSection(result, name, promise)).join("")}
 <section><h2>Plan</h2><p>Run it again with <code>npm run chaos -- --plan FILE</code>. Processes are real, so that only the schedule is the same.</p>
@@ -68,6 +68,15 @@ function faultTable(result: RunResult): string {
     seconds(slowestMs),
   ]);
   return table(["Fault", "times", "longest pause", "slowest call"], rows);
+}
+
+function slowCalls(result: RunResult): string {
+  const slow = slowestCalls(result);
+  if (slow.length === 0) return "";
+  const items = slow.map(
+    ({ workload, atMs, tookMs, kind }) => `<li>${workload}, at ${seconds(atMs)}: ${seconds(tookMs)} (${kind})</li>`,
+  );
+  return `<details><summary>The slowest calls</summary><ul>${items.join("")}</ul></details>`;
 }
 
 function workloadTable(result: RunResult): string {

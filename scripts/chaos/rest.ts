@@ -12,19 +12,34 @@ import type { ChaosCluster } from "./cluster.ts";
 import type { Workload } from "./workload.ts";
 
 const lookMs = 200;
+/** Waiting that nobody need be told of. */
+const patienceMs = 10_000;
 const answerMs = 3000;
 const convergeMsMax = 30_000;
+
+export interface RestOptions {
+  readonly atMostMs: number;
+  /** What is waited for, each time that it is something else, where it is waited for long. */
+  readonly onWait: (problem: string) => void;
+  readonly signal: AbortSignal;
+}
 
 /** Gives what is still wrong after `atMostMs`; nothing where all is served. */
 export async function untilServed(
   cluster: ChaosCluster,
-  atMostMs: number,
-  signal: AbortSignal,
+  { atMostMs, onWait, signal }: RestOptions,
 ): Promise<readonly string[]> {
-  const endMs = performance.now() + atMostMs;
+  const beganMs = performance.now();
+  const endMs = beganMs + atMostMs;
+  let told = "";
   for (;;) {
     const problems = await problemsOf(cluster);
     if (problems.length === 0 || performance.now() > endMs) return problems;
+    const [first] = problems as [string];
+    if (performance.now() > beganMs + patienceMs && first !== told) {
+      told = first;
+      onWait(`Waiting: ${first}`);
+    }
     await sleep(lookMs, undefined, { signal });
   }
 }

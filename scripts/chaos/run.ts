@@ -118,7 +118,7 @@ class Run {
       `Starting ${cluster.nodes.length} nodes and ${cluster.servers.length} servers of the engine (${network.kind}).`,
     );
     await cluster.startAll();
-    const missing = await untilServed(cluster, startMsMax, signal);
+    const missing = await untilServed(cluster, { atMostMs: startMsMax, onWait: say, signal });
     if (missing.length > 0)
       throw new Error(`The cluster did not come up: ${missing.join("; ")}. See ${this.#directory}.`);
 
@@ -154,7 +154,11 @@ class Run {
     await Promise.race([striker.run(plan), calling, aborted]);
     const facedMs = this.#meter.nowMs() - beganMs;
     say("The faults are over; waiting until all is served again.");
-    const unserved = await untilServed(cluster, restMsMax, signal);
+    const unserved = await untilServed(cluster, {
+      atMostMs: restMsMax,
+      onWait: (problem) => this.#note(problem),
+      signal,
+    });
     for (const what of unserved) this.#accuse("not-served", what);
     const restMs = unserved.length > 0 ? undefined : this.#meter.nowMs() - beganMs - facedMs;
     this.#isOver = true;

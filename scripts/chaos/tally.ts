@@ -29,6 +29,19 @@ export interface FaultTally {
   readonly slowestMs: number;
 }
 
+const slowestShownMax = 8;
+/** Slower than what a busy machine explains. */
+const slowMs = 5000;
+
+/** The slowest calls, of those that were slow at all, in the order in which they were made. */
+export function slowestCalls({ samples }: RunResult): readonly Sample[] {
+  return samples
+    .filter(({ tookMs }) => tookMs >= slowMs)
+    .sort((a, b) => b.tookMs - a.tookMs)
+    .slice(0, slowestShownMax)
+    .sort((a, b) => a.atMs - b.atMs);
+}
+
 /** What a fault does may show after its end, until the next one begins, and so long at most. */
 const wakeMs = 10_000;
 
