@@ -36,8 +36,10 @@ export async function untilServed(
     const problems = await problemsOf(cluster);
     if (problems.length === 0 || performance.now() > endMs) return problems;
     const [first] = problems as [string];
-    if (performance.now() > beganMs + patienceMs && first !== told) {
-      told = first;
+    // What only counts on is told once.
+    const kind = first.replaceAll(/\d+/g, "#");
+    if (performance.now() > beganMs + patienceMs && kind !== told) {
+      told = kind;
       onWait(`Waiting: ${first}`);
     }
     await sleep(lookMs, undefined, { signal });
@@ -52,7 +54,7 @@ async function problemsOf(cluster: ChaosCluster): Promise<readonly string[]> {
   }
   for (const node of cluster.nodes) {
     const ready = await get(`${cluster.urlOf(node)}/readyz`);
-    if (ready.status !== 200) problems.push(`${node} is not ready: ${ready.text.slice(0, 200)}`);
+    if (ready.status !== 200) problems.push(`${node} is not ready: ${whyNotReady(ready.text)}`);
   }
   if (problems.length > 0) return problems;
   for (const node of cluster.nodes) {
@@ -61,6 +63,17 @@ async function problemsOf(cluster: ChaosCluster): Promise<readonly string[]> {
     problems.push(...problemsInView(JSON.parse(text) as ClusterView, cluster.nodes.length));
   }
   return problems;
+}
+
+/** What `/readyz` names, or as much as says what it was instead. */
+function whyNotReady(text: string): string {
+  try {
+    const { state, sequence, problems } = JSON.parse(text) as Readonly<Record<string, unknown>>;
+    return JSON.stringify({ state, sequence, problems });
+  } catch (error) {
+    if (error instanceof SyntaxError) return text.slice(0, 200);
+    throw error;
+  }
 }
 
 function problemsInView(view: ClusterView, nodeCount: number): readonly string[] {
