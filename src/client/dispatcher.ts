@@ -419,6 +419,10 @@ export class Dispatcher {
     return this.#open.size > 0 || (this.subscriptions?.count ?? 0) > 0;
   }
 
+  isAwaiting(): boolean {
+    return this.#awaitedCount > 0;
+  }
+
   welcomed(welcome: Welcome): void {
     const isFirst = this.#welcome === undefined;
     this.#welcome = welcome;
