@@ -34,7 +34,7 @@ ${allFaultKinds.map((kind) => `                         ${kind.padEnd(13)} ${fau
   --loopback           processes on loopback, behind proxies of our own
   --namespaces         processes in network namespaces with addresses of their own (root, iproute2); default where that can be
   --report FILE        where the report goes; default: reports/chaos-<date>.html
-  --keep               leaves data and logs where they are
+  --keep               leaves data and logs where they are, as a run that finds something does
   --json               prints the result as JSON, and nothing else on standard output
 `;
 
@@ -94,7 +94,6 @@ async function main(words: readonly string[]): Promise<number> {
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, reportPage(result, facts));
   say(summaryOf(result, relative(process.cwd(), path)));
-  if (values.keep) say(`Data and logs are in ${result.directory}.`);
   if (values.json) console.log(JSON.stringify(jsonOf(result, path)));
   return result.findings.length === 0 ? 0 : 1;
 }

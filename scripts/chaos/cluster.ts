@@ -57,6 +57,7 @@ export class ChaosCluster {
   readonly #processes = new Map<Party, RunProcess>();
   /** Those that are to run. */
   readonly #wanted = new Set<Party>();
+  readonly #killed = new WeakSet<RunProcess>();
 
   private constructor(options: ChaosClusterOptions, plan: NatsPlan, ports: ReadonlyMap<Party, NodePorts>) {
     this.#options = options;
@@ -142,14 +143,18 @@ export class ChaosCluster {
   async kill(party: Party): Promise<void> {
     this.#wanted.delete(party);
     const process = this.#processes.get(party);
-    process?.signal("SIGKILL");
-    await process?.ended;
+    if (process === undefined) return;
+    this.#killed.add(process);
+    process.signal("SIGKILL");
+    await process.ended;
   }
 
-  /** SIGTERM; gives how it ended. It stays so until `start`. */
-  async stop(party: Party): Promise<ProcessEnd> {
+  /** SIGTERM; gives how it ended, undefined where it was killed meanwhile. It stays so until `start`. */
+  async stop(party: Party): Promise<ProcessEnd | undefined> {
     this.#wanted.delete(party);
-    return (await this.#processes.get(party)?.stop(stopMsMax)) ?? "never started";
+    const process = this.#processes.get(party);
+    const end = await process?.stop(stopMsMax);
+    return process !== undefined && this.#killed.has(process) ? undefined : end;
   }
 
   pause(party: Party): void {

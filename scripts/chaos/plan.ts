@@ -54,7 +54,7 @@ export interface PlanOptions {
   readonly fullDiskServer: Party;
 }
 
-const calmMs = { first: 2000, min: 2000, max: 4500 } as const;
+const calmMs = { first: 2000, min: 2000, max: 4500, afterAll: 6000 } as const;
 /** An engine's election takes 4 to 9 s: what strikes its servers lasts long enough to see one. */
 const lengthMs: Readonly<Record<FaultKind, readonly [number, number]>> = {
   "kill-node": [500, 4000],
@@ -95,7 +95,8 @@ export function makePlan(options: PlanOptions): Plan {
       }
     }
     const lastEndMs = Math.max(...strikes.slice(-2).map((each) => each.atMs + each.forMs));
-    atMs = lastEndMs + random.between(calmMs.min, calmMs.max);
+    const isStarting = strikes.slice(-2).some((each) => each.kind === "kill-all");
+    atMs = lastEndMs + random.between(calmMs.min, calmMs.max) + (isStarting ? calmMs.afterAll : 0);
   }
   return { seed: random.seed, durationMs, strikes };
 }

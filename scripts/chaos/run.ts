@@ -2,6 +2,7 @@
  * One run: a cluster of real processes, clients of all workloads, a plan of faults, then rest and the judgement.
  *
  * RN1 Whatever happens, nothing that the run has started or mounted is there when it has ended.
+ * RN2 Data and logs go with it, unless they are evidence of something, or wanted.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -37,7 +38,7 @@ export interface RunOptions {
   readonly plan: Plan | undefined;
   readonly nodeCount: number;
   readonly clientsOfEach: number;
-  /** Leaves data and logs. */
+  /** Leaves data and logs in any case. */
   readonly keeps: boolean;
   readonly say: (sentence: string) => void;
   readonly signal: AbortSignal;
@@ -57,7 +58,6 @@ export interface RunResult {
   readonly notes: readonly string[];
   /** Kinds that were asked for and that this machine does not allow. */
   readonly skipped: readonly { readonly kind: FaultKind; readonly why: string }[];
-  readonly directory: string;
 }
 
 const fullDiskServer = "e3";
@@ -71,11 +71,18 @@ export async function run(options: RunOptions): Promise<RunResult> {
   const random = new SeededRandom(options.seed);
   const directory = await mkdtemp(join(tmpdir(), "onefold-chaos-"));
   const cleanups: (() => Promise<void>)[] = [];
+  let keeps = true;
   try {
-    return await new Run(options, random, directory, cleanups).all();
+    const result = await new Run(options, random, directory, cleanups).all();
+    keeps = options.keeps || result.findings.length > 0;
+    return result;
+  } catch (error) {
+    keeps = options.keeps || !options.signal.aborted;
+    throw error;
   } finally {
     for (const cleanup of cleanups.reverse()) await cleanup();
-    if (!options.keeps) await rm(directory, { recursive: true, force: true });
+    if (keeps) options.say(`Data and logs are in ${directory}.`);
+    else await rm(directory, { recursive: true, force: true });
   }
 }
 
@@ -119,8 +126,7 @@ class Run {
     );
     await cluster.startAll();
     const missing = await untilServed(cluster, { atMostMs: startMsMax, onWait: say, signal });
-    if (missing.length > 0)
-      throw new Error(`The cluster did not come up: ${missing.join("; ")}. See ${this.#directory}.`);
+    if (missing.length > 0) throw new Error(`The cluster did not come up: ${missing.join("; ")}.`);
 
     const workloads = this.#options.workloads.map(makeWorkload);
     const callers: Caller[] = [];
@@ -177,7 +183,6 @@ class Run {
       findings: this.#findings,
       notes: this.#notes,
       skipped: this.#skipped,
-      directory: this.#directory,
     };
   }
 

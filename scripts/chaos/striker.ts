@@ -113,8 +113,9 @@ export class Striker {
     const isNode = cluster.nodes.includes(target);
     const wasRunning = cluster.isRunning(target);
     const end = await cluster.stop(target);
-    // A node that strikes have cut off may have to be killed; one that could hand over must not.
-    if (isNode && wasRunning && end !== "exit code 0") accuse("unclean-end", `${target} was asked to end: ${end}`);
+    if (isNode && wasRunning && end !== undefined && end !== "exit code 0") {
+      accuse("unclean-end", `${target} was asked to end: ${end}`);
+    }
     await this.#wait(forMs);
     await cluster.start(target);
   }
