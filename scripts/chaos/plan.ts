@@ -79,6 +79,7 @@ export function makePlan(options: PlanOptions): Plan {
   const strikes: Strike[] = [];
   let left: FaultKind[] = [];
   for (let atMs: number = calmMs.first; ; ) {
+    const countBefore = strikes.length;
     if (left.length === 0) left = random.shuffle(kinds);
     const kind = left.pop();
     if (kind === undefined) break;
@@ -94,8 +95,9 @@ export function makePlan(options: PlanOptions): Plan {
         left.pop();
       }
     }
-    const lastEndMs = Math.max(...strikes.slice(-2).map((each) => each.atMs + each.forMs));
-    const isStarting = strikes.slice(-2).some((each) => each.kind === "kill-all");
+    const added = strikes.slice(countBefore);
+    const lastEndMs = Math.max(...added.map((each) => each.atMs + each.forMs));
+    const isStarting = added.some((each) => each.kind === "kill-all");
     atMs = lastEndMs + random.between(calmMs.min, calmMs.max) + (isStarting ? calmMs.afterAll : 0);
   }
   return { seed: random.seed, durationMs, strikes };

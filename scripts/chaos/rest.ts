@@ -88,6 +88,17 @@ function problemsInView(view: ClusterView, nodeCount: number): readonly string[]
   return problems;
 }
 
+/** What each node tells of itself and its cluster, as text: evidence where something does not come to rest. */
+export async function accountsOf(cluster: ChaosCluster): Promise<string> {
+  const texts: string[] = [];
+  for (const node of cluster.nodes) {
+    for (const path of ["/readyz", "/v1/cluster", "/metrics"]) {
+      texts.push(`${node} ${path}\n${(await get(`${cluster.urlOf(node)}${path}`)).text}\n`);
+    }
+  }
+  return texts.join("\n");
+}
+
 /** RS2. */
 export async function checkCopies(
   cluster: ChaosCluster,

@@ -4,7 +4,7 @@
  * RN1 Whatever happens, nothing that the run has started or mounted is there when it has ended.
  * RN2 Data and logs go with it, unless they are evidence of something, or wanted.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -20,7 +20,7 @@ import { Lists } from "./lists.ts";
 import { Meter, type Sample } from "./meter.ts";
 import { type FaultKind, makePlan, type Plan } from "./plan.ts";
 import { Registers } from "./registers.ts";
-import { checkCopies, untilServed } from "./rest.ts";
+import { accountsOf, checkCopies, untilServed } from "./rest.ts";
 import { Striker, type Struck } from "./striker.ts";
 import type { Workload } from "./workload.ts";
 
@@ -98,6 +98,7 @@ class Run {
   readonly #skipped: { readonly kind: FaultKind; readonly why: string }[] = [];
   #isOver = false;
   #beganMs = 0;
+  #writing = Promise.resolve();
 
   constructor(options: RunOptions, random: SeededRandom, directory: string, cleanups: (() => Promise<void>)[]) {
     this.#options = options;
@@ -162,7 +163,10 @@ class Run {
     say("The faults are over; waiting until all is served again.");
     const unserved = await untilServed(cluster, {
       atMostMs: restMsMax,
-      onWait: (problem) => this.#note(problem),
+      onWait: (problem) => {
+        this.#note(problem);
+        this.#writeAccounts(cluster);
+      },
       signal,
     });
     for (const what of unserved) this.#accuse("not-served", what);
@@ -171,6 +175,7 @@ class Run {
     await Promise.race([calling, aborted]);
     for (const caller of callers) caller.close();
     if (restMs !== undefined) await this.#judge(cluster, workloads);
+    await this.#writing;
     await this.#end(cluster);
     return {
       plan,
@@ -263,6 +268,12 @@ class Run {
       if (end !== "exit code 0") this.#accuse("unclean-end", `${node} was asked to end, and did so with ${end}`);
     }
     for (const server of cluster.servers) await cluster.stop(server);
+  }
+
+  /** Written beside the logs; the run waits for it before it ends. */
+  #writeAccounts(cluster: ChaosCluster): void {
+    const path = join(this.#directory, "logs", `accounts-${Math.round(this.#meter.nowMs())}.txt`);
+    this.#writing = this.#writing.then(async () => writeFile(path, await accountsOf(cluster)));
   }
 
   /** Since calls began; before that since the start. */
