@@ -254,8 +254,11 @@ export class ClusterNode {
       const pause = (): Promise<void> =>
         new Promise((resolve) => timers.after(leaveLookMs, resolve, { keepsAlive: true }));
       while (mayWait() && ownsSome()) await pause();
-      let needed: readonly string[] = [];
-      while (mayWait() && (needed = await shards.indispensable()).length > 0) await pause();
+      let needed = await shards.indispensable();
+      while (mayWait() && needed.length > 0) {
+        await pause();
+        needed = await shards.indispensable();
+      }
       if (needed.length > 0 && hasOthers()) {
         trace(
           "warn",
