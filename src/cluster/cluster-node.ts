@@ -34,6 +34,7 @@ import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
 import { Membership } from "./membership.ts";
 import { listenForPeers, type NetworkPeers } from "./network-peers.ts";
 import { NodeShards } from "./node-shards.ts";
+import { askForSplit } from "./split-request.ts";
 import { withSteadyClock } from "./steady-clock.ts";
 import { SystemLog } from "./system-log.ts";
 import { handleSystemPositions, systemPeers } from "./system-positions.ts";
@@ -200,6 +201,11 @@ export class ClusterNode {
   /** The cluster as this node and those that answer it see it. Throws `not-ready` (retry safe). */
   view(): Promise<ClusterView> {
     return clusterView(this.#viewParts, this.#options.name);
+  }
+
+  /** See `askForSplit`. */
+  split(shard: string, parts: number): Promise<void> {
+    return askForSplit(this.#systemLog, shard, parts);
   }
 
   get memberId(): string | undefined {

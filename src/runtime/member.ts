@@ -94,6 +94,14 @@ export class MemberNode implements ClusterSource {
     return this.#node.view();
   }
 
+  /** See `ClusterSource`. */
+  async split(shard: string, parts: number): Promise<void> {
+    if (this.#node === undefined) {
+      throw new OnefoldError("not-ready", "The node is not a member of its cluster yet.", { retryAfterMs: 500 });
+    }
+    return this.#node.split(shard, parts);
+  }
+
   /**
    * Founds the cluster or joins it, once. `httpUrl` is where its port is reached by others. Resolves when the node is a member, or closed;
    * throws what no waiting mends (MN2).
