@@ -65,7 +65,7 @@ export const placement: readonly Mutant[] = [
   },
   {
     name: "of two new logs for one shard the later one wins",
-    breaks: ["RP3", "SF6", "design 7: publishes that in the system log by compare-and-set"],
+    breaks: ["RP4", "SF6", "design 7: publishes that in the system log by compare-and-set"],
     edits: [
       {
         file: "src/cluster/placement-fold.ts",
@@ -158,5 +158,23 @@ export const placement: readonly Mutant[] = [
       },
     ],
     trial: { kind: "tests", files: ["src/cluster/network-peers.test.ts"] },
+  },
+  {
+    name: "members with newer code than the others own at once",
+    breaks: ["hazard 22", "DC3", "G11"],
+    edits: [
+      {
+        file: "src/cluster/deployed-code.ts",
+        from: "  return state.deployed === undefined || isSame(state.deployed, member);",
+        to: "  return state.deployed === undefined || isSame(member, member);",
+      },
+    ],
+    trial: { kind: "cluster", regime: "upgrades" },
+  },
+  {
+    name: "what is deployed is raised while a live member lacks it",
+    breaks: ["hazard 22", "DC2", "G11"],
+    edits: [{ file: "src/cluster/deployed-code.ts", from: "common, live[0]!));", to: "atLeast, live[0]!));" }],
+    trial: { kind: "tests", files: ["src/cluster/deployed-code.test.ts"] },
   },
 ];

@@ -64,6 +64,8 @@ export const regimes = {
   calm: random([], 1, { durationMs: 3000, thinkMs: 10 }),
   /** Owners change, in good order. */
   moves: random(["planned-move"], 150, { thinkMs: 20, durationMs: 3000 }),
+  /** Nodes are upgraded one by one, while shards move. */
+  upgrades: random(["node-upgrade", "planned-move"], 500, { thinkMs: 20, durationMs: 5000 }),
   /** Owners die under a crowd. */
   crashes: random(["node-crash", "message-delay"], 300, { ...crowd, durationMs: 5000 }),
   /** Owners die, others are given what they had, and what they send each other comes late, twice, or not. */

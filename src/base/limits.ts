@@ -201,13 +201,14 @@ export const limits = {
   /** Members that are gone and still told of; beyond it, those go that joined first. */
   membersGoneMax: 16,
   /** One member, encoded: name, addresses, labels. */
-  memberBytesMax: 768,
+  memberBytesMax: 720,
   /** Shards that hold slots; as many again may be retired, at most. */
   shardsMax: 256,
   /** One shard that holds slots, encoded, and one that is retired. */
-  shardBytesMax: 1 * KiB,
+  shardBytesMax: 1072,
   shardRetiredBytesMax: 640,
-  memberIdBytesMax: 88,
+  nodeNameBytesMax: 55,
+  memberIdBytesMax: 64,
   shardIdBytesMax: 26,
   logNameBytesMax: 64,
   followersMax: 2,
@@ -383,7 +384,7 @@ export function assertLimits(l: Limits): void {
     l.socketBufferedBytesPause < l.socketBufferedBytesMax && l.socketBufferedBytesMax <= l.socketBufferedBytesTotalMax,
     "a connection must be held back before it is ended, and one alone must not fill the room of all",
   );
-  assert(l.nameBytesMax + 17 <= l.memberIdBytesMax, "a member's id is its name, a dot and 16 digits");
+  assert(l.nodeNameBytesMax + 9 <= l.memberIdBytesMax, "a member's id is its node's name, a dot and 8 digits");
   assert(l.membersMax <= l.networkPeersMax, "a member must be able to talk to all others");
   assert(
     l.leaseRenewMs * (l.leaseRenewalsMin - 1) < l.leaseExpireMs,

@@ -5,6 +5,7 @@
  */
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { version } from "../base/version.ts";
+import { addMemberOptions, addUpOptions } from "./cluster/cluster-grammar.ts";
 import { completeCommand, shells } from "./completion/shell-scripts.ts";
 import { exitCodeHelp } from "./exit-code.ts";
 import type { Output } from "./output.ts";
@@ -36,6 +37,7 @@ export function onefoldProgram(output: Output): Command {
   addAsking(onefold, output);
   addListing(onefold, output);
   addWatching(onefold, output);
+  addCluster(onefold, output);
   addTools(onefold, output);
   return onefold;
 }
@@ -55,13 +57,14 @@ function addServing(onefold: Command, output: Output): void {
     .addOption(portOption())
     .option("--json", "print events as lines of JSON")
     .action(async (path: string, options) => (await import("./dev-command.ts")).dev(path, options, output));
-  onefold
-    .command("start")
-    .description("serve a system")
+  addMemberOptions(onefold.command("start"))
+    .description("serve a system, from this process alone or as a node of a cluster")
     .addArgument(systemArgument())
     .addOption(dataOption())
     .addOption(portOption())
     .option("--host <name>", "address to listen on", "127.0.0.1")
+    .option("--tls-cert <file>", "serve HTTPS with this certificate, in PEM")
+    .option("--tls-key <file>", "its key")
     .option("--json", "say in JSON that it serves")
     .action(async (path: string, options) => (await import("./start-command.ts")).start(path, options, output));
 }
@@ -134,6 +137,20 @@ function addWatching(onefold: Command, output: Output): void {
     )
     .addOption(countOption("readings"))
     .action(async (options) => (await import("./top-command.ts")).top(options, output));
+}
+
+function addCluster(onefold: Command, output: Output): void {
+  const cluster = onefold.command("cluster").description("run a cluster on this machine, and look at a running one");
+  addUpOptions(cluster.command("up"))
+    .description("run a whole cluster on this machine: servers of the engine and nodes, until Ctrl-C")
+    .addArgument(systemArgument())
+    .action(async (path: string, options) => {
+      const { clusterUp } = await import("./cluster/up-command.ts");
+      await clusterUp(path, { ...options, servers: Number(options.servers) }, output);
+    });
+  asksNode(cluster.command("status"))
+    .description("print nodes and shards: owners, epochs, lag")
+    .action(async (options) => (await import("./cluster/status-command.ts")).clusterStatus(options, output));
 }
 
 function addTools(onefold: Command, output: Output): void {

@@ -1,70 +1,47 @@
-/** `onefold start`: serves a system from one process, for production. */
+/** `onefold start`: serves a system from one process, for production: embedded, or as a node of a cluster. */
 import { resolve } from "node:path";
-import type { OnefoldError } from "../base/errors.ts";
-import { limits } from "../base/limits.ts";
-import { endProcessThatHangs } from "../host/node/guard.ts";
-import { limitHeapGrowth } from "../host/node/heap.ts";
 import type { OpeningProgress } from "../runtime/embedded.ts";
-import { serve } from "../runtime/serve.ts";
-import { banner } from "./banner.ts";
-import { curlCommand, examplesOf } from "./examples.ts";
-import { hungExitCode } from "./exit-code.ts";
+import type { MemberStartOptions } from "./cluster/member-options.ts";
 import type { Output } from "./output.ts";
-import { listenForStop } from "./stop-signals.ts";
-import { enableTypeScript, isTypeScript, loadSystem } from "./system-module.ts";
-import { findSystemModule } from "./system-path.ts";
+import { serveUntilStopped } from "./serving.ts";
+import { type PortTlsOptions, readPortTls } from "./tls-files.ts";
 
-export interface StartOptions {
+export interface StartOptions extends PortTlsOptions, Partial<MemberStartOptions> {
   readonly data: string;
   readonly port: number;
   readonly host: string;
   readonly json?: boolean;
 }
 
-/**
- * Runs until SIGTERM or SIGINT, then finishes what was accepted. With `json`, one line of JSON says that it serves. Throws as
- * `serve` does, and the node's own error if it stops by itself.
- */
+/** Throws as `serveUntilStopped` does, and `CommandFailure` for options that don't go together. */
 export async function start(systemPath: string, options: StartOptions, output: Output): Promise<void> {
-  limitHeapGrowth();
-  const path = await findSystemModule(systemPath, process.cwd());
-  if (isTypeScript(path)) enableTypeScript();
-  const { system, examples } = await loadSystem(path);
-  const dataDirectory = resolve(options.data);
-  const stop = listenForStop(() => output.note("Stopped at once."));
-  let failure: OnefoldError | undefined;
-  let notice: (() => void) | undefined;
-  const failed = new Promise<void>((noticed) => {
-    notice = noticed;
-  });
-  const served = await serve({
-    system,
-    dataDirectory,
-    hostname: options.host,
-    port: options.port,
-    onProgress: (progress) => output.progress(progressText(progress)),
-    onStopped: (error) => {
-      failure = error;
-      notice?.();
-    },
-  });
-  output.progress("");
-  endProcessThatHangs({ hangMs: limits.hangMs, exitCode: hungExitCode });
-
-  const facts = { system: system.definition.name, url: served.url, dataDirectory };
-  if (options.json === true) output.result(JSON.stringify({ kind: "serving", ...facts }));
-  else {
-    const tryCommands = examplesOf(system.definition, examples).map((example) => ({
-      title: example.title,
-      command: curlCommand(example, served.url),
-    }));
-    output.result(banner({ ...facts, tryCommands }));
+  if (options.cluster !== undefined) {
+    const { startMember } = await import("./cluster/start-member.ts");
+    return startMember(systemPath, { ...options, cluster: options.cluster }, output);
   }
-
-  await Promise.race([stop.asked, failed]);
-  if (failure === undefined) output.note("Finishing what was accepted; once more to stop at once.");
-  await served.close();
-  if (failure !== undefined) throw failure;
+  const { serve } = await import("../runtime/serve.ts");
+  const dataDirectory = resolve(options.data);
+  const tls = await readPortTls(options);
+  await serveUntilStopped(
+    {
+      systemPath,
+      dataDirectory,
+      json: options.json === true,
+      open: async (system, onStopped) => {
+        const served = await serve({
+          system,
+          dataDirectory,
+          hostname: options.host,
+          port: options.port,
+          ...(tls === undefined ? {} : { tls }),
+          onProgress: (progress) => output.progress(progressText(progress)),
+          onStopped,
+        });
+        return { served, ready: Promise.resolve(), facts: {} };
+      },
+    },
+    output,
+  );
 }
 
 function progressText(progress: OpeningProgress): string {

@@ -2,8 +2,12 @@
  * SIGTERM and SIGINT (Ctrl-C): the first asks for a graceful stop, the second ends the process at once.
  *
  * Under `npm start` a SIGTERM to npm reaches the shell between npm and this program, and ends there: the program would go on
- * without anybody knowing. So under npm the end of the parent is a request to stop, too.
+ * without anybody knowing. So under npm the end of the parent is a request to stop, too, and so it is where `endsWithParent` is set in
+ * the environment, as `onefold cluster up` does for what it starts.
  */
+
+/** The name of the variable that says so. */
+export const endsWithParent = "ONEFOLD_ENDS_WITH_PARENT";
 
 export interface StopSignals {
   /** Resolves when a stop is asked for. */
@@ -29,7 +33,8 @@ export function listenForStop(onSecond: () => void): StopSignals {
         process.exit(exitCodes[name]);
       });
     }
-    if (process.env.npm_lifecycle_event !== undefined) whenParentEnds(resolve);
+    const isWatched = process.env.npm_lifecycle_event !== undefined || process.env[endsWithParent] === "1";
+    if (isWatched) whenParentEnds(resolve);
   });
   return { asked };
 }

@@ -6,6 +6,7 @@
 import { OnefoldError } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
 import { toServer } from "../wire/protocol.ts";
+import { Addresses } from "./addresses.ts";
 import type { CallOptions, CallShape } from "./call.ts";
 import { serverDeadlineMs } from "./call-writer.ts";
 import { Dispatcher } from "./dispatcher.ts";
@@ -37,10 +38,12 @@ export interface ConnectOptions {
   readonly transport?: "auto" | "socket" | "http";
 }
 
-/** A client on a platform. It connects when it is first used. Throws `TypeError` for what is no URL of HTTP. */
-export function connectOn<S>(platform: ClientPlatform, url: string | URL, options: ConnectOptions): RemoteClient<S> {
-  const base = new URL(url);
-  if (base.protocol !== "http:" && base.protocol !== "https:") throw new TypeError(`not a URL of HTTP: ${base.href}`);
+/** One address, or several of one cluster's nodes. */
+export type ServerUrl = string | URL | readonly (string | URL)[];
+
+/** A client on a platform. It connects when it is first used. Throws `TypeError` for what is no URL of HTTP, and for an empty list. */
+export function connectOn<S>(platform: ClientPlatform, url: ServerUrl, options: ConnectOptions): RemoteClient<S> {
+  const addresses = new Addresses(url, () => platform.random());
   const { transport = "auto", deadlineMs = serverDeadlineMs, headers = {}, system } = options;
   const token = tokenSource(options.token);
   const { openSocket } = platform;
@@ -52,8 +55,8 @@ export function connectOn<S>(platform: ClientPlatform, url: string | URL, option
     socket:
       transport === "http" || openSocket === undefined
         ? undefined
-        : { platform, openSocket, url: base, system, headers, token },
-    http: transport === "socket" ? undefined : new HttpLink({ platform, url: base, headers, token }),
+        : { platform, openSocket, addresses, system, headers, token },
+    http: transport === "socket" ? undefined : new HttpLink({ platform, addresses, headers, token }),
   });
   const subscriptions = new Subscriptions(dispatcher, platform);
   dispatcher.subscriptions = subscriptions;

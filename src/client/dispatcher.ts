@@ -41,6 +41,8 @@ const retryMsMin = 20;
 const retryMsMax = 2000;
 /** So many failed attempts in a row to open a socket, and calls go over HTTP until one succeeds. */
 const socketFailuresBeforeHttp = 2;
+/** So often a call was told to come again, and it is another node's turn, where there is one. */
+const retriesBeforeMove = 4;
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
@@ -142,7 +144,10 @@ export class Dispatcher {
   /** True while calls go over HTTP. */
   get isOnHttp(): boolean {
     const { link } = this;
-    return this.#options.http !== undefined && (link === undefined || link.failures >= socketFailuresBeforeHttp);
+    return (
+      this.#options.http !== undefined &&
+      (link === undefined || link.failures >= socketFailuresBeforeHttp * link.addressCount)
+    );
   }
 
   /** What a subscription shows, asked for once. */
@@ -358,10 +363,19 @@ export class Dispatcher {
   #failed(call: Call, error: OnefoldError | Refused): void {
     if (error instanceof OnefoldError && this.#isWorthAnotherTry(call, error)) {
       call.lastError = error;
-      return this.#again(call, error.retryAfterMs);
+      this.#again(call, error.retryAfterMs);
+      if (call.retries >= retriesBeforeMove) this.#moveFrom(error);
+      return;
     }
     this.#finish(call);
     call.reject(error);
+  }
+
+  /** A node that has said for a while that it can't serve is left for another one, if nothing is lost by that. */
+  #moveFrom({ code }: OnefoldError): void {
+    if (code !== "unavailable" && code !== "not-ready") return;
+    for (const call of this.#open.values()) if (call.isAwaited && !this.#isRepeatable(call)) return;
+    this.link?.move();
   }
 
   #isWorthAnotherTry(call: Call, error: OnefoldError): boolean {

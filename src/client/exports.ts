@@ -2,7 +2,7 @@
 export { type ErrorCode, OnefoldError, Refused, type Retry } from "../base/errors.ts";
 export type { Value } from "../base/value.ts";
 export type { CallOptions } from "./call.ts";
-export type { ConnectOptions } from "./connect.ts";
+export type { ConnectOptions, ServerUrl } from "./connect.ts";
 export type { Change, Position, WatchOptions } from "./subscription.ts";
 export type {
   EntityState,

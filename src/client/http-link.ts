@@ -7,6 +7,7 @@
 import { OnefoldError } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
 import { type FailureFacts, toServer } from "../wire/protocol.ts";
+import type { Addresses } from "./addresses.ts";
 import type { Call } from "./call.ts";
 import type { ClientPlatform, HttpReply, HttpRequest } from "./platform.ts";
 import { RequestSession } from "./request-session.ts";
@@ -14,7 +15,7 @@ import { readTaggedJson, writeTaggedJson } from "./tagged-json.ts";
 
 export interface HttpLinkOptions {
   readonly platform: ClientPlatform;
-  readonly url: URL;
+  readonly addresses: Addresses;
   readonly headers: Readonly<Record<string, string>>;
   readonly token: () => Promise<string | undefined>;
 }
@@ -116,12 +117,19 @@ export class HttpLink {
     { path, ...exchange }: Omit<HttpRequest, "url" | "signal"> & { readonly path: string },
     leftMs: number,
   ): Promise<HttpReply> {
-    const { platform, url } = this.#options;
+    const { platform, addresses } = this.#options;
+    const url = addresses.current;
     const controller = new AbortController();
     this.#underWay.add(controller);
     const timer = platform.after(Math.max(0, leftMs), () => controller.abort());
     try {
-      return await platform.request({ ...exchange, url: new URL(path, url).href, signal: controller.signal });
+      const reply = await platform.request({ ...exchange, url: new URL(path, url).href, signal: controller.signal });
+      // Overloaded, starting, cut off: another node may serve.
+      if (reply.status === 503) addresses.leave(url);
+      return reply;
+    } catch (error) {
+      addresses.leave(url);
+      throw error;
     } finally {
       timer.cancel();
       this.#underWay.delete(controller);

@@ -7,7 +7,8 @@
  *
  * LK1  Messages go out in the order in which they were written, those of one turn in one frame.
  * LK2  After a loss nothing of the old connection is heard any more.
- * LK3  Attempts are paced: each waits longer than the one before, up to `retryMsMax`, by a random part of that.
+ * LK3  Attempts are paced: each waits longer than the one before, up to `retryMsMax`, by a random part of that. Where there are several
+ *      addresses, each attempt is at the next one, and waits longer only once all of them have been tried.
  */
 import { OnefoldError, type Refused } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
@@ -24,13 +25,13 @@ import {
   type Welcome,
 } from "../wire/protocol.ts";
 import { errorOfFacts } from "./failure.ts";
+import type { Addresses } from "./addresses.ts";
 import type { ClientPlatform, ClientSocket, ClientTimer } from "./platform.ts";
 
 export interface SocketLinkOptions {
   readonly platform: ClientPlatform;
   readonly openSocket: NonNullable<ClientPlatform["openSocket"]>;
-  /** `http:` or `https:`, without a path of its own. */
-  readonly url: URL;
+  readonly addresses: Addresses;
   readonly system: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
   /** Asked for before each attempt. */
@@ -59,6 +60,9 @@ type State = "idle" | "connecting" | "open" | "waiting" | "closed";
 const retryMsMin = 50;
 const retryMsMax = 2000;
 const connectMsMax = 10_000;
+/** Where another address can be tried, a silent one is not waited for as long. */
+const connectMsMaxOfSeveral = 2000;
+const moveMsMin = 1000;
 /** A frame is sent once it has this much; the next message may make it longer by itself. */
 export const frameBytesAim = 64 * 1024;
 const refusals: ReadonlySet<number> = new Set([
@@ -77,6 +81,8 @@ export class SocketLink {
   readonly #flush = (): void => this.flush();
   #state: State = "idle";
   #socket: ClientSocket | undefined;
+  #url: URL;
+  #movedMs = Number.NEGATIVE_INFINITY;
   /** Counts connections: what belongs to an older one is ignored (LK2). */
   #attempt = 0;
   #failures = 0;
@@ -88,10 +94,15 @@ export class SocketLink {
   constructor(options: SocketLinkOptions, owner: SocketLinkOwner) {
     this.#options = options;
     this.#owner = owner;
+    this.#url = options.addresses.current;
   }
 
   get isOpen(): boolean {
     return this.#state === "open";
+  }
+
+  get addressCount(): number {
+    return this.#options.addresses.count;
   }
 
   /** Attempts in a row that have failed. */
@@ -107,6 +118,19 @@ export class SocketLink {
   /** Connects, if that has not begun. */
   wake(): void {
     if (this.#state === "idle") this.#connect();
+  }
+
+  /**
+   * Goes to another address, where there is one: the node that is connected answers, but does not serve. What was sent and not answered is
+   * lost as with any connection. At most once in `moveMsMin`.
+   */
+  move(): void {
+    const { platform, addresses } = this.#options;
+    if (this.#state !== "open" || addresses.count === 1) return;
+    const nowMs = platform.monotonicMs();
+    if (nowMs < this.#movedMs + moveMsMin) return;
+    this.#movedMs = nowMs;
+    this.#lose(this.#attempt, 0, "the node does not serve just now, another one is asked");
   }
 
   /** Ends it for good, after what was written. */
@@ -156,7 +180,9 @@ export class SocketLink {
     const attempt = ++this.#attempt;
     this.#farewell = undefined;
     this.#timer?.cancel();
-    this.#timer = this.#options.platform.after(connectMsMax, () => {
+    const { addresses, platform } = this.#options;
+    this.#url = addresses.current;
+    this.#timer = platform.after(addresses.count > 1 ? connectMsMaxOfSeveral : connectMsMax, () => {
       this.#lose(attempt, 0, "the connection could not be made in time");
     });
     this.#options.token().then(
@@ -194,9 +220,9 @@ export class SocketLink {
   }
 
   #address(): string {
-    const { url, system } = this.#options;
-    const address = new URL(socketPath, url);
-    address.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const { system } = this.#options;
+    const address = new URL(socketPath, this.#url);
+    address.protocol = this.#url.protocol === "https:" ? "wss:" : "ws:";
     if (system !== undefined) address.searchParams.set("system", system);
     return address.href;
   }
@@ -259,6 +285,7 @@ export class SocketLink {
     const socket = this.#abandon("waiting");
     socket?.close();
     if (refusals.has(code) && this.#farewell !== undefined) return this.#refused(this.#farewell);
+    this.#options.addresses.leave(this.#url);
     const why = this.#farewell?.message ?? (reason === "" ? `it ended with code ${code}` : reason);
     this.#failures = wasOpen ? 0 : this.#failures + 1;
     const error = new OnefoldError("outcome-unknown", `The connection was lost: ${why}`);
@@ -273,7 +300,8 @@ export class SocketLink {
 
   /** LK3. */
   #pauseMs(): number {
-    const pauseMs = Math.min(retryMsMax, retryMsMin * 2 ** this.#failures);
+    const rounds = Math.floor(this.#failures / this.#options.addresses.count);
+    const pauseMs = Math.min(retryMsMax, retryMsMin * 2 ** rounds);
     return pauseMs * (0.5 + 0.5 * this.#options.platform.random());
   }
 

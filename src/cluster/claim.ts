@@ -18,7 +18,7 @@ import type { ChainLink } from "../log/chain.ts";
 import type { LogPosition } from "../log/log.ts";
 import { incarnationBytes, noHash } from "../log/record.ts";
 import { LogFault } from "./log-fault.ts";
-import type { Replica } from "./replica.ts";
+import type { Anchor, Replica } from "./replica.ts";
 import { readValid, sendOnce, sendUntilKnown } from "./sending.ts";
 import { nextRecord, type SealPayload } from "./shard-records.ts";
 
@@ -28,7 +28,7 @@ export interface ClaimParts {
   readonly member: string;
   readonly assignment: number;
   /** What members acknowledged of this log, as far as they can be asked now. */
-  readonly anchors: () => Promise<readonly LogPosition[]>;
+  readonly anchors: () => Promise<readonly Anchor[]>;
   /** False as soon as the shard is no longer assigned to this member, or it stops. */
   readonly isWanted: () => boolean;
   /** Whether a snapshot has overtaken this node's copy, so that this is no fault of the log: then it is thrown. */

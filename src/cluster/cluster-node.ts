@@ -6,12 +6,13 @@
  *                   └──close──▶ draining ──handed over──▶ left ──▶ closed
  *
  * CN1 A node that the cluster has declared gone ends all its shards' hosts and joins as another member, with the copies it has.
- * CN2 Closing hands over what it owns first, for `drainMs` at most, so that callers wait some milliseconds and see no error.
+ * CN2 Closing hands over what it owns first, for `drainMs` at most, so that callers wait some milliseconds and see no error. It goes on
+ *     only when another member has verified all that this one has: a log that turns out to be damaged meanwhile is repaired from that.
  * CN3 A lax engine is refused (G1), unless told otherwise; then that is said.
  */
 import { toHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
-import { assertClusterLimits, assertLimits, type Limits, limits as defaultLimits } from "../base/limits.ts";
+import { assertClusterLimits, assertLimits, limits as defaultLimits, type Limits } from "../base/limits.ts";
 import { version } from "../base/version.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import type { Service } from "../entity/service.ts";
@@ -21,10 +22,11 @@ import { readableVersionMax } from "../log/record.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { ClusterService } from "./cluster-service.ts";
-import { CopyReports, handleReaches } from "./copy-reports.ts";
 import { handlePositions } from "./copy-positions.ts";
+import { clusterView, handleStandings, type ViewParts } from "./cluster-view.ts";
+import { CopyReports, handleReaches } from "./copy-reports.ts";
+import { lagOf, schemaVersions } from "./deployed-code.ts";
 import { handleFarewells, sayFarewell } from "./farewell.ts";
-import { schemaVersions } from "./deployed-code.ts";
 import { foundOrJoin } from "./founding.ts";
 import { KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
@@ -35,6 +37,7 @@ import { withSteadyClock } from "./steady-clock.ts";
 import { SystemLog } from "./system-log.ts";
 import { handleSystemPositions, systemPeers } from "./system-positions.ts";
 import type { ClusterIdentity } from "./system-state.ts";
+import type { ClusterView } from "../wire/cluster-view.ts";
 
 export interface ClusterNodeOptions {
   readonly system: SystemHandle;
@@ -70,6 +73,8 @@ export interface ClusterNodeOptions {
   readonly onFailed?: (error: unknown) => void;
 }
 
+/** Between two looks at whether a node can leave. */
+const leaveLookMs = 20;
 /** Besides the time that it may take until a damaged system log goes on. */
 const joinMs = 30_000;
 const shardCountDefault = 16;
@@ -82,6 +87,7 @@ interface Life {
   readonly membership: Membership;
   readonly shards: NodeShards;
   readonly reports: CopyReports;
+  hasSaidLag: boolean;
 }
 
 export class ClusterNode {
@@ -133,10 +139,12 @@ export class ClusterNode {
         this.#peers.restarted(address);
       }
       for (const id of known) if (!members.has(id)) known.delete(id);
+      this.#sayLag();
     });
     handlePositions(this.#peers, (log) => this.#life?.shards.position(log) ?? null);
     handleFarewells(this.#peers, this.#systemLog, { timers });
     handleReaches(this.#peers, () => this.#life?.shards.reaches ?? {});
+    handleStandings(this.#viewParts);
   }
 
   /**
@@ -187,6 +195,11 @@ export class ClusterNode {
     return this.#systemLog;
   }
 
+  /** The cluster as this node and those that answer it see it. Throws `not-ready` (retry safe). */
+  view(): Promise<ClusterView> {
+    return clusterView(this.#viewParts, this.#options.name);
+  }
+
   get memberId(): string | undefined {
     return this.#life?.membership.id;
   }
@@ -224,13 +237,23 @@ export class ClusterNode {
     const sayMs = 2000;
     try {
       await membership.drain({ deadlineMs: sayMs });
-      const hasOthers = [...this.#systemLog.state.members.values()].some(
-        ({ id, status }) => status === "live" && id !== membership.id,
-      );
+      // Looked at each time: where all end at once, nobody is left to hand over to.
+      const hasOthers = (): boolean =>
+        [...this.#systemLog.state.members.values()].some(({ id, status }) => status === "live" && id !== membership.id);
       const ownsSome = (): boolean =>
         [...this.#systemLog.state.shards.values()].some(({ owner }) => owner === membership.id);
-      while (hasOthers && ownsSome() && !membership.isCutOff && clock.monotonicMs() < endMs) {
-        await new Promise<void>((resolve) => timers.after(20, resolve, { keepsAlive: true }));
+      const mayWait = (): boolean => hasOthers() && !membership.isCutOff && clock.monotonicMs() < endMs;
+      const pause = (): Promise<void> =>
+        new Promise((resolve) => timers.after(leaveLookMs, resolve, { keepsAlive: true }));
+      while (mayWait() && ownsSome()) await pause();
+      let needed: readonly string[] = [];
+      while (mayWait() && (needed = await shards.indispensable()).length > 0) await pause();
+      if (needed.length > 0 && hasOthers()) {
+        trace(
+          "warn",
+          "The node leaves, and no other one has all that it has of some logs. Keep its data directory, and start it again.",
+          { logs: needed },
+        );
       }
     } catch (error) {
       trace("warn", "The node could not hand over what it owns before it ends; others take it over.", { error });
@@ -262,6 +285,16 @@ export class ClusterNode {
       },
     };
   })();
+
+  get #viewParts(): ViewParts {
+    return {
+      peers: this.#peers,
+      map: this.#systemLog,
+      local: this.#local,
+      reaches: () => this.#life?.shards.reaches ?? {},
+      self: () => this.memberId,
+    };
+  }
 
   // --------------------------------------------------------------------------------------------------------- memberships
 
@@ -311,9 +344,26 @@ export class ClusterNode {
       await membership.close();
       throw error;
     }
-    this.#life = { membership, shards, reports };
+    this.#life = { membership, shards, reports, hasSaidLag: false };
     shards.start();
     reports.start(membership);
+  }
+
+  /** Says once a life that the cluster has gone on to newer code than this node has, so that it can own nothing any more. */
+  #sayLag(): void {
+    const life = this.#life;
+    const member = life && this.#systemLog.state.members.get(life.membership.id);
+    if (life === undefined || member === undefined || life.hasSaidLag) return;
+    const lag = lagOf(this.#systemLog.state, member);
+    if (lag === undefined) return;
+    life.hasSaidLag = true;
+    this.#options.host.trace(
+      "warn",
+      "This node's code is older than what the cluster has deployed: it owns nothing until it is upgraded.",
+      {
+        lag,
+      },
+    );
   }
 
   #standingChanged(membership: Membership): void {

@@ -94,6 +94,7 @@ export class ClusterRig {
         assignment: 0,
         movingTo: undefined,
         parent: undefined,
+        anchor: undefined,
         incarnation: undefined,
         splitInto: undefined,
         snapshot: undefined,

@@ -169,6 +169,47 @@ describe("a cluster's shards", () => {
     });
   });
 
+  test("are repaired from the copy of a node that is about to leave: it goes when another one has what it has", () => {
+    const rig = new ClusterRig(bank, "rollback-leaving", { followerCount: 0 });
+    return rig.run(async () => {
+      await rig.start("a", "b");
+      for (let i = 0; i < 24; i++) await rig.node("a").client.account(`x${i}`).deposit({ cents: 100 });
+      const state = () => rig.node("a").cluster!.systemLog.state;
+      const { owner, log } = state().shards.get("2")!;
+      const name = owner!.split(".")[0]!;
+      rig.server.truncate(log, rig.node(name).cluster!.shards!.position(log)!.sequence - 3);
+      await rig.node(name).stop();
+      const other = rig.node(name === "a" ? "b" : "a");
+      await rig.until(() => other.cluster!.systemLog.state.shards.get("2")!.log !== log);
+      await rig.settled();
+      for (let i = 0; i < 24; i++) assert.equal(await other.client.account(`x${i}`).balance(), 100);
+    });
+  });
+
+  test("stay in quarantine rather than go on without what was acknowledged, until a node that has it is back (G8)", () => {
+    const rig = new ClusterRig(bank, "rollback-left", { followerCount: 0, limits: { drainMs: 100 } });
+    return rig.run(async () => {
+      await rig.start("a", "b");
+      for (let i = 0; i < 24; i++) await rig.node("a").client.account(`x${i}`).deposit({ cents: 100 });
+      const state = () => rig.node("a").cluster!.systemLog.state;
+      const { owner, log } = state().shards.get("2")!;
+      const name = owner!.split(".")[0]!;
+      const end = rig.node(name).cluster!.shards!.position(log)!.sequence;
+      const other = rig.node(name === "a" ? "b" : "a");
+      rig.server.truncate(log, end - 3);
+      await rig.node(name).stop();
+      const shard = () => other.cluster!.systemLog.state.shards.get("2")!;
+      await rig.until(() => shard().status === "quarantined");
+      await rig.scheduler.sleep(60_000);
+      assert.equal(shard().status, "quarantined");
+      assert.equal(shard().log, log);
+      await rig.node(name).start();
+      await rig.until(() => shard().log !== log);
+      await rig.settled();
+      for (let i = 0; i < 24; i++) assert.equal(await other.client.account(`x${i}`).balance(), 100);
+    });
+  });
+
   test("refuse what they can't make durable within two seconds where their node is cut off, and serve old reads marked as such", () => {
     const rig = new ClusterRig(bank, "minority");
     return rig.run(async () => {

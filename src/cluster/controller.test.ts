@@ -75,7 +75,7 @@ class Cluster {
     for (const { id, owner, movingTo, assignment, status, log, children } of presentShards(this.state)) {
       const isOwned = owner !== undefined && !this.dead.has(owner);
       if (status === "active" && movingTo !== undefined && isOwned) {
-        records.push({ type: "released", shard: id, member: owner, assignment });
+        records.push({ type: "released", shard: id, member: owner, assignment, end: undefined });
       }
       if (status === "splitting" && isOwned) {
         const published = children.map((child) => {
@@ -185,7 +185,7 @@ describe("the controller", () => {
     const placed = { type: "assigned", term: 1, shard: "0", owner: "b", followers: ["a", "c"], assignment: 1 } as const;
     const state = stateAfter([...joined, claimed, placed, { type: "left", member: "b" }]);
     const ownerWith = (copies: Observations["copies"]): unknown => {
-      const [first] = decide(state, observed("a", { copies }));
+      const first = decide(state, observed("a", { copies })).find(({ type }) => type === "assigned");
       return first?.type === "assigned" ? first.owner : first;
     };
     assert.equal(ownerWith(new Map()), "a", "nothing is known: the preferred one");

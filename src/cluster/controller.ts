@@ -13,7 +13,6 @@
  */
 import { limits } from "../base/limits.ts";
 import { deployable } from "./deployed-code.ts";
-import { mayOwn } from "./eligibility.ts";
 import { Loads, lowest } from "./loads.ts";
 import { chooseFollowers, chooseOwner, furtherApart } from "./placement-choice.ts";
 import { hasRoomFor } from "./placement-fold.ts";

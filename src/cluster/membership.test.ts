@@ -79,9 +79,12 @@ class World {
     for (const { id: shard, owner, movingTo, assignment } of presentShards(state)) {
       if (owner !== id || movingTo === undefined) continue;
       const isDue = (now: SystemState): boolean => now.shards.get(shard)?.assignment === assignment;
-      void log.propose((now) => (isDue(now) ? [{ type: "released", shard, member: id, assignment }] : undefined), {
-        deadlineMs,
-      });
+      void log.propose(
+        (now) => (isDue(now) ? [{ type: "released", shard, member: id, assignment, end: undefined }] : undefined),
+        {
+          deadlineMs,
+        },
+      );
     }
   }
 

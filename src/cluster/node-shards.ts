@@ -6,6 +6,7 @@
  * NS2 What a shard's status asks for beyond roles (repair, split) is done by whoever the protocol says, again and again until the system
  *     log says that it is done.
  */
+import { fromHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { SystemDefinition } from "../entity/definition.ts";
@@ -23,12 +24,13 @@ import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
 import type { LogFault } from "./log-fault.ts";
 import type { Membership } from "./membership.ts";
 import type { Peers } from "./peers.ts";
+import type { Anchor } from "./replica.ts";
 import { ShardHost, type ShardRole } from "./shard-host.ts";
-import { repairShard } from "./shard-repair.ts";
+import { positionAsText, repairShard } from "./shard-repair.ts";
 import { splitShard } from "./shard-split.ts";
 import type { SystemLog } from "./system-log.ts";
 import type { SystemRecord } from "./system-records.ts";
-import type { ClusterIdentity, ShardState, SystemState } from "./system-state.ts";
+import { type ClusterIdentity, presentShards, type ShardState, type SystemState } from "./system-state.ts";
 
 export interface NodeShardsParts {
   readonly host: Host;
@@ -118,6 +120,24 @@ export class NodeShards implements LocalShards {
       if (sequence !== undefined) reaches[shardId] = sequence;
     }
     return reaches;
+  }
+
+  /**
+   * Logs of present shards of which this node's copy has more than any other member that answers, and than any snapshot: who takes it away
+   * takes away what a repair may need.
+   */
+  async indispensable(): Promise<readonly string[]> {
+    const { systemLog, peers, membership } = this.#parts;
+    const logs = presentShards(systemLog.state).map(({ log }) => log);
+    const found = await Promise.all(
+      logs.map(async (log) => {
+        const end = this.position(log);
+        if (end === null || isSuperfluous(systemLog.state, log, end)) return [];
+        const { told } = await askPositions(peers, systemLog.state, membership.id, log);
+        return told.some(({ position }) => (position?.sequence ?? 0) >= end.sequence) ? [] : [log];
+      }),
+    );
+    return found.flat();
   }
 
   /** How many shards this node owns now. */
@@ -269,7 +289,10 @@ export class NodeShards implements LocalShards {
       mayClaim: () => membership.mayClaim,
       mayTellDurable: this.#parts.mayTellDurable,
       onOwned: () => undefined,
-      onReleased: (assignment) => this.#say({ type: "released", shard: id, member: membership.id, assignment }),
+      onReleased: (assignment, position) => {
+        const end = position === undefined ? undefined : { log: shard.log, ...positionAsText(position) };
+        this.#say({ type: "released", shard: id, member: membership.id, assignment, end });
+      },
       onSealed: ({ detail }) => this.#say({ type: "quarantined", shard: id, log: shard.log, detail }),
       onFault: (fault) => this.#own(this.#sealFaulty(shard, fault)),
       split: (replica) => this.#split(present(), replica),
@@ -301,10 +324,11 @@ export class NodeShards implements LocalShards {
     return snapshot?.epoch === epoch;
   }
 
-  async #anchors(shard: ShardState): Promise<readonly LogPosition[]> {
+  async #anchors(shard: ShardState): Promise<readonly Anchor[]> {
     const { peers, systemLog, membership } = this.#parts;
     const { told } = await askPositions(peers, systemLog.state, membership.id, shard.log);
-    return told.flatMap(({ position }) => (position === null ? [] : [position]));
+    const released = releasedAt(systemLog.state.shards.get(shard.id), shard.log);
+    return [...told.flatMap(({ position }) => position ?? []), ...(released === undefined ? [] : [released])];
   }
 
   /** A follower has found the log damaged, and it stays so: nobody may go on with it. */
@@ -360,6 +384,7 @@ export class NodeShards implements LocalShards {
             member: membership.id,
             shard,
             replica,
+            anchor: releasedAt(shard, hosted.log),
             positions: () => askPositions(peers, systemLog.state, membership.id, hosted.log),
             blobsOfNew: (log) => blobs(firstPlace(log)),
             isWanted,
@@ -391,6 +416,12 @@ export class NodeShards implements LocalShards {
 /** Where a log that continues another one has its first snapshot. */
 function firstPlace(log: string): string {
   return `${log}.first`;
+}
+
+/** Where an owner that gave the shard up had brought this log. */
+function releasedAt(shard: ShardState | undefined, log: string): Anchor | undefined {
+  if (shard?.log !== log || shard.anchor === undefined) return undefined;
+  return { sequence: shard.anchor.sequence, hash: fromHex(shard.anchor.hash) };
 }
 
 function newestPlace(shard: ShardState, log: string, blobs: (place: string) => Blobs): Blobs | undefined {

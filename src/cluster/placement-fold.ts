@@ -14,6 +14,8 @@ import {
   type ChildRange,
   type ClusterIdentity,
   isPresent,
+  type LogPlace,
+  type ParentPosition,
   presentShards,
   type ShardState,
   type SystemState,
@@ -46,6 +48,7 @@ const newShard = {
   assignment: 0,
   movingTo: undefined,
   parent: undefined,
+  anchor: undefined,
   snapshot: undefined,
   splitInto: undefined,
   children: [],
@@ -71,7 +74,7 @@ export function planMove(state: SystemState, { shard: id, to, assignment }: Sayi
   });
 }
 
-export function release(state: SystemState, { shard: id, member, assignment }: Saying<"released">): SystemState {
+export function release(state: SystemState, { shard: id, member, assignment, end }: Saying<"released">): SystemState {
   const followerCount = state.cluster?.followerCount ?? 0;
   return change(state, id, (shard) => {
     if (shard.status === "retired" || shard.owner !== member || shard.assignment !== assignment) return undefined;
@@ -82,8 +85,14 @@ export function release(state: SystemState, { shard: id, member, assignment }: S
       owner === undefined
         ? [...others, member].slice(0, limits.followersMax)
         : [member, ...others].slice(0, Math.max(shard.followers.length, Math.min(1, followerCount)));
-    return { ...shard, owner, followers, assignment: assignment + 1, movingTo: undefined };
+    const isNews = end?.log === shard.log && end.sequence > (shard.anchor?.sequence ?? 0);
+    const anchor = isNews ? placeOf(end) : shard.anchor;
+    return { ...shard, owner, followers, assignment: assignment + 1, movingTo: undefined, anchor };
   });
+}
+
+function placeOf({ epoch, sequence, hash }: ParentPosition): LogPlace {
+  return { epoch, sequence, hash };
 }
 
 /** SF4: who is gone has nothing. */
@@ -157,7 +166,8 @@ export function publishSplit(state: SystemState, record: Saying<"split-published
   if (!isWhole) return state;
   const { owner, followers } = parent;
   const shards = new Map(state.shards);
-  shards.set(parent.id, { ...parent, status: "retired", owner: undefined, followers: [], movingTo: undefined });
+  const nothing = { owner: undefined, followers: [], movingTo: undefined, anchor: undefined, snapshot: undefined };
+  shards.set(parent.id, { ...parent, ...nothing, status: "retired" });
   for (const [index, { id, log, incarnation, parent: position }] of record.children.entries()) {
     const { from, to } = parent.children[index]!;
     // Their logs and snapshots are where the parent's owner is.
@@ -192,7 +202,7 @@ export function repair(state: SystemState, record: Saying<"repaired">): SystemSt
   const { log, incarnation, parent } = record;
   return change(state, record.shard, (shard) => {
     if (shard.status !== "quarantined" || shard.log !== parent.log || log === parent.log) return undefined;
-    return { ...shard, status: "active", log, incarnation, parent, snapshot: undefined };
+    return { ...shard, status: "active", log, incarnation, parent, anchor: undefined, snapshot: undefined };
   });
 }
 

@@ -79,6 +79,7 @@ export function randomRecord(state: SystemState, random: SeededRandom): SystemRe
         shard: id,
         member: random.chance(0.8) ? (shard.owner ?? member()) : member(),
         assignment,
+        end: random.chance(0.5) ? parent : undefined,
       };
     case 14: {
       const published = children.map((child) => ({ id: child.id, log: `shard-${child.id}`, incarnation, parent }));

@@ -44,6 +44,9 @@ const readBytes = 1024 * 1024;
 /** Records that were taken and not folded are kept in memory up to so many bytes; beyond it they are read from the copy again. */
 const pendingBytesMax = 8 * 1024 * 1024;
 
+/** What somebody remembers of a log. Without an incarnation it is one of this log, whose name is used once. */
+export type Anchor = Pick<LogPosition, "sequence" | "hash"> & { readonly incarnation?: Uint8Array };
+
 export class Replica {
   readonly log: EngineLog;
   readonly store: Store;
@@ -196,10 +199,11 @@ export class Replica {
   }
 
   /** Whether the log that is here holds this position, or has given up what was there. */
-  async holds(position: LogPosition): Promise<boolean> {
+  async holds(position: Anchor): Promise<boolean> {
     const end = this.#copy.end;
     if (end === null || position.sequence > end.sequence) return false;
-    if (!equalBytes(position.incarnation, end.incarnation)) return false;
+    const { incarnation } = position;
+    if (incarnation !== undefined && !equalBytes(incarnation, end.incarnation)) return false;
     if (position.sequence < this.#copy.firstSequence) return true;
     const record = await this.#copy.read(position.sequence);
     return record !== undefined && equalBytes(record.hash, position.hash);

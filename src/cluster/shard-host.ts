@@ -25,7 +25,7 @@ import { Follower } from "./follower.ts";
 import { LogFault } from "./log-fault.ts";
 import { OwnedLog } from "./owned-log.ts";
 import { type OpenOwnedShard, openOwnedShard } from "./owned-shard.ts";
-import { Replica, removeCopy } from "./replica.ts";
+import { type Anchor, Replica, removeCopy } from "./replica.ts";
 import { sendUntilKnown } from "./sending.ts";
 import { nextRecord, type SealPayload } from "./shard-records.ts";
 import type { ClusterIdentity } from "./system-state.ts";
@@ -59,14 +59,14 @@ export interface ShardHostParts {
   readonly cacheBytes?: number;
   readonly neighbours: Neighbours;
   /** What members acknowledged of this log, as far as they can be asked. */
-  readonly anchors: () => Promise<readonly LogPosition[]>;
+  readonly anchors: () => Promise<readonly Anchor[]>;
   /** False while this node must not become an owner: cut off, or its clock is far from the others'. */
   readonly mayClaim: () => boolean;
   /** See `Committer`, M5. */
   readonly mayTellDurable: () => boolean;
   readonly onOwned: (epoch: number) => void;
-  /** The shard was given up in good order: the one it moves to may claim. */
-  readonly onReleased: (assignment: number) => void;
+  /** The shard was given up in good order, at `end` where it had been owned here: the one it moves to may claim. */
+  readonly onReleased: (assignment: number, end: LogPosition | undefined) => void;
   /** A seal stands in the log, because it is not whole. */
   readonly onSealed: (seal: SealPayload) => void;
   /** Splits what this node has just given up, or, where a seal for that stands there already, finishes it. */
@@ -222,7 +222,7 @@ export class ShardHost {
     const role = this.#role;
     if (role.kind !== "owner" || role.intent !== "move" || role.assignment <= this.#doneWith) return;
     this.#doneWith = role.assignment;
-    this.#parts.onReleased(role.assignment);
+    this.#parts.onReleased(role.assignment, undefined);
   }
 
   // ---------------------------------------------------------------------------------------------------------- following
@@ -347,7 +347,7 @@ export class ShardHost {
     this.#doneWith = assignment;
     if (fate === "ours") await replica.take(record.bytes);
     // Whatever has come of the record: this node writes no more, and the next claim needs no release, it only comes later.
-    this.#parts.onReleased(assignment);
+    this.#parts.onReleased(assignment, replica.end ?? undefined);
   }
 
   // ------------------------------------------------------------------------------------------------------------ waiting

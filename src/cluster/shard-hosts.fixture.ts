@@ -81,7 +81,7 @@ export class HostedNode {
         mayClaim: () => this.mayClaim,
         mayTellDurable: () => false,
         onOwned: (epoch) => this.epochs.push(epoch),
-        onReleased: (assignment) => this.released.push(assignment),
+        onReleased: (assignment) => void this.released.push(assignment),
         split: () => Promise.reject(new Error("nothing is split here")),
         onSealed: (seal) => this.seals.push(seal),
         onFault: (fault) => this.faults.push(fault),

@@ -5,7 +5,9 @@
  * RP1 Nothing is begun before every member has told how far its copy reaches, and for `graceMs` after the seal was seen: a node that
  *     restarts may have the longest.
  * RP2 One whose copy is shorter leaves it to the one with the longest; of equal ones the lowest member id does it.
- * RP3 Of two new logs the one that is published first is the shard's; the other is never used.
+ * RP3 No copy is good enough that does not hold what an owner had in it when it gave the shard up, as the system log remembers: the shard
+ *     stays quarantined until a node with such a copy is back.
+ * RP4 Of two new logs the one that is published first is the shard's; the other is never used.
  */
 import { toHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
@@ -15,7 +17,7 @@ import type { LogEngine } from "../log/engine-log.ts";
 import type { Blobs } from "../store/blobs.ts";
 import { beginContinuingLog } from "./continuing-log.ts";
 import type { ToldPosition } from "./copy-positions.ts";
-import type { Replica } from "./replica.ts";
+import type { Anchor, Replica } from "./replica.ts";
 import type { SystemRecord } from "./system-records.ts";
 import type { ShardState } from "./system-state.ts";
 
@@ -26,6 +28,8 @@ export interface RepairParts {
   readonly shard: ShardState;
   /** Nobody else works on it meanwhile. */
   readonly replica: Replica;
+  /** RP3. */
+  readonly anchor: Anchor | undefined;
   readonly positions: () => Promise<{ readonly told: readonly ToldPosition[]; readonly isComplete: boolean }>;
   /** The place for the first snapshot of the log of this name. */
   readonly blobsOfNew: (log: string) => Blobs;
@@ -43,6 +47,14 @@ export async function repairShard(parts: RepairParts): Promise<SystemRecord | un
     return reach < end.sequence || (reach === end.sequence && member < other);
   });
   if (!isLongest) return undefined;
+  if (parts.anchor !== undefined && !(await replica.holds(parts.anchor))) {
+    host.trace(
+      "error",
+      "A shard can't be repaired: no node that is here has all that was acknowledged. Bring back the nodes that had it, with their data.",
+      { shard: shard.id, log: shard.log, acknowledgedSequence: parts.anchor.sequence, longestSequence: end.sequence },
+    );
+    return undefined;
+  }
   await replica.fold();
   const log = `shard-${shard.id}-${toHex(host.random.bytes(6))}`;
   const view = replica.store.view();

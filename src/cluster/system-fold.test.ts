@@ -11,6 +11,7 @@ import {
   emptySystemState,
   isPresent,
   presentShards,
+  type ParentPosition,
   type ShardState,
   type SystemState,
   shardOfSlot,
@@ -47,11 +48,12 @@ const move = (to: string, assignment: number): SystemRecord => ({
   to,
   assignment,
 });
-const released = (member: string, assignment: number): SystemRecord => ({
+const released = (member: string, assignment: number, end?: ParentPosition): SystemRecord => ({
   type: "released",
   shard: "0",
   member,
   assignment,
+  end,
 });
 
 describe("the fold of the system log", () => {
@@ -92,6 +94,22 @@ describe("the fold of the system log", () => {
         "released: active #2 b followed by a in shard-0",
       ],
     );
+  });
+
+  test("remembers how far an owner had brought the log, until the shard goes on in another (G8)", () => {
+    const at = (log: string, sequence: number) => parentPosition(log, sequence);
+    const anchorAfter = (...more: readonly SystemRecord[]): number | undefined => {
+      const given = [assigned("a", ["b"]), move("b", 1), released("a", 1, at("shard-0", 70)), ...more];
+      const { anchor } = stateAfter(given, clusterOf(["a", "b"])).shards.get("0")!;
+      return anchor?.sequence;
+    };
+    assert.equal(anchorAfter(), 70);
+    assert.equal(anchorAfter(released("b", 2)), 70, "it was never owned there");
+    assert.equal(anchorAfter(released("b", 2, at("shard-0", 60))), 70, "nothing goes back");
+    assert.equal(anchorAfter(released("b", 2, at("another", 90))), 70, "nor is it of another log");
+    assert.equal(anchorAfter(released("b", 2, at("shard-0", 90))), 90);
+    const repaired = { type: "repaired", shard: "0", log: "r", incarnation, parent: at("shard-0", 70) } as const;
+    assert.equal(anchorAfter({ type: "quarantined", shard: "0", log: "shard-0", detail: "" }, repaired), undefined);
   });
 
   test("leaves a shard without an owner that was released for a member that has gone", () => {
@@ -295,7 +313,7 @@ describe("the fold of the system log", () => {
   });
 
   test("is bounded: the largest state fits in a checkpoint (SF7)", () => {
-    const id = (index: number): string => `${"m".repeat(60)}${String(index).padStart(3, "0")}.${"f".repeat(24)}`;
+    const id = (index: number): string => `${"m".repeat(52)}${String(index).padStart(3, "0")}.${"f".repeat(8)}`;
     assert.equal(id(0).length, limits.memberIdBytesMax);
     const ids = Array.from({ length: limits.membersMax + 50 }, (_, index) => id(index));
     const state = stateAfter([founding({ shardCount: 256, followerCount: 2 }), ...ids.map((each) => joining(each))]);
@@ -315,6 +333,8 @@ describe("the fold of the system log", () => {
       followers: [second!, third!],
       movingTo: fourth,
       parent: { ...parentPosition("p".repeat(limits.logNameBytesMax), 2 ** 50), epoch: 2 ** 50 },
+      anchor: { epoch: 2 ** 50, sequence: 2 ** 50, hash: parentPosition("p").hash },
+      snapshot: { epoch: 2 ** 50, sequence: 2 ** 50 },
       splitInto: 4,
       children: Array.from({ length: 4 }, (_, index) => ({
         id: `${"y".repeat(limits.shardIdBytesMax - 1)}${index}`,
@@ -335,6 +355,8 @@ describe("the fold of the system log", () => {
       followers: [],
       movingTo: undefined,
       splitInto: undefined,
+      anchor: undefined,
+      snapshot: undefined,
     } as const;
     assert.ok(sizeOf([retired]) - none <= limits.shardRetiredBytesMax, `${sizeOf([retired]) - none}`);
   });

@@ -17,6 +17,7 @@ import type {
   MemberState,
   ParentPosition,
   SchemaVersions,
+  LogPlace,
   ShardState,
   SnapshotPlace,
   SystemState,
@@ -101,7 +102,14 @@ export type SystemRecord =
   | { readonly type: "split-asked"; readonly shard: string; readonly parts: number }
   // ---- what nodes have done
   /** The owner of this assignment has given the shard up, or has never claimed it and won't: who it moves to has it, else nobody. */
-  | { readonly type: "released"; readonly shard: string; readonly member: string; readonly assignment: number }
+  | {
+      readonly type: "released";
+      readonly shard: string;
+      readonly member: string;
+      readonly assignment: number;
+      /** Everything up to here was acknowledged, or stands in the log for other reasons. Absent where it was never claimed. */
+      readonly end: ParentPosition | undefined;
+    }
   /** The split can't be done now; the shard goes on. Only before its log was sealed. */
   | { readonly type: "split-abandoned"; readonly shard: string; readonly log: string }
   /** Of those for one log, the first holds. */
@@ -178,6 +186,7 @@ const description = {
 } as const;
 
 const parent = object<ParentPosition>({ log: logName, incarnation, epoch: whole, sequence: whole, hash });
+const place = object<LogPlace>({ epoch: whole, sequence: whole, hash });
 const child = object<ChildRange>({ id: shardId, from: whole, to: whole });
 
 const image = object<StateImage>({
@@ -204,6 +213,7 @@ const image = object<StateImage>({
       movingTo: optional(memberId),
       parent: optional(parent),
       splitInto: optional(whole),
+      anchor: optional(place),
       snapshot: optional(object<SnapshotPlace>({ epoch: whole, sequence: whole })),
       children: listOf(child),
     }),
@@ -233,7 +243,7 @@ const readers: { readonly [T in SystemRecordType]: Reader<Omit<OfType<T>, "type"
   "split-ordered": object({ term: whole, shard: shardId, children: listOf(child) }),
   deployed: object({ term: whole, code: deployedCode }),
   "split-asked": object({ shard: shardId, parts: whole }),
-  released: object({ shard: shardId, member: memberId, assignment: whole }),
+  released: object({ shard: shardId, member: memberId, assignment: whole, end: optional(parent) }),
   "split-abandoned": object({ shard: shardId, log: logName }),
   "split-published": object({
     shard: shardId,

@@ -72,6 +72,11 @@ export interface ShardState {
   readonly parent: ParentPosition | undefined;
   /** Its newest snapshot that is known to be whole, if one was taken since the log was begun. */
   readonly snapshot: SnapshotPlace | undefined;
+  /**
+   * Where an owner that gave it up had brought this log: nothing shorter is ever served or repaired from (G8), whoever else is there to
+   * remember it. Undefined before the first release.
+   */
+  readonly anchor: LogPlace | undefined;
   /** An operator has asked for a split into so many, which is not ordered yet. */
   readonly splitInto: number | undefined;
   /** Of a split that is ordered or done: those that take its slots, ascending. */
@@ -84,12 +89,17 @@ export interface SnapshotPlace {
   readonly sequence: number;
 }
 
-export interface ParentPosition {
-  readonly log: string;
-  readonly incarnation: string;
+/** A place in the present log. Hash as hex. */
+export interface LogPlace {
   readonly epoch: number;
   readonly sequence: number;
   readonly hash: string;
+}
+
+/** A place in a log, whose name it says. Hash and incarnation as hex. */
+export interface ParentPosition extends LogPlace {
+  readonly log: string;
+  readonly incarnation: string;
 }
 
 export interface SystemState {

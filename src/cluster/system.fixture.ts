@@ -113,7 +113,7 @@ export const records: readonly SystemRecord[] = [
     ],
   },
   { type: "split-asked", shard: "0", parts: 2 },
-  { type: "released", shard: "0", member: "a.1", assignment: 1 },
+  { type: "released", shard: "0", member: "a.1", assignment: 1, end: undefined },
   { type: "split-abandoned", shard: "0", log: "shard-0" },
   {
     type: "split-published",

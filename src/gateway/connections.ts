@@ -52,13 +52,19 @@ export class Connections {
   readonly #onDrain = new Set<() => void>();
   #whenEmpty: (() => void) | undefined;
 
-  constructor(server: Server, limits: ConnectionLimits, timers: Timers) {
+  constructor(
+    server: Server,
+    limits: ConnectionLimits,
+    timers: Timers,
+    { isSecure }: { readonly isSecure: boolean } = { isSecure: false },
+  ) {
     this.#limits = limits;
     this.#timers = timers;
     server.maxConnections = limits.connectionsMax + surplusMax;
     server.timeout = limits.replyStalledMs;
     server.keepAliveTimeout = limits.keepAliveMs;
-    server.on("connection", (socket: Socket) => this.#opened(socket));
+    // With TLS, requests come on the socket above the connection.
+    server.on(isSecure ? "secureConnection" : "connection", (socket: Socket) => this.#opened(socket));
     server.on("timeout", (socket: Socket) => this.#timedOut(socket));
   }
 

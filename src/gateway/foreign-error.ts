@@ -57,6 +57,13 @@ export function translateListenError(error: unknown, where: string): unknown {
   return new OnefoldError("invalid-configuration", `Can't listen on ${where}: ${reason}.`, { cause: error });
 }
 
+/** Why a certificate and its key can't be used; anything else comes back as it is. */
+export function translateTlsError(error: unknown): unknown {
+  if (!codeOf(error).startsWith("ERR_OSSL_")) return error;
+  const message = "The certificate and the key of the port are no pair in PEM. Look at the files that hold them.";
+  return new OnefoldError("invalid-configuration", message, { cause: error });
+}
+
 function codeOf(error: unknown): string {
   if (typeof error !== "object" || error === null || !("code" in error)) return "";
   return typeof error.code === "string" ? error.code : "";

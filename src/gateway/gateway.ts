@@ -13,7 +13,8 @@ import type { Host } from "../host/host.ts";
 import { assertLoopback } from "./address.ts";
 import { translateListenError } from "./foreign-error.ts";
 import type { BackupSource } from "./backup.ts";
-import type { HttpServer } from "./http-server.ts";
+import type { ClusterSource } from "./cluster-source.ts";
+import type { GatewayTls, HttpServer } from "./http-server.ts";
 import { createHttpServer } from "./http-server.ts";
 import type { MetricsSource } from "./metrics.ts";
 
@@ -28,10 +29,14 @@ export interface GatewayOptions {
   readonly system: SystemDefinition;
   readonly host: Pick<Host, "clock" | "timers" | "trace">;
   readonly address: GatewayAddress;
+  /** Serves HTTPS, and secure WebSockets. Absent: plain HTTP. */
+  readonly tls?: GatewayTls;
   /** What `/metrics` shows besides the gateway's own numbers. */
   readonly metrics?: MetricsSource;
   /** What `/v1/backup` gives. */
   readonly backup?: BackupSource;
+  /** What `/v1/cluster` shows. */
+  readonly cluster?: ClusterSource;
   /** Replaces single limits, for tests and small machines. */
   readonly limits?: Partial<Limits>;
 }
@@ -47,7 +52,7 @@ export interface DrainOptions {
 }
 
 export interface Gateway {
-  /** `http://host:port`, or `unix:` and a path. Known once it listens. */
+  /** `http://host:port` or `https://host:port`, or `unix:` and a path. Known once it listens. */
   readonly url: string;
   /** 0 for a unix socket. Known once it listens. */
   readonly port: number;
@@ -73,13 +78,15 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const isGuarded = system.options.authenticate !== undefined;
   if (!isGuarded && boundName !== undefined) assertLoopback(boundName);
   const { metrics = { metrics: [] } } = options;
-  const http = await createHttpServer({ service, system, host, limits, boundName, metrics, backup: options.backup });
-  return new HttpGateway(http, { address, host, limits, isGuarded });
+  const { backup, cluster, tls } = options;
+  const http = await createHttpServer({ service, system, host, limits, boundName, metrics, backup, cluster, tls });
+  return new HttpGateway(http, { address, host, limits, isGuarded, isSecure: tls !== undefined });
 }
 
 interface HttpGatewayOptions extends Pick<GatewayOptions, "address" | "host"> {
   readonly limits: Limits;
   readonly isGuarded: boolean;
+  readonly isSecure: boolean;
 }
 
 class HttpGateway implements Gateway {
@@ -109,7 +116,7 @@ class HttpGateway implements Gateway {
   }
 
   async listen(): Promise<void> {
-    const { address, isGuarded } = this.#options;
+    const { address, isGuarded, isSecure } = this.#options;
     const { server } = this.#http.app;
     await new Promise<void>((resolve, reject) => {
       const onError = (error: unknown): void => reject(translateListenError(error, describe(address)));
@@ -135,7 +142,7 @@ class HttpGateway implements Gateway {
     }
     this.#port = bound.port;
     const name = "hostname" in address ? address.hostname : bound.address;
-    this.#url = `http://${name.includes(":") ? `[${name}]` : name}:${bound.port}`;
+    this.#url = `${isSecure ? "https" : "http"}://${name.includes(":") ? `[${name}]` : name}:${bound.port}`;
   }
 
   drain(options: DrainOptions = {}): Promise<boolean> {

@@ -8,7 +8,8 @@
  * W3  Every request gets one reply, and a thrown anything becomes a problem document (`problem.ts`).
  * W4  At most `requestsOpenMax` operations are under way; open routes answer beyond it, so that a full node can say so.
  */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { ServerOptions as HttpsServerOptions } from "node:https";
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from "fastify";
 import { fastify } from "fastify";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
@@ -20,10 +21,11 @@ import { isHostAllowed, isOriginAllowed } from "./address.ts";
 import type { Answer } from "./answer.ts";
 import { BodyReceiver } from "./body.ts";
 import type { BackupSource } from "./backup.ts";
+import type { ClusterSource } from "./cluster-source.ts";
 import type { CallHeaders } from "./call-headers.ts";
 import { parseCallHeaders, traceparentOf } from "./call-headers.ts";
 import { Connections } from "./connections.ts";
-import { translateClientError, translateFrameworkError } from "./foreign-error.ts";
+import { translateClientError, translateFrameworkError, translateTlsError } from "./foreign-error.ts";
 import { MetricsPage, type MetricsSource, openMetrics, RequestMeters } from "./metrics.ts";
 import { openApiDocument } from "./openapi.ts";
 import type { Call, OperationContext } from "./operations.ts";
@@ -46,6 +48,17 @@ export interface HttpServerOptions {
   readonly metrics: MetricsSource;
   /** What `/v1/backup` gives. */
   readonly backup: BackupSource | undefined;
+  /** What `/v1/cluster` shows. */
+  readonly cluster: ClusterSource | undefined;
+  /** Absent: plain HTTP. */
+  readonly tls: GatewayTls | undefined;
+}
+
+/** PEM texts of what a port shows its callers. */
+export interface GatewayTls {
+  /** With what lies between it and its authority. */
+  readonly certificate: string;
+  readonly key: string;
 }
 
 export interface HttpServer {
@@ -64,6 +77,15 @@ interface Exchange {
 /** The framework's request with what this file hangs on it; absent where the framework refused before any hook ran. */
 type Marked = FastifyRequest & { onefoldExchange?: Exchange };
 
+/** The two servers of Node have the same events and methods, as far as they are used here; the framework gives them two types. */
+function makeApp(options: FastifyServerOptions & { readonly https?: HttpsServerOptions }): FastifyInstance {
+  try {
+    return fastify(options as FastifyServerOptions);
+  } catch (error) {
+    throw translateTlsError(error);
+  }
+}
+
 /** Builds the server; it listens to nothing yet. */
 export async function createHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { service, system, host, limits } = options;
@@ -73,16 +95,22 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const meters = new RequestMeters(routes.map((route) => route.pattern));
   let requestsOpen = 0;
 
-  const app = fastify({
-    http: {
-      maxHeaderSize: limits.headerBytesMax,
-      headersTimeout: limits.requestReceiveMs,
-      requestTimeout: limits.requestReceiveMs,
-      connectionsCheckingInterval: Math.max(10, Math.min(1000, Math.floor(limits.requestReceiveMs / 4))),
-      noDelay: true,
-      // Asserted below, where the refusal can be a problem document.
-      requireHostHeader: false,
-    },
+  const serverOptions = {
+    maxHeaderSize: limits.headerBytesMax,
+    headersTimeout: limits.requestReceiveMs,
+    requestTimeout: limits.requestReceiveMs,
+    connectionsCheckingInterval: Math.max(10, Math.min(1000, Math.floor(limits.requestReceiveMs / 4))),
+    noDelay: true,
+    // Asserted below, where the refusal can be a problem document.
+    requireHostHeader: false,
+  };
+  const { tls } = options;
+  const app = makeApp({
+    ...(tls === undefined
+      ? { http: serverOptions }
+      : {
+          https: { ...serverOptions, cert: tls.certificate, key: tls.key, handshakeTimeout: limits.requestReceiveMs },
+        }),
     requestTimeout: limits.requestReceiveMs,
     keepAliveTimeout: limits.keepAliveMs,
     connectionTimeout: limits.replyStalledMs,
@@ -105,7 +133,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       else connections.failed(socket, translated);
     },
   });
-  const connections = new Connections(app.server, limits, host.timers);
+  const connections = new Connections(app.server, limits, host.timers, { isSecure: tls !== undefined });
   // Expectations that HTTP doesn't know may be passed over (RFC 9110, 10.1.1). Node would answer 417 by itself, without a word.
   app.server.on("checkExpectation", (incoming, outgoing) => app.server.emit("request", incoming, outgoing));
   const context: OperationContext = {
@@ -115,6 +143,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     limits,
     openApiText: JSON.stringify(await openApiDocument(system, limits)),
     backup: options.backup,
+    cluster: options.cluster,
     metricsText: () => page.text(),
     isDraining: () => connections.draining,
     onDrain: (listener) => connections.onDrain(listener),
@@ -206,7 +235,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     }
     exchange.principal = await authenticate(
       system.options,
-      { headers, remoteAddress: request.raw.socket.remoteAddress, secure: false },
+      { headers, remoteAddress: request.raw.socket.remoteAddress, secure: tls !== undefined },
       host.timers,
       remainingMs(exchange),
     );

@@ -1,6 +1,7 @@
 /** The routes that every system has, as paths of the OpenAPI document. `routes.ts` is the table that answers them. */
 import { backupContentType } from "../backup/format.ts";
 import { limits } from "../base/limits.ts";
+import { clusterSchemas } from "./openapi-cluster.ts";
 import {
   anyValue,
   callParameters,
@@ -123,6 +124,7 @@ export const routeSchemas: Readonly<Record<string, JsonSchema>> = {
       },
     ],
   },
+  ...clusterSchemas,
   Alive: { type: "object", required: ["state"], properties: { state: text } },
   Health: {
     type: "object",
@@ -287,6 +289,15 @@ export function documentRoutes({ isGuarded }: { readonly isGuarded: boolean }): 
           200: ok("A backup.", { [backupContentType]: {} }, sequenceHeader),
           ...withProblems(),
         },
+      },
+    },
+    "/v1/cluster": {
+      get: {
+        operationId: "onefold:cluster",
+        summary: "Nodes, shards, owners, epochs, lag. Scope `metrics` or `inspect`.",
+        tags: [tag],
+        parameters: [trace],
+        responses: { 200: ok("The cluster as this node sees it.", named("Cluster")), ...withProblems() },
       },
     },
     "/openapi.json": {

@@ -25,6 +25,7 @@ import type { Answer } from "./answer.ts";
 import { jsonAnswer } from "./answer.ts";
 import type { BackupSource } from "./backup.ts";
 import type { CallHeaders } from "./call-headers.ts";
+import type { ClusterSource } from "./cluster-source.ts";
 import { parseCount, parseQueryString } from "./query-string.ts";
 
 /** One request, authenticated, its body received. */
@@ -57,6 +58,7 @@ export interface OperationContext {
   readonly openApiText: string;
   /** Absent where there is nothing that could be backed up. */
   readonly backup: BackupSource | undefined;
+  readonly cluster: ClusterSource | undefined;
   /** The metrics of node and gateway. */
   metricsText(): Promise<string>;
   /** True once the gateway takes its leave. */

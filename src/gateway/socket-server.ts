@@ -29,6 +29,8 @@ export interface SocketServerOptions {
   readonly limits: Limits;
   readonly boundName: string | undefined;
   readonly connections: Connections;
+  /** What the port shows its callers; undefined where it is not encrypted. */
+  readonly tls: object | undefined;
 }
 
 type TcpSocket = Incoming["socket"];
@@ -146,7 +148,7 @@ export class SocketServer {
     }
     if (head.length > 0) socket.unshift(head);
     socket.unshift(Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1"));
-    this.#server.emit("connection", socket);
+    this.#server.emit(this.#options.tls === undefined ? "connection" : "secureConnection", socket);
   }
 
   /** WS1. The name of the system that the handshake asks for. */
@@ -186,7 +188,7 @@ export class SocketServer {
     const connection = new SocketConnection({
       socket: this.#frameSocket(webSocket),
       context: this.#context,
-      request: { headers, remoteAddress: incoming.socket.remoteAddress, secure: false },
+      request: { headers, remoteAddress: incoming.socket.remoteAddress, secure: this.#options.tls !== undefined },
       systemName,
       onClosed: () => this.#closed(connection),
     });

@@ -53,6 +53,7 @@ function renderFrontPage(system: SystemDefinition, state: string): string {
     "GET /v1/dead-letters",
     "POST /v1/call",
     "POST /v1/sessions",
+    "GET /v1/cluster",
     "GET /openapi.json",
     "GET /metrics",
     "GET /healthz",

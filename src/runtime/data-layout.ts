@@ -14,4 +14,10 @@ export const dataLayout = {
   suspect: "suspect",
   /** Entities whose calls ended processes; may be deleted while no process has the directory. */
   suspects: "suspects",
+  /** Of a cluster's node: its copy of the system log. */
+  system: "system",
+  /** Of a cluster's node: its copies of shards' logs, a directory for each. */
+  shards: "shards",
+  /** Of a cluster's node: the stores of its shards, a directory for each log; may be deleted while no process has the directory. */
+  stores: "stores",
 } as const;

@@ -15,21 +15,23 @@
  *             (waits for room)  disk failed
  */
 import { OnefoldError } from "../base/errors.ts";
-import { assertLimits, type Limits, limits as defaultLimits } from "../base/limits.ts";
+import { assertLimits, limits as defaultLimits, type Limits } from "../base/limits.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import type { Service } from "../entity/service.ts";
 import type { Shard } from "../entity/shard.ts";
+import type { BackupSource, OpenBackup } from "../gateway/backup.ts";
+import type { ClusterSource } from "../gateway/cluster-source.ts";
+import type { ClusterView } from "../wire/cluster-view.ts";
 import { DiskError, type Host } from "../host/host.ts";
 import type { SegmentLog } from "../log/engine/segment/engine.ts";
 import type { Log } from "../log/log.ts";
 import type { StoreEngine } from "../store/store.ts";
-import type { BackupSource, OpenBackup } from "../gateway/backup.ts";
 import { Backups } from "./backups.ts";
-import { dataLayout } from "./data-layout.ts";
+import { loneView } from "./lone-view.ts";
+import { assertRole, lockDirectory } from "./directory-role.ts";
 import { type OpeningProgress, type OpenParts, openParts } from "./opening.ts";
 import { Quarantine } from "./quarantine.ts";
 import { ServiceProxy } from "./service-proxy.ts";
-import { assertNoUnfinishedRestore } from "./restore-place.ts";
 import { readingStore, StoreDamage } from "./store-damage.ts";
 import { Upkeep } from "./upkeep.ts";
 
@@ -65,7 +67,7 @@ interface Life extends OpenParts {
   readonly upkeep: Upkeep;
 }
 
-export class EmbeddedNode implements BackupSource {
+export class EmbeddedNode implements BackupSource, ClusterSource {
   readonly #options: EmbeddedOptions;
   readonly #host: Host;
   readonly #limits: Limits;
@@ -95,9 +97,9 @@ export class EmbeddedNode implements BackupSource {
    */
   static async open(options: EmbeddedOptions): Promise<EmbeddedNode> {
     const node = new EmbeddedNode(options);
-    node.#lock = await lockDirectory(options.host);
+    node.#lock = await lockDirectory(options.host.disk);
     try {
-      await assertNoUnfinishedRestore(options.host.disk);
+      await assertRole(options.host.disk, "embedded");
       node.#quarantine = await Quarantine.open({ host: options.host, limits: node.#limits });
       await node.#open();
     } catch (error) {
@@ -145,6 +147,12 @@ export class EmbeddedNode implements BackupSource {
   /** See `BackupSource`. */
   openBackup(): Promise<OpenBackup> {
     return this.#backups.open();
+  }
+
+  /** One node that owns the one shard; see `ClusterSource`. Throws `not-ready` (retry safe). */
+  async view(): Promise<ClusterView> {
+    const { log, shard } = this.#present();
+    return loneView({ system: this.#options.system.definition.name, end: log.end!, health: shard.health() });
   }
 
   #present(): Life {
@@ -305,16 +313,5 @@ export class EmbeddedNode implements BackupSource {
     this.#proxy.disconnect("The node is stopping.");
     await this.#quarantine?.close();
     await this.#lock?.release();
-  }
-}
-
-async function lockDirectory(host: Host): Promise<{ release(): Promise<void> }> {
-  try {
-    return await host.disk.lock(dataLayout.lock);
-  } catch (cause) {
-    if (!(cause instanceof DiskError) || cause.code !== "busy") throw cause;
-    throw new OnefoldError("data-directory-busy", `Another process uses the data directory: ${cause.message}`, {
-      cause,
-    });
   }
 }

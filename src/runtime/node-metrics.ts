@@ -10,12 +10,45 @@ export interface BuildFacts {
   readonly version: string;
   /** The name of the user's system. */
   readonly system: string;
-  readonly engine: "embedded";
+  readonly engine: "embedded" | "nats";
+}
+
+/** Always 1. */
+export function buildInfo(build: BuildFacts): Metric {
+  return {
+    type: "gauge",
+    name: "onefold_build_info",
+    help: "What runs here, always 1. Join other metrics with it; compare versions after a deploy.",
+    read: () => [{ labels: { ...build }, value: 1 }],
+  };
+}
+
+/** Whether the node serves, and what an operator should look at. */
+export function healthMetrics(health: () => Health): readonly Metric[] {
+  return [
+    {
+      type: "gauge",
+      name: "onefold_ready",
+      help: "1 while calls are served, else 0. At 0 for longer than a start takes, look at /readyz and the log.",
+      read: () => single(health().state === "ready" ? 1 : 0),
+    },
+    {
+      type: "gauge",
+      name: "onefold_problems",
+      help: "Problems that an operator should look at, now; /readyz names them. Alert above 0.",
+      read: () => single(health().problems.length),
+    },
+    {
+      type: "gauge",
+      name: "onefold_queued_calls",
+      help: "Calls that wait for their turn. Steadily high: the node is at its capacity; near 16384 it answers overloaded.",
+      read: () => single(health().queuedCalls),
+    },
+  ];
 }
 
 /** Gauges of `node`, whose parts come and go with the lives of its shard: in between, what they have to tell is left out. */
 export function nodeMetrics(node: EmbeddedNode, build: BuildFacts): readonly Metric[] {
-  const health = (): Health => node.service.health();
   const ofParts =
     (read: (parts: OpenParts) => number): (() => readonly Sample[]) =>
     () =>
@@ -33,19 +66,8 @@ export function nodeMetrics(node: EmbeddedNode, build: BuildFacts): readonly Met
     read,
   });
   return [
-    gauge(
-      "onefold_build_info",
-      "What runs here, always 1. Join other metrics with it; compare versions after a deploy.",
-      () => [{ labels: { ...build }, value: 1 }],
-    ),
-    gauge(
-      "onefold_ready",
-      "1 while calls are served, else 0. At 0 for longer than a start takes, look at /readyz and the log.",
-      () => single(health().state === "ready" ? 1 : 0),
-    ),
-    gauge("onefold_problems", "Problems that an operator should look at, now; /readyz names them. Alert above 0.", () =>
-      single(health().problems.length),
-    ),
+    buildInfo(build),
+    ...healthMetrics(() => node.service.health()),
     gauge(
       "onefold_quarantined_entities",
       "Entities whose commands are refused because the process died of them again and again. Above 0: 'onefold quarantine ls' names them; mend their code, then lift.",
@@ -76,11 +98,6 @@ export function nodeMetrics(node: EmbeddedNode, build: BuildFacts): readonly Met
       "onefold_snapshot_lag_bytes",
       "Bytes of log that the newest snapshot of this process does not have: what a rebuild of the store has to fold.",
       ofParts(({ snapshots }) => snapshots.grownBytes),
-    ),
-    gauge(
-      "onefold_queued_calls",
-      "Calls that wait for their turn. Steadily high: the node is at its capacity; near 16384 it answers overloaded.",
-      () => single(health().queuedCalls),
     ),
     gauge(
       "onefold_open_calls",

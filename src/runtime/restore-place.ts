@@ -21,9 +21,12 @@ export const restorePlace = { log: `${restoring}/${log}`, snapshots: `${restorin
 /** What file systems themselves put into a directory that is a whole volume. */
 const foreign = new Set(["lost+found"]);
 
-/** Throws `invalid-configuration` (retry never) for a directory in which a restore has failed and not been done again. */
-export async function assertNoUnfinishedRestore(disk: Disk): Promise<void> {
-  if (!isUnfinished(await disk.list(""))) return;
+/**
+ * `names` are what is in the data directory. Throws `invalid-configuration` (retry never) where a restore has failed and not been done
+ * again.
+ */
+export function assertNoUnfinishedRestore(names: readonly string[]): void {
+  if (!isUnfinished(names)) return;
   throw new OnefoldError(
     "invalid-configuration",
     "A restore into this data directory has not been finished. Run `onefold restore` again, or delete the directory.",

@@ -1,5 +1,5 @@
 /**
- * A whole node behind its port: opens the data directory, then the gateway on it. Without signals, terminals or ambient
+ * A whole embedded node behind its port: opens the data directory, then the gateway on it. Without signals, terminals or ambient
  * settings; the command line adds those.
  *
  * N1  Nobody can connect before everything that was acknowledged earlier is there again.
@@ -9,6 +9,7 @@ import type { OnefoldError } from "../base/errors.ts";
 import { version } from "../base/version.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import { createGateway } from "../gateway/gateway.ts";
+import type { GatewayTls } from "../gateway/http-server.ts";
 import type { Trace } from "../host/host.ts";
 import type { OpeningProgress } from "./embedded.ts";
 import { openNode } from "./node.ts";
@@ -21,6 +22,8 @@ export interface ServeOptions {
   readonly hostname: string;
   /** 0 for any free one. */
   readonly port: number;
+  /** Serves HTTPS. Absent: plain HTTP. */
+  readonly tls?: GatewayTls;
   readonly trace?: Trace;
   readonly onProgress?: (progress: OpeningProgress) => void;
   /** The node has stopped for good and answers nothing any more: end the process, and start another. */
@@ -42,7 +45,7 @@ export interface Served {
  * `damaged` (never), `unsupported-version` (never), `invalid-configuration` (never).
  */
 export async function serve(options: ServeOptions): Promise<Served> {
-  const { hostname, port, ...nodeOptions } = options;
+  const { hostname, port, tls, ...nodeOptions } = options;
   const node = await openNode(nodeOptions);
   try {
     const gateway = await createGateway({
@@ -51,7 +54,9 @@ export async function serve(options: ServeOptions): Promise<Served> {
       host: node.host,
       metrics: node.metrics,
       backup: node.embedded,
+      cluster: node.embedded,
       address: { hostname, port },
+      ...(tls === undefined ? {} : { tls }),
     });
     await gateway.listen();
     const { trace } = node.host;

@@ -22,7 +22,7 @@ import type { Store, StoreEngine } from "../store/store.ts";
 import { dataLayout } from "./data-layout.ts";
 import { decodeGenesis, readGenesisPayload } from "../entity/genesis.ts";
 import { replay } from "../entity/replay.ts";
-import { assertNoUnfinishedRestore } from "./restore-place.ts";
+import { assertRole } from "./directory-role.ts";
 
 export interface StoppedBackupOptions {
   /** Its disk's root is the data directory. */
@@ -45,7 +45,7 @@ export async function backUpStopped(options: StoppedBackupOptions): Promise<LogP
     throw new OnefoldError("data-directory-busy", message, { cause });
   });
   try {
-    await assertNoUnfinishedRestore(disk);
+    await assertRole(disk, "embedded");
     if ((await disk.list(dataLayout.log)).length === 0) {
       throw new OnefoldError(
         "invalid-configuration",

@@ -77,6 +77,16 @@ export class NatsCluster {
     return storeDirectory(this.#options.directory, this.#member(name));
   }
 
+  /** The process that it runs as now, or ran as last. */
+  pidOf(name: string): number | undefined {
+    return this.#process(name).pid;
+  }
+
+  /** Resolves when the process that it runs as now is gone, however that came. */
+  whenGone(name: string): Promise<void> {
+    return this.#process(name).gone;
+  }
+
   isRunning(name: string): boolean {
     return this.#processes.get(name)?.isRunning === true;
   }

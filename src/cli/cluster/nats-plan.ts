@@ -59,7 +59,7 @@ export async function natsPlan(options: NatsPlanOptions): Promise<NatsPlan> {
       : Array.from({ length: serverCount * 3 }, (_, index) => firstPort + index);
   const plan: NatsPlan = {
     members: Array.from({ length: serverCount }, (_, index) => ({
-      name: `nats-${index + 1}`,
+      name: `e${index + 1}`,
       clientPort: ports[index]!,
       routePort: ports[serverCount + index]!,
       monitorPort: ports[2 * serverCount + index]!,

@@ -42,6 +42,16 @@ export class NatsProcess {
     void this.#gone.then(() => this.#watcher.kill("SIGKILL"));
   }
 
+  /** Resolves when it is gone, however that came. */
+  get gone(): Promise<void> {
+    return this.#gone;
+  }
+
+  /** Undefined where it could not be started. */
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
   get isRunning(): boolean {
     return this.#child.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }

@@ -5,6 +5,7 @@ import { nodeClock, nodeTimers } from "./clock.ts";
 import { NodeDisk } from "./disk.ts";
 import { nodeGuard } from "./guard.ts";
 import { NodeNetwork } from "./network.ts";
+import type { NetworkTls } from "./network-tls.ts";
 import { NodeRandom } from "./random.ts";
 import { makeTrace } from "./trace.ts";
 
@@ -13,6 +14,8 @@ export interface NodeHostOptions {
   readonly dataDirectory: string;
   /** Default: text on standard error, from `info`. */
   readonly trace?: Trace;
+  /** Between this node and its peers; see `NetworkTls`. */
+  readonly networkTls?: NetworkTls;
 }
 
 class NodeScope<T> implements Scope<T> {
@@ -37,7 +40,7 @@ export function nodeHost(options: NodeHostOptions): Host {
     guard: nodeGuard(options.dataDirectory),
     trace,
     disk: new NodeDisk(options.dataDirectory),
-    network: new NodeNetwork({ trace }),
+    network: new NodeNetwork({ trace, ...(options.networkTls === undefined ? {} : { tls: options.networkTls }) }),
     newScope: <T>() => new NodeScope<T>(),
   };
 }

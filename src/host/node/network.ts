@@ -1,11 +1,12 @@
 /**
- * The real network: frames over TCP, a connection for each direction between two endpoints (`outgoing-link.ts`). For peers
- * that trust one another: whoever reaches the port can send, under any name. It keeps its process alive while it listens.
+ * The real network: frames over TCP, a connection for each direction between two endpoints (`outgoing-link.ts`). With TLS, whoever has a
+ * certificate of the cluster's authority can send, under any name; without it, whoever reaches the port. It keeps its process alive
+ * while it listens.
  *
  * R1  Bounded whatever peers do: connections, bytes of a partial frame for each, bytes under way to each (N3).
  * R2  A connection that breaks the protocol is ended; all that came whole before that stands.
  */
-import { createServer, type Server, type Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import type { Trace } from "../host.ts";
 import {
   assertRoom,
@@ -19,6 +20,7 @@ import {
   type Receive,
 } from "../network.ts";
 import { encodeFrame, FrameReader } from "./frame.ts";
+import { createPeerServer, type NetworkTls } from "./network-tls.ts";
 import { confirmationBytes, helloPrefix, OutgoingLink } from "./outgoing-link.ts";
 
 /** Idle connections of machines that have vanished end by the platform's probes, which begin after this long. */
@@ -26,6 +28,8 @@ const probeAfterMs = 30_000;
 
 export interface NodeNetworkOptions {
   readonly trace: Trace;
+  /** Absent: connections are neither encrypted nor authenticated. */
+  readonly tls?: NetworkTls;
   /** Any may be lower than the defaults. */
   readonly limits?: Partial<NetworkLimits>;
 }
@@ -33,19 +37,36 @@ export interface NodeNetworkOptions {
 export class NodeNetwork implements Network {
   readonly #trace: Trace;
   readonly #limits: NetworkLimits;
+  readonly #tls: NetworkTls | undefined;
 
   constructor(options: NodeNetworkOptions) {
     this.#trace = options.trace;
+    this.#tls = options.tls;
     this.#limits = { ...networkLimits, ...options.limits };
   }
 
   async listen(address: string, receive: Receive): Promise<Endpoint> {
     const asked = parseAddress(address, { allowsAnyPort: true });
-    const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: probeAfterMs });
+    const tls = this.#tls;
+    let endpoint: NodeEndpoint | undefined;
+    const server = createPeerServer(
+      tls,
+      {
+        probeAfterMs,
+        onRefused: (error) =>
+          this.#trace(
+            "warn",
+            "A connection without a certificate of the cluster's authority was refused. See that nothing but nodes reaches this port, and that none of their certificates has expired.",
+            { to: asked.host, error },
+          ),
+      },
+      (socket) => endpoint?.accept(socket),
+    );
     server.maxConnections = this.#limits.networkPeersMax;
     const port = await startServer(server, asked);
-    const options = { address: `${asked.host}:${port}`, limits: this.#limits, trace: this.#trace };
-    return new NodeEndpoint(server, receive, options);
+    const options = { address: `${asked.host}:${port}`, limits: this.#limits, trace: this.#trace, tls };
+    endpoint = new NodeEndpoint(server, receive, options);
+    return endpoint;
   }
 }
 
@@ -69,6 +90,7 @@ interface NodeEndpointOptions {
   readonly address: string;
   readonly limits: NetworkLimits;
   readonly trace: Trace;
+  readonly tls: NetworkTls | undefined;
 }
 
 class NodeEndpoint implements Endpoint {
@@ -77,6 +99,7 @@ class NodeEndpoint implements Endpoint {
   readonly #receive: Receive;
   readonly #limits: NetworkLimits;
   readonly #trace: Trace;
+  readonly #tls: NetworkTls | undefined;
   readonly #links = new Map<string, OutgoingLink>();
   readonly #incoming = new Set<Socket>();
   #closing: Promise<void> | undefined;
@@ -87,7 +110,7 @@ class NodeEndpoint implements Endpoint {
     this.#receive = receive;
     this.#limits = options.limits;
     this.#trace = options.trace;
-    server.on("connection", (socket) => this.#accept(socket));
+    this.#tls = options.tls;
     server.on("error", (error) =>
       this.#trace("error", "A listening socket failed; peers can't reach this node. Restart it.", {
         address: this.address,
@@ -103,7 +126,14 @@ class NodeEndpoint implements Endpoint {
     const target = parseAddress(to);
     assertRoom(message, 0, this.#limits);
     this.#makeRoomForLink();
-    const made = new OutgoingLink({ from: this.address, to, target, limits: this.#limits, trace: this.#trace });
+    const made = new OutgoingLink({
+      from: this.address,
+      to,
+      target,
+      limits: this.#limits,
+      trace: this.#trace,
+      tls: this.#tls,
+    });
     this.#links.set(to, made);
     made.send(message);
   }
@@ -120,7 +150,7 @@ class NodeEndpoint implements Endpoint {
     throw new NetworkError("full", `messages are under way to ${this.#links.size} peers already`);
   }
 
-  #accept(socket: Socket): void {
+  accept(socket: Socket): void {
     this.#incoming.add(socket);
     const frames = new FrameReader(this.#limits.networkMessageBytesMax);
     const confirmations = new Confirmations(socket);

@@ -8,12 +8,13 @@
  * L1  A connection's frames are the hello, which names the sender, and then messages in order of their sending.
  * L2  A connection's end loses what it had not confirmed: none of it is sent again, for it may have arrived.
  */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { encodeUtf8 } from "../../base/bytes.ts";
 import type { Timer, Trace } from "../host.ts";
 import { assertRoom, type HostAndPort, type NetworkLimits, queuedBytes } from "../network.ts";
 import { nodeClock, nodeTimers } from "./clock.ts";
 import { encodeFrame, FrameReader } from "./frame.ts";
+import { connectToPeer, type NetworkTls } from "./network-tls.ts";
 
 /** What a hello begins with; the sender's address follows. The number is the protocol's version. */
 export const helloPrefix = "onefold-network 1 ";
@@ -25,6 +26,7 @@ export interface OutgoingLinkOptions {
   readonly to: string;
   readonly target: HostAndPort;
   readonly limits: NetworkLimits;
+  readonly tls: NetworkTls | undefined;
   readonly trace: Trace;
 }
 
@@ -73,8 +75,8 @@ export class OutgoingLink {
   }
 
   #connect(): Connection {
-    const { from, target } = this.#options;
-    const socket = connect({ host: target.host.replace(/[[\]]/g, ""), port: target.port, noDelay: true });
+    const { from, target, tls } = this.#options;
+    const socket = connectToPeer(tls, target);
     const connection: Connection = { socket, unconfirmed: [], wasConfirmed: false, answerTimer: undefined };
     const confirmations = new FrameReader(confirmationBytes);
     let failure: Error | undefined;

@@ -1,0 +1,137 @@
+/**
+ * A whole node of a cluster behind its port. Without signals, terminals or ambient settings; the command line adds those.
+ *
+ * SM1 The port listens before the node is a member: probes and callers are told what it waits for.
+ * SM2 `close` finishes what was accepted, then hands over what the node owns: the order is port, gateway, node, engine, data directory.
+ */
+import type { OnefoldError } from "../base/errors.ts";
+import type { Limits } from "../base/limits.ts";
+import { version } from "../base/version.ts";
+import type { SystemHandle } from "../entity/definition.ts";
+import { createGateway } from "../gateway/gateway.ts";
+import type { GatewayTls } from "../gateway/http-server.ts";
+import type { Trace } from "../host/host.ts";
+import { nodeHost } from "../host/node/host.ts";
+import type { NetworkTls } from "../host/node/network-tls.ts";
+import type { ClusterEngine } from "./cluster-engine.ts";
+import { dataLayout } from "./data-layout.ts";
+import { MemberNode, type MemberPlace } from "./member.ts";
+import { memberMetrics } from "./member-metrics.ts";
+import { memberStores } from "./member-stores.ts";
+import { meteredHost } from "./metered-host.ts";
+import { MeteredService } from "./metered-service.ts";
+import type { Served } from "./serve.ts";
+
+export interface ServeMemberOptions extends MemberPlace {
+  readonly system: SystemHandle;
+  /** Absolute, or relative to the process's working directory; made if it is not there. */
+  readonly dataDirectory: string;
+  /** Anything but loopback needs a system with `authenticate`. */
+  readonly hostname: string;
+  /** 0 for any free one. */
+  readonly port: number;
+  /** Where others reach the port; default: where it listens. */
+  readonly httpUrl?: string;
+  /** Serves HTTPS. Absent: plain HTTP. */
+  readonly tls?: GatewayTls;
+  readonly connectEngine: (trace: Trace) => Promise<ClusterEngine>;
+  readonly trace?: Trace;
+  /** Between nodes. Absent: neither encrypted nor authenticated. */
+  readonly networkTls?: NetworkTls;
+  readonly limits?: Partial<Limits>;
+  readonly cacheBytes?: number;
+  readonly snapshotBytes?: number;
+  /** The node has stopped for good and answers nothing any more: end the process, and start another. */
+  readonly onStopped?: (error: OnefoldError) => void;
+}
+
+export interface ServedMember extends Served {
+  readonly member: MemberNode;
+  /** Resolves when the node is a member, or closed. Throws what no waiting mends: `invalid-configuration`, `damaged` (retry never). */
+  readonly joined: Promise<void>;
+}
+
+/** As many as a cluster is likely to give one node; more take more memory. */
+const shardsExpected = 16;
+
+/** Resolves once the port listens (SM1). Throws `data-directory-busy` (retry safe), `invalid-configuration` (never). */
+export async function serveMember(options: ServeMemberOptions): Promise<ServedMember> {
+  const {
+    hostname,
+    port,
+    httpUrl,
+    dataDirectory,
+    trace: givenTrace,
+    connectEngine,
+    networkTls,
+    tls,
+    ...rest
+  } = options;
+  const measured = meteredHost(
+    nodeHost({
+      dataDirectory,
+      ...(givenTrace === undefined ? {} : { trace: givenTrace }),
+      ...(networkTls === undefined ? {} : { networkTls }),
+    }),
+  );
+  const { host } = measured;
+  const { trace } = host;
+  const { definition } = options.system;
+  const member = await MemberNode.open({
+    ...rest,
+    host,
+    storeEngine: memberStores({
+      directory: `${dataDirectory}/${dataLayout.stores}`,
+      trace,
+      shardsMax: options.shardCount ?? shardsExpected,
+    }),
+    connectEngine: () => connectEngine(trace),
+  });
+  try {
+    const service = new MeteredService(member.service, definition, host.clock);
+    const gateway = await createGateway({
+      service,
+      system: definition,
+      host,
+      metrics: {
+        metrics: [
+          ...memberMetrics(member, { version, system: definition.name }),
+          ...service.metrics,
+          ...measured.metrics,
+        ],
+        processText: async () => (await import("../host/node/process-metrics.ts")).processMetricsText(),
+      },
+      cluster: member,
+      address: { hostname, port },
+      ...(tls === undefined ? {} : { tls }),
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+    });
+    await gateway.listen();
+    trace("info", "The node listens, and joins its cluster.", {
+      url: gateway.url,
+      node: options.name,
+      system: definition.name,
+      version,
+    });
+    const joined = member.join(httpUrl ?? gateway.url);
+    // Whoever serves it looks at it; nobody may, where the process ends first.
+    joined.catch(() => undefined);
+    let closing: Promise<void> | undefined;
+    return {
+      url: gateway.url,
+      port: gateway.port,
+      member,
+      joined,
+      close: (how = {}) => {
+        closing ??= gateway
+          .drain(how)
+          .then(() => member.close())
+          .then(() => trace("info", "The node has ended."));
+        return closing;
+      },
+    };
+  } catch (error) {
+    await member.close();
+    throw error;
+  }
+}
