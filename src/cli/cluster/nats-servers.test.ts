@@ -1,7 +1,7 @@
 /** Finding the servers' program, and running servers on this machine. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -85,8 +85,9 @@ describe("servers that are run here", () => {
         const [program, directory] = process.argv.slice(-2);
         const plan = await natsPlan({ directory, serverCount: 1 });
         const cluster = await NatsCluster.start({ program, plan, directory });
-        cluster.pauseServer("nats-1");
-        console.log("running");
+        const [name] = cluster.names;
+        cluster.pauseServer(name);
+        console.log("running " + cluster.pidOf(name) + ".");
         setInterval(() => undefined, 1000);
       `;
       const owner = spawn(
@@ -98,21 +99,15 @@ describe("servers that are run here", () => {
       owner.stdout.setEncoding("utf8").on("data", (text: string) => {
         output += text;
       });
-      await until(() => output.includes("running"));
+      await until(() => output.includes(".") || owner.exitCode !== null);
+      const pid = Number(/^running (\d+)\.$/m.exec(output)?.[1]);
+      assert.ok(Number.isSafeInteger(pid), "the owner of the servers has ended");
       // It is paused, as a debugger leaves one: it must end all the same.
-      const pid = await serverPid(join(directory, "nats-1", "server.log"));
       process.kill(pid, 0);
       owner.kill("SIGKILL");
       await until(() => !isAlive(pid));
     }));
 });
-
-/** From the lines that it logs, each of which begins with it. */
-async function serverPid(logFile: string): Promise<number> {
-  const match = /^\[(\d+)\]/.exec(await readFile(logFile, "utf8"));
-  assert.ok(match !== null, "the server has logged nothing");
-  return Number(match[1]);
-}
 
 function isAlive(pid: number): boolean {
   try {
