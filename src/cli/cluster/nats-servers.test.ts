@@ -86,7 +86,7 @@ describe("servers that are run here", () => {
         const plan = await natsPlan({ directory, serverCount: 1 });
         const cluster = await NatsCluster.start({ program, plan, directory });
         const [name] = cluster.names;
-        cluster.pauseServer(name);
+        await cluster.pauseServer(name);
         console.log("running " + cluster.pidOf(name) + ".");
         setInterval(() => undefined, 1000);
       `;
