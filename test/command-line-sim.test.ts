@@ -71,6 +71,26 @@ describe("onefold sim", { timeout: 180_000 }, () => {
     }
   });
 
+  test("finds the same failure, and counts the same, with one process and with three", async () => {
+    const ended = [];
+    for (const jobs of ["1", "3"]) {
+      ended.push(await folder.onefold("sim", "shop.ts", "--seeds", "30", "--jobs", jobs, "--no-shrink", "--json"));
+    }
+    const [alone, together] = ended.map(({ out }) => ({ ...(JSON.parse(out) as object), elapsedMs: 0 }));
+    assert.deepEqual(together, alone);
+    const { seed, transcript } = only(ended[0]!) as Failed;
+    // In this process's own child, and in the program itself.
+    const again = await folder.onefold("sim", "shop.ts", "--seed", seed, "--no-shrink", "--json");
+    assert.deepEqual((only(again) as Failed).transcript, transcript);
+  });
+
+  test("says which seed it was where a process that simulates ends by itself", async () => {
+    await writeFile(join(folder.path, "ends.ts"), shopText.replace("await sleep(100);", "process.exit(9);"));
+    const { code, err } = await folder.onefold("sim", "ends.ts", "--seeds", "3", "--jobs", "2");
+    assert.equal(code, 1, err);
+    assert.match(err, /The process that simulated seed 0 has ended by itself, with the exit code 9: .*--seed 0/);
+  });
+
   test("passes a system that says nothing of its simulation, with calls by its schemas", async () => {
     const ended = await folder.onefold("sim", join(examples, "order-book"), "--seeds", "2", "--nodes", "2", "--json");
     assert.equal(ended.code, 0, ended.out);
@@ -100,6 +120,8 @@ describe("onefold sim", { timeout: 180_000 }, () => {
       /What goes wrong in it\. It is what \d+ runs have left of \d+ events\.\n {2}client-crash: /,
     );
     assert.ok(again.out.includes(`npx onefold sim shop.ts --nodes 3 --seed ${failed.seed} --transcript run.txt`));
+    // What clients did is shown, not what disks and ways did.
+    assert.match(again.out, /^ {2}[\d.]+ workload \d: fault: its client died$/m);
     // With every line, the same run has the same last ones.
     const lines = (await readFile(join(folder.path, "run.txt"), "utf8")).trimEnd().split("\n");
     assert.deepEqual(lines.slice(-failed.transcript.length), failed.transcript);
@@ -132,6 +154,8 @@ describe("onefold sim", { timeout: 180_000 }, () => {
       [["sim", "shop.ts", "--plan", "bad.json"], /bad\.json is no plan/],
       [["sim", "shop.ts", "--plan", "absent.json"], /The plan absent\.json can't be read/],
       [["sim", "shop.ts", "--nodes", "10"], /1 to 9/],
+      [["sim", "shop.ts", "--shards", "3"], /power of two/],
+      [["sim", "shop.ts", "--jobs", "0"], /1 to 256/],
       [["sim", "bad.ts"], /bad\.ts exports no simulation with a workload/],
     ] as const) {
       const { code, err } = await folder.onefold(...words);

@@ -4,6 +4,7 @@
  * PR1  Every command that prints a result takes `--json`: one JSON value, or one a line where results come one by one.
  */
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { limits } from "../base/limits.ts";
 import { version } from "../base/version.ts";
 import { addMemberOptions, addUpOptions } from "./cluster/cluster-grammar.ts";
 import { completeCommand, shells } from "./completion/shell-scripts.ts";
@@ -15,6 +16,7 @@ import type { Output } from "./output.ts";
 const defaultPort = 7400;
 /** As `simulate` has it, whose code is only imported when it is asked for. */
 const simulatedNodesMax = 9;
+const simulationJobsMax = 256;
 const environmentHelp = `
 Environment:
   ONEFOLD_URL  the node's address where --url is not given
@@ -244,6 +246,18 @@ function addSimulation(onefold: Command, output: Output): void {
         .argParser(parseWhole({ min: 0, max: 1_000_000_000_000 })),
     )
     .option("--seed <seed>", "only this one: gives a run again")
+    .addOption(
+      new Option(
+        "--shards <number>",
+        "how many shards the cluster begins with, a power of two (default: 16)",
+      ).argParser(parseWhole({ min: 1, max: limits.shardsMax })),
+    )
+    .addOption(
+      new Option(
+        "--jobs <number>",
+        "how many seeds to simulate at a time (default: as many as there are processors)",
+      ).argParser(parseWhole({ min: 1, max: simulationJobsMax })),
+    )
     .option(
       "--faults <names>",
       "what may go wrong, with commas between, or none; default: all that a healthy engine allows",

@@ -1,8 +1,9 @@
 /**
- * `onefold sim`: simulates a system, seed after seed, under faults that each seed chooses. The first seed that fails ends it: its plan of
- * faults is made small by running parts of it again, and what is left is shown with the end of its transcript.
+ * `onefold sim`: simulates a system, seed after seed, under faults that each seed chooses, several at a time. The first seed that fails ends
+ * it: its plan of faults is made small by running parts of it again, and what is left is shown with the end of its transcript.
  */
 import { readFile, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import type { SystemHandle } from "../entity/definition.ts";
 import { systemFaults } from "../sim/testing/node-faults.ts";
 import { type ShrunkFailure, shrinkFailure } from "../sim/testing/shrink-failure.ts";
@@ -12,15 +13,16 @@ import {
   shownTranscript,
   type SimulatedFault,
   type SystemSimulationOptions,
+  transcriptLinesDefault,
 } from "../sim/testing/simulation.ts";
 import { clusterSystemFaults, type SimulationPlan } from "../sim/testing/simulation-plan.ts";
 import { CommandFailure, exitCodes } from "./exit-code.ts";
 import type { Output } from "./output.ts";
-import { type CampaignReport, runCampaign, type Totals } from "./sim/campaign.ts";
+import { type CampaignReport, runCampaign, type SaidOptions, type Totals } from "./sim/campaign.ts";
 import { findSimulation } from "./sim/simulation-module.ts";
 import { enableTypeScript, isTypeScript, loadSystem } from "./system-module.ts";
 import { findSystemModule } from "./system-path.ts";
-import { bar, countText, printable, quoted, rateText } from "./text.ts";
+import { bar, countText, printable, quoted, rateText, spanText } from "./text.ts";
 
 export interface SimOptions {
   readonly nodes: number;
@@ -34,6 +36,9 @@ export interface SimOptions {
   /** A file with a plan, as `--json` printed it. */
   readonly plan?: string;
   readonly shrink: boolean;
+  /** Processes at a time; absent: as many as there are processors. */
+  readonly jobs?: number;
+  readonly shards?: number;
   /** A file for the whole transcript. */
   readonly transcript?: string;
   readonly json?: boolean;
@@ -48,19 +53,22 @@ export async function sim(systemPath: string, options: SimOptions, output: Outpu
   const name = module.system.definition.name;
   const faults = faultsOf(options) ?? simulation.faults;
   const plan = await planOf(options);
-  const how = {
-    ...simulation,
+  const said: SaidOptions = {
     nodes: options.nodes,
+    ...(options.shards === undefined ? {} : { shards: options.shards }),
     ...(faults === undefined ? {} : { faults }),
     ...(plan === undefined ? {} : { plan }),
-    ...(options.transcript === undefined ? {} : { transcriptLines: Number.MAX_SAFE_INTEGER }),
+    transcriptLines: options.transcript === undefined ? transcriptLinesKept : Number.MAX_SAFE_INTEGER,
   };
+  const how = { ...simulation, ...said };
   const seeds = seedsOf(options);
   if (options.json !== true) output.note(`Simulating ${name} on ${nodesText(options.nodes)}: ${origin}.`);
   const startMs = performance.now();
-  const report = await runCampaign(module.system, how, seeds, (seed, totals) => {
-    const fraction = totals.seeds / seeds.length;
-    output.progress(`${bar(fraction, 20)} seed ${seed}, ${totals.seeds} of ${seeds.length} done`);
+  const keepsTranscript = options.transcript !== undefined;
+  const campaign = { path, said, keepsTranscript, seeds, jobs: options.jobs ?? availableParallelism() };
+  const report = await runCampaign(module.system, how, campaign, ({ seed, doneCount }) => {
+    const fraction = doneCount / seeds.length;
+    output.progress(`${bar(fraction, 20)} seed ${seed}, ${doneCount} of ${seeds.length} done`);
   });
   const elapsedMs = performance.now() - startMs;
   const shrunk = await shrunkOf(module.system, how, report, options, output);
@@ -147,7 +155,7 @@ function plainResult({ report, shrunk, elapsedMs }: Facts): unknown {
           plannedEvents: report.failure?.plan?.events.length,
           shrinkRuns: shrunk.attemptCount,
           isReproduced: shrunk.isReproduced,
-          transcript: shrunk.failure.transcript,
+          transcript: shrunk.failure.transcript.slice(-transcriptLinesDefault),
         }),
   };
 }
@@ -190,6 +198,7 @@ function failureText({ report }: Facts, shrunk: ShrunkFailure, { systemPath, opt
   lines.push("Its faults, and its last lines (virtual ms):", indented(printable(shown)), "");
   const command = ["npx onefold sim", quoted(systemPath), `--nodes ${options.nodes}`, `--seed ${quoted(failure.seed)}`];
   if (options.faults !== undefined) command.push(`--faults ${quoted(options.faults)}`);
+  if (options.shards !== undefined) command.push(`--shards ${options.shards}`);
   if (options.plan !== undefined) command.push(`--plan ${quoted(options.plan)}`);
   lines.push(
     "The same again, from the seed, with every line in a file:",
@@ -198,9 +207,10 @@ function failureText({ report }: Facts, shrunk: ShrunkFailure, { systemPath, opt
   return lines.join("\n");
 }
 
+/** Enough for all that nodes and clients say in a run, between the lines of disks and network, which are most and not shown. */
+const transcriptLinesKept = 50_000;
 /** Of what led to a fault. */
 const linesBefore = 4;
-const yearMs = 365.25 * 24 * 3_600_000;
 
 function summaryText(totals: Totals, elapsedMs: number, output: Output): string {
   const { seeds, virtualMs, operations, checks, lives } = totals;
@@ -208,10 +218,7 @@ function summaryText(totals: Totals, elapsedMs: number, output: Output): string 
   const count = faults.reduce((total, [, each]) => total + each, 0);
   const rows = [
     ["seeds", `${countText(seeds)}, ${rateText((seeds * 1000) / elapsedMs)} a second`],
-    [
-      "simulated",
-      `${durationText(virtualMs)} (${(virtualMs / yearMs).toPrecision(2)} years), ${rateText(virtualMs / elapsedMs)} times as fast as real time`,
-    ],
+    ["simulated", `${spanText(virtualMs)}, ${rateText(virtualMs / elapsedMs)} times as fast as real time`],
     ["operations", countText(operations)],
     ["lives of nodes", countText(lives)],
     ["checks", countText(checks)],
@@ -221,13 +228,6 @@ function summaryText(totals: Totals, elapsedMs: number, output: Output): string 
     ],
   ];
   return rows.map(([title = "", text = ""]) => `${output.styled("faint", title.padEnd(16))}${text}`).join("\n");
-}
-
-function durationText(ms: number): string {
-  const seconds = Math.round(ms / 1000);
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
-  if (hours > 0) return `${countText(hours)} h ${minutes} min`;
-  return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
 }
 
 function nodesText(nodes: number): string {

@@ -51,6 +51,20 @@ export function rateText(perSecond: number): string {
   return perSecond >= 10 || perSecond === 0 ? countText(perSecond) : perSecond.toFixed(1);
 }
 
+const yearMs = 365.25 * 24 * 3_600_000;
+
+/** A span of time, in the two units that fit best, and in years. */
+export function spanText(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  const [days, hours, minutes] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600), Math.floor(seconds / 60)];
+  const years = ms / yearMs;
+  if (years >= 1) return `${years.toFixed(1)} years`;
+  const inYears = `(${years.toPrecision(2)} years)`;
+  if (days > 0) return `${days} ${days === 1 ? "day" : "days"} ${hours % 24} h ${inYears}`;
+  if (hours > 0) return `${hours} h ${minutes % 60} min ${inYears}`;
+  return minutes > 0 ? `${minutes} min ${seconds % 60} s ${inYears}` : `${seconds} s ${inYears}`;
+}
+
 /** Milliseconds in three figures or so, without their unit; `–` for none. */
 export function millisecondsText(ms: number | undefined): string {
   if (ms === undefined) return "–";

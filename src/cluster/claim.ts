@@ -15,7 +15,6 @@ import { equalBytes } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Host, Timers } from "../host/host.ts";
 import type { ChainLink } from "../log/chain.ts";
-import type { LogPosition } from "../log/log.ts";
 import { incarnationBytes, noHash } from "../log/record.ts";
 import { LogFault } from "./log-fault.ts";
 import type { Anchor, Replica } from "./replica.ts";

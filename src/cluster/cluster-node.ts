@@ -23,6 +23,7 @@ import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { ClusterService } from "./cluster-service.ts";
 import { handlePositions } from "./copy-positions.ts";
+import { clockOffsetMs } from "./clock-check.ts";
 import { clusterView, handleStandings, type ViewParts } from "./cluster-view.ts";
 import { CopyReports, handleReaches } from "./copy-reports.ts";
 import { lagOf, schemaVersions } from "./deployed-code.ts";
@@ -152,7 +153,8 @@ export class ClusterNode {
    * safe) where the engine can't be reached, `invalid-configuration` for a lax engine or another system's cluster, `damaged`, `DiskError`.
    */
   static async open(given: ClusterNodeOptions): Promise<ClusterNode> {
-    const options = { ...given, host: withSteadyClock(given.host) };
+    let node: ClusterNode | undefined;
+    const options = { ...given, host: withSteadyClock(given.host, () => node?.clockOffsetMs ?? 0) };
     const limits = { ...defaultLimits, ...options.limits };
     assertLimits(limits);
     assertClusterLimits(limits);
@@ -176,7 +178,7 @@ export class ClusterNode {
         { deadlineMs: joinWithinMs(limits) },
       );
       const kept = await KeptCopies.open({ disk: host.disk, random, trace, segmentBytes });
-      const node = new ClusterNode(options, { limits, systemLog, peers, cluster, kept });
+      node = new ClusterNode(options, { limits, systemLog, peers, cluster, kept });
       await node.#begin();
       return node;
     } catch (error) {
@@ -202,6 +204,12 @@ export class ClusterNode {
 
   get memberId(): string | undefined {
     return this.#life?.membership.id;
+  }
+
+  /** How far its clock is from the others', by its last renewal; 0 where that is not known. */
+  get clockOffsetMs(): number {
+    const { memberId } = this;
+    return memberId === undefined ? 0 : clockOffsetMs(this.#systemLog.state, memberId);
   }
 
   /** For metrics and tests. */
@@ -246,8 +254,11 @@ export class ClusterNode {
       const pause = (): Promise<void> =>
         new Promise((resolve) => timers.after(leaveLookMs, resolve, { keepsAlive: true }));
       while (mayWait() && ownsSome()) await pause();
-      let needed: readonly string[] = [];
-      while (mayWait() && (needed = await shards.indispensable()).length > 0) await pause();
+      let needed = await shards.indispensable();
+      while (mayWait() && needed.length > 0) {
+        await pause();
+        needed = await shards.indispensable();
+      }
       if (needed.length > 0 && hasOthers()) {
         trace(
           "warn",

@@ -55,6 +55,8 @@ class Round {
   readonly #term: number;
   /** A member that a shard is to move to has not caught up yet. */
   #isWaiting = false;
+  /** Of the state that it was made for: most decisions look at the same one. */
+  #known: { readonly state: SystemState; readonly loads: Loads } | undefined;
 
   constructor(state: SystemState, observations: Observations, term: number) {
     this.state = state;
@@ -186,6 +188,12 @@ class Round {
   }
 
   #loads(): Loads {
+    const { state } = this;
+    if (this.#known?.state !== state) this.#known = { state, loads: this.#countLoads() };
+    return this.#known.loads;
+  }
+
+  #countLoads(): Loads {
     const able = presentMembers(this.state).filter(({ id, status }) => {
       return status === "live" && !this.#observations.silent.has(id);
     });

@@ -76,12 +76,13 @@ export class CopyReader {
   }
 }
 
-/** Undefined where that copy could not answer, which says nothing of the others. */
+/** Undefined where that copy could not answer, which says nothing of the others: their nodes may also have newer code (G11). */
 async function unlessUnable(reply: Promise<object>): Promise<object | undefined> {
   try {
     return await reply;
   } catch (error) {
-    if (error instanceof OnefoldError && failureClass(error) !== "final") return undefined;
+    if (!(error instanceof OnefoldError)) throw error;
+    if (failureClass(error) !== "final" || error.code === "unsupported-version") return undefined;
     throw error;
   }
 }

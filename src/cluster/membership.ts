@@ -8,6 +8,8 @@
  * MB1 Renewals go on whatever else is under way, one at a time, each decided anew: a stuck one is given up after `unavailableMs`.
  * MB2 The office is claimed only where nobody has it, its holder is gone, or silent; after a random moment, so that few try at once.
  * MB3 Everything ends with `close`.
+ * MB4 That it is cut off is noticed when it comes about, not by looking now and then: nothing but time does that, and when is known. Time is
+ *     told to the lease every `leaseRenewMs` besides: less often it would take that for a pause.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
@@ -37,8 +39,6 @@ export interface MembershipParts {
 const roundMs = 100;
 /** Up to so long a member waits before it claims the office. */
 const claimJitterMs = 100;
-/** How often time is told to the lease: a cut is seen so much later at most. */
-const tickMs = 50;
 
 export class Membership {
   readonly #parts: MembershipParts;
@@ -157,9 +157,13 @@ export class Membership {
     if (outcome.kind === "committed") this.#step({ type: "renewed", sentAtMs: outcome.sentAtMs });
   }
 
+  /** MB4. */
   async #tick(): Promise<void> {
     this.#step({ type: "tick" });
-    await this.#sleep(tickMs);
+    const { host, limits } = this.#parts;
+    const { sentAtMs } = this.#lease;
+    const untilCutMs = (sentAtMs ?? 0) + limits.unavailableMs - host.clock.monotonicMs();
+    await this.#sleep(this.isCutOff ? limits.leaseRenewMs : Math.min(untilCutMs, limits.leaseRenewMs));
   }
 
   #step(event: LeaseEvent): void {
@@ -193,7 +197,9 @@ export class Membership {
     const { log, limits, copies } = this.#parts;
     const decided = (state: SystemState): readonly SystemRecord[] =>
       decide(state, { self: this.id, silent: silentMembers(this.#lease, limits), copies: copies() });
-    await this.#propose(decided);
+    // Mostly there is nothing to do: then the writer needn't be asked. It decides anew, on what the log ends with.
+    if (decided(log.state).length > 0) await this.#propose(decided);
+    if (!log.isCheckpointDue) return;
     const outcome = await log.checkpoint({ deadlineMs: limits.unavailableMs });
     if (outcome.kind === "committed") await this.#trim();
   }

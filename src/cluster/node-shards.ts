@@ -59,12 +59,18 @@ interface Hosted {
   host: ShardHost | undefined;
   reader: { readonly reads: FollowerReader; readonly of: object } | undefined;
   isClosing: boolean;
+  /** How far the copy reached when somebody asked last. */
+  lastEnd: LogPosition | null;
   repairing: Promise<void> | undefined;
 }
 
 const proposeMs = 5000;
 const repairGraceMs = 5000;
 const repairRetryMs = 1000;
+const repairWaitsMessage =
+  "A shard's repair can't be done now; it is tried on. A new log needs as many of the engine's servers as each log is kept on.";
+const lackingMessage =
+  "A shard can't be repaired: no node that is here has all that was acknowledged. Bring back the nodes that had it, with their data.";
 
 export class NodeShards implements LocalShards {
   readonly #parts: NodeShardsParts;
@@ -108,8 +114,14 @@ export class NodeShards implements LocalShards {
 
   /** How far this node's copy of a log reaches. */
   position(log: string): LogPosition | null {
-    const replica = this.#hosted.get(log)?.host?.replica;
-    return replica === undefined ? this.#parts.kept.end(log) : replica.end;
+    const hosted = this.#hosted.get(log);
+    const replica = hosted?.host?.replica;
+    if (hosted === undefined || replica === undefined) {
+      // While its files are closed and opened again, what was there is still there.
+      return further(this.#parts.kept.end(log), hosted?.lastEnd ?? null);
+    }
+    hosted.lastEnd = replica.end;
+    return replica.end;
   }
 
   /** How far this node's copies reach, by shard. */
@@ -218,6 +230,7 @@ export class NodeShards implements LocalShards {
       host: undefined,
       reader: undefined,
       isClosing: false,
+      lastEnd: null,
       repairing: undefined,
     };
     this.#hosted.set(shard.log, hosted);
@@ -255,6 +268,7 @@ export class NodeShards implements LocalShards {
     if (hosted.host === undefined) return;
     await hosted.repairing;
     const { replica } = hosted.host;
+    hosted.lastEnd = replica?.end ?? hosted.lastEnd;
     await hosted.host.close();
     if (replica !== undefined) this.#parts.kept.note(hosted.log, replica.end);
     this.#hosted.delete(hosted.log);
@@ -373,6 +387,8 @@ export class NodeShards implements LocalShards {
     const isWanted = (): boolean =>
       !hosted.isClosing && !this.#isClosed && present()?.status === "quarantined" && present()?.log === hosted.log;
     await new Promise<void>((resolve) => host.timers.after(repairGraceMs, resolve));
+    let hasSaid = false;
+    let hasSaidWhy = false;
     while (isWanted()) {
       const shard = present()!;
       const replica = hosted.host?.idleReplica;
@@ -385,6 +401,10 @@ export class NodeShards implements LocalShards {
             shard,
             replica,
             anchor: releasedAt(shard, hosted.log),
+            onLacking: (facts) => {
+              if (!hasSaid) host.trace("error", lackingMessage, { shard: shard.id, log: shard.log, ...facts });
+              hasSaid = true;
+            },
             positions: () => askPositions(peers, systemLog.state, membership.id, hosted.log),
             blobsOfNew: (log) => blobs(firstPlace(log)),
             isWanted,
@@ -392,6 +412,8 @@ export class NodeShards implements LocalShards {
           if (record !== undefined) await this.#publish(record);
         } catch (error) {
           if (!(error instanceof OnefoldError) || error.code !== "unavailable") throw error;
+          if (!hasSaidWhy) host.trace("warn", repairWaitsMessage, { shard: shard.id, log: shard.log, error });
+          hasSaidWhy = true;
         }
       }
       await new Promise<void>((resolve) => host.timers.after(repairRetryMs, resolve));
@@ -416,6 +438,11 @@ export class NodeShards implements LocalShards {
 /** Where a log that continues another one has its first snapshot. */
 function firstPlace(log: string): string {
   return `${log}.first`;
+}
+
+function further(a: LogPosition | null, b: LogPosition | null): LogPosition | null {
+  if (a === null || b === null) return a ?? b;
+  return a.sequence >= b.sequence ? a : b;
 }
 
 /** Where an owner that gave the shard up had brought this log. */

@@ -6,13 +6,15 @@
  * OL2 `displaced` is said only where another record is proven to stand at the sequence (`sending.ts`, hazard 4); `conflict` never.
  * OL3 An engine that for longer than a stale server could shows an end before what it has acknowledged here, or something at the sequence
  *     that is no record (a hole, wrong bytes), gets no more appends: `failed`. What that is the next claim finds out, and seals (`claim.ts`).
- * OL4 Reads of what was acknowledged come from the copy, which is verified.
+ * OL4 Reads of what was acknowledged come from the copy, which is verified; what the node's disk has lost of it, from the engine, verified by
+ *     what the copy still has (`engine-reading.ts`).
  */
 import type { AppendOutcome, Log, LogPosition } from "../log/log.ts";
 import { decodeRecordHeader, type LogRecord } from "../log/record.ts";
 import { sha256 } from "../base/digest.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Clock } from "../host/host.ts";
+import { isDamage, readFromEngine } from "./engine-reading.ts";
 import { LogFault } from "./log-fault.ts";
 import type { Replica } from "./replica.ts";
 import { sendOnce } from "./sending.ts";
@@ -91,11 +93,30 @@ export class OwnedLog implements Log {
    */
   async read(sequence: number): Promise<LogRecord | undefined> {
     const { copy } = this.#replica;
-    return sequence <= (copy.end?.sequence ?? 0) ? copy.read(sequence) : undefined;
+    if (sequence > (copy.end?.sequence ?? 0)) return undefined;
+    try {
+      return await copy.read(sequence);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      return readFromEngine(this.#replica, sequence, error);
+    }
   }
 
-  scan(fromSequence: number): AsyncIterable<LogRecord> {
-    return this.#replica.copy.scan(fromSequence);
+  async *scan(fromSequence: number): AsyncGenerator<LogRecord> {
+    const { copy } = this.#replica;
+    for (let next = fromSequence; ; ) {
+      try {
+        for await (const record of copy.scan(next)) {
+          yield record;
+          next = record.sequence + 1;
+        }
+        return;
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        yield await readFromEngine(this.#replica, next, error);
+        next++;
+      }
+    }
   }
 
   anchor(): Promise<void> {

@@ -30,6 +30,8 @@ export interface RepairParts {
   readonly replica: Replica;
   /** RP3. */
   readonly anchor: Anchor | undefined;
+  /** RP3: what an operator has to be told. Called at each attempt. */
+  readonly onLacking: (facts: { readonly acknowledgedSequence: number; readonly longestSequence: number }) => void;
   readonly positions: () => Promise<{ readonly told: readonly ToldPosition[]; readonly isComplete: boolean }>;
   /** The place for the first snapshot of the log of this name. */
   readonly blobsOfNew: (log: string) => Blobs;
@@ -48,11 +50,7 @@ export async function repairShard(parts: RepairParts): Promise<SystemRecord | un
   });
   if (!isLongest) return undefined;
   if (parts.anchor !== undefined && !(await replica.holds(parts.anchor))) {
-    host.trace(
-      "error",
-      "A shard can't be repaired: no node that is here has all that was acknowledged. Bring back the nodes that had it, with their data.",
-      { shard: shard.id, log: shard.log, acknowledgedSequence: parts.anchor.sequence, longestSequence: end.sequence },
-    );
+    parts.onLacking({ acknowledgedSequence: parts.anchor.sequence, longestSequence: end.sequence });
     return undefined;
   }
   await replica.fold();

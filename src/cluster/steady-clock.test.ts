@@ -8,7 +8,9 @@ function rig() {
     time.wallMs += ms;
     time.monotonicMs += ms;
   };
-  return { time, pass, clock: steadyClock({ wallMs: () => time.wallMs, monotonicMs: () => time.monotonicMs }) };
+  const others = { offsetMs: 0 };
+  const wall = { wallMs: () => time.wallMs, monotonicMs: () => time.monotonicMs };
+  return { time, pass, others, clock: steadyClock(wall, () => others.offsetMs) };
 }
 
 describe("a steady clock", () => {
@@ -35,5 +37,19 @@ describe("a steady clock", () => {
     time.wallMs -= 3_600_000;
     time.wallMs += 100;
     assert.equal(clock.wallMs(), 1_000_600);
+  });
+
+  test("follows a far step that brings it back to the others, and none else (ST1)", () => {
+    const { time, pass, others, clock } = rig();
+    // It began half an hour behind.
+    others.offsetMs = -1_800_000;
+    time.wallMs += 900_000;
+    assert.equal(clock.wallMs(), 1_000_000, "that would still be too far");
+    time.wallMs += 905_000;
+    assert.equal(clock.wallMs(), 2_805_000);
+    others.offsetMs = 5000;
+    pass(100);
+    time.wallMs -= 5000;
+    assert.equal(clock.wallMs(), 2_805_100, "it is near enough");
   });
 });

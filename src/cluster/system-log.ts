@@ -115,12 +115,18 @@ export class SystemLog {
     return this.#writer.propose(decide, options);
   }
 
-  /** Appends a checkpoint, if the last one is `checkpointRecordsMax` records old. For the controller. */
+  /** Whether the last checkpoint is `checkpointRecordsMax` records old, as far as this node has read. */
+  get isCheckpointDue(): boolean {
+    return this.#needsCheckpoint(this.state);
+  }
+
+  /** Appends a checkpoint, if one is due. For the controller. */
   checkpoint(options: { readonly deadlineMs: number }): Promise<ProposalOutcome> {
-    const { checkpointRecordsMax } = this.#parts.limits;
-    const isDue = (state: SystemState): boolean =>
-      state.sequence - (state.checkpoints.at(-1) ?? 0) >= checkpointRecordsMax;
-    return this.propose((state) => (isDue(state) ? [checkpointOf(state)] : undefined), options);
+    return this.propose((state) => (this.#needsCheckpoint(state) ? [checkpointOf(state)] : undefined), options);
+  }
+
+  #needsCheckpoint({ sequence, checkpoints }: SystemState): boolean {
+    return sequence - (checkpoints.at(-1) ?? 0) >= this.#parts.limits.checkpointRecordsMax;
   }
 
   /** Has the engine forget what is before the older of two checkpoints. For the controller. Throws `unavailable` (retry safe). */

@@ -14,8 +14,8 @@ import type { NodeLife } from "./life.ts";
 import type { Scheduled, Scheduler } from "./scheduler.ts";
 import { boundToScopes } from "./scope.ts";
 
-/** 2026-01-01T00:00:00Z. */
-const wallStartMsDefault = 1_767_225_600_000;
+/** What wall clocks show at virtual time 0, if they are not told otherwise: 2026-01-01T00:00:00Z. */
+export const wallStartMs = 1_767_225_600_000;
 /** Timers are late by up to this much, as they are in a real process. */
 const latenessMsMax = 1;
 const latenessMsMin = 0.001;
@@ -39,7 +39,7 @@ export class SimulatedClock implements Clock {
   constructor(options: SimulatedClockOptions) {
     this.#scheduler = options.scheduler;
     this.#rate = rateOf(options.driftPpm ?? 0);
-    this.#wallOffsetMs = options.wallStartMs ?? wallStartMsDefault;
+    this.#wallOffsetMs = options.wallStartMs ?? wallStartMs;
   }
 
   wallMs(): number {

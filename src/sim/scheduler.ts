@@ -48,7 +48,8 @@ export class Scheduler {
   readonly #eventsMax: number;
   readonly #hash = new TraceHash();
   readonly #notesKeptMax: number;
-  #notes: string[] = [];
+  /** Texts, and when: they are put together only where somebody wants to read them. */
+  #notes: { readonly atMs: number; readonly text: string }[] = [];
 
   constructor(options: SchedulerOptions = {}) {
     this.#eventsMax = options.eventsMax ?? eventsMaxDefault;
@@ -77,7 +78,8 @@ export class Scheduler {
 
   /** The newest notes, oldest first, as `notesKeptMax` allows. */
   get notes(): readonly string[] {
-    return this.#notes.slice(-this.#notesKeptMax);
+    if (this.#notesKeptMax === 0) return [];
+    return this.#notes.slice(-this.#notesKeptMax).map(({ atMs, text }) => `${atMs.toFixed(3)} ${text}`);
   }
 
   /** Runs `callback` as an event of its own, `delayMs` (≥ 0) from now; events due at one time run in order of the calls. */
@@ -96,7 +98,7 @@ export class Scheduler {
   note(text: string): void {
     this.#hash.addText(text);
     if (this.#notesKeptMax === 0) return;
-    this.#notes.push(`${this.#nowMs.toFixed(3)} ${text}`);
+    this.#notes.push({ atMs: this.#nowMs, text });
     if (this.#notes.length >= 2 * this.#notesKeptMax) this.#notes = this.#notes.slice(-this.#notesKeptMax);
   }
 

@@ -44,6 +44,11 @@ export function unrest(cluster: SimulatedCluster): string | undefined {
   return undefined;
 }
 
+/** The latest log time of any shard. */
+export function logTimeMs(cluster: SimulatedCluster): number {
+  return Math.max(0, ...shardsOf(cluster).map(({ log }) => recordsOf(cluster, log).at(-1)?.timeMs ?? 0));
+}
+
 /** RS4. */
 const unfinished = new Map<number, string>(
   (["outbox", "prepared", "decision"] as const).map((table) => [tables[table], table]),

@@ -30,6 +30,8 @@ export interface SimulatedClusterOptions {
   readonly shardCount: number;
   readonly followerCount?: number;
   readonly snapshotBytes?: number;
+  /** Looks now and then whether nodes know to be cut off: for `cutOffForMs`, which is 0 otherwise. */
+  readonly watchesCutOffs?: boolean;
   /** What ends user code that takes long in real time; by default nothing does. */
   readonly realLimit?: RealLimit;
   readonly onTrace?: (node: string, line: TraceLine) => void;
@@ -55,7 +57,7 @@ export interface ServingNode {
   readonly name: string;
   readonly service: Service;
   readonly cluster: ClusterNode;
-  /** So long, without a break, it has known to be cut off, and was awake; 0 where it is not. */
+  /** So long, without a break, it has known to be cut off, and was awake; 0 where it is not, or nobody looks (`watchesCutOffs`). */
   readonly cutOffForMs: number;
   /** Calls `listener`, once, when that life is over, unless it is forgotten before. */
   onEnd(listener: () => void): { forget(): void };
@@ -67,6 +69,8 @@ export class SimulatedCluster {
   readonly names: readonly string[];
   readonly #options: SimulatedClusterOptions;
   readonly #members = new Map<string, Member>();
+  /** Told to stop, and still at it. */
+  readonly #stopping = new Set<SimulatedHost>();
   #isOver = false;
   #lifeCount = 0;
 
@@ -111,6 +115,11 @@ export class SimulatedCluster {
     return [...this.#members.values()].flatMap(({ node, serving }) =>
       serving === undefined || !node.alive ? [] : [serving],
     );
+  }
+
+  /** Some node was told to stop in good order, and has not ended yet: it serves no more, whoever asks it. */
+  get isStopping(): boolean {
+    return this.#stopping.size > 0;
   }
 
   /** How many lives all nodes together have had. */
@@ -185,12 +194,15 @@ export class SimulatedCluster {
   async #stop(name: string): Promise<void> {
     const member = this.#members.get(name)!;
     const { host } = member;
+    if (host === undefined || member.serving === undefined) return;
+    this.#stopping.add(host);
+    host.life.onEnd(() => this.#stopping.delete(host));
     try {
-      await member.serving?.cluster.close();
+      await member.serving.cluster.close();
     } catch (error) {
       // A disk that refuses to close a file is as good as a crash; anything else is a bug.
       if (!(error instanceof DiskError)) throw error;
-      this.#failed(name, member, host!, error);
+      this.#failed(name, member, host, error);
     }
   }
 
@@ -219,7 +231,9 @@ export class SimulatedCluster {
         onFailed: failed,
       });
       if (!host.life.alive) return;
-      const serving = new ServedLife(name, cluster, { scheduler: this.#options.scheduler, life: host.life });
+      const { scheduler, watchesCutOffs = false } = this.#options;
+      const serving = new ServedLife(name, cluster, { scheduler, life: host.life });
+      if (watchesCutOffs) serving.watchCutOffs();
       member.serving = serving;
     } catch (error) {
       failed(error);
@@ -290,7 +304,7 @@ class ServedLife implements ServingNode {
   readonly #scheduler: Scheduler;
   readonly #life: NodeLife;
   readonly #listeners = new Set<{ readonly tell: () => void }>();
-  #looking: Scheduled;
+  #looking: Scheduled | undefined;
   #cutOffSinceMs: number | undefined;
 
   constructor(name: string, cluster: ClusterNode, world: { readonly scheduler: Scheduler; readonly life: NodeLife }) {
@@ -298,6 +312,9 @@ class ServedLife implements ServingNode {
     this.cluster = cluster;
     this.#scheduler = world.scheduler;
     this.#life = world.life;
+  }
+
+  watchCutOffs(): void {
     this.#looking = this.#lookLater();
   }
 
@@ -317,7 +334,7 @@ class ServedLife implements ServingNode {
 
   /** The life is over. */
   end(): void {
-    this.#looking.cancel();
+    this.#looking?.cancel();
     for (const { tell } of this.#listeners) tell();
     this.#listeners.clear();
   }

@@ -8,13 +8,13 @@
 import { slotOfEntity } from "../../base/ids.ts";
 import { SeededRandom } from "../../base/random.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
-import { TimeLimit } from "../../host/node/time-limit.ts";
 import { ClusterFaults } from "../cluster/faults.ts";
 import { SimulatedCluster } from "../cluster/simulated-cluster.ts";
 import { deferred } from "../deferred.ts";
 import { FaultCounts } from "../faults.ts";
 import type { TraceLine } from "../host.ts";
 import { Scheduler } from "../scheduler.ts";
+import type { CallLimit } from "./call-limit.ts";
 import type { ClientDeath } from "./client-death.ts";
 import { ClusterServed } from "./cluster-served.ts";
 import {
@@ -22,6 +22,7 @@ import {
   BrokenPromise,
   failureOf,
   settleMsDefault,
+  shardsDefault,
   type SystemSimulationOptions,
   type SystemSimulationReport,
   transcriptLinesDefault,
@@ -31,7 +32,6 @@ import { type ClientCrash, isClusterEvent, makeSimulationPlan, type SimulationPl
 import { StandingChecks } from "./standing-checks.ts";
 import { SystemWork, traceText } from "./system-work.ts";
 
-const shardCount = 4;
 /** Of virtual time, for a cluster without faults to come up. */
 const startMs = 60_000;
 const healMs = 120_000;
@@ -60,7 +60,7 @@ export class ClusterSimulation<S extends SystemHandle> {
   readonly #durationMs: number;
   #isCalm = false;
 
-  constructor(system: S, nodes: number, options: SystemSimulationOptions<S>) {
+  constructor(system: S, nodes: number, options: SystemSimulationOptions<S>, limit: CallLimit) {
     this.#system = system;
     this.#options = options;
     this.#nodes = nodes;
@@ -70,15 +70,14 @@ export class ClusterSimulation<S extends SystemHandle> {
     this.#random = new SeededRandom(this.#seed);
     const scheduler = this.#scheduler;
     const random = this.#random;
-    const timeLimit = new TimeLimit();
     this.#cluster = new SimulatedCluster({
       scheduler,
       random: random.fork("cluster"),
       counts: this.#counts,
       system: () => system,
       nodeCount: nodes,
-      shardCount,
-      realLimit: (code) => timeLimit.call(commandRealMs, code),
+      shardCount: options.shards ?? shardsDefault,
+      realLimit: (code) => limit.call(commandRealMs, code),
       onTrace: (node, line) => this.#traced(node, line),
     });
     this.#durationMs = random.fork("calm").between(1000, 10_000);
@@ -130,6 +129,7 @@ export class ClusterSimulation<S extends SystemHandle> {
       seed: this.#seed,
       nodes: this.#nodes,
       virtualMs: this.#scheduler.nowMs,
+      events: this.#scheduler.eventCount,
       lives: this.#cluster.lifeCount,
       faults: {
         ...Object.fromEntries(this.#faults.counts()),

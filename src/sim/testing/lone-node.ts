@@ -15,6 +15,7 @@ import { TimeLimit } from "../../host/node/time-limit.ts";
 import { EmbeddedNode } from "../../runtime/embedded.ts";
 import { type MemoryStoreEngine, memoryStore } from "../../store/engine/memory.ts";
 import { SimulatedDisk } from "../disk.ts";
+import type { CallLimit } from "./call-limit.ts";
 import { deferred } from "../deferred.ts";
 import type { FaultCounts } from "../faults.ts";
 import { type SimulatedHost, SimulatedNode, type TraceLine } from "../host.ts";
@@ -34,6 +35,8 @@ export interface LoneNodeOptions {
   readonly counts: FaultCounts;
   readonly driftPpm?: number;
   readonly limits?: Partial<Limits>;
+  /** On each call of user code, in real time. */
+  readonly limit?: CallLimit;
   readonly onTrace?: (line: TraceLine) => void;
   /** Called at the beginning of each life, before anything of it runs; the first is 1. */
   readonly onStart?: (life: number, host: SimulatedHost) => void;
@@ -61,14 +64,14 @@ export class LoneNode {
 
   constructor(options: LoneNodeOptions) {
     const { scheduler, random, counts } = options;
-    const timeLimit = new TimeLimit();
+    const { limit = new TimeLimit() } = options;
     this.#options = options;
     this.node = new SimulatedNode({
       scheduler,
       random: random.fork("node"),
       counts,
       disk: new SimulatedDisk({ scheduler, random: random.fork("disk"), counts }),
-      realLimit: (code) => timeLimit.call(commandRealMs, code),
+      realLimit: (code) => limit.call(commandRealMs, code),
       ...(options.driftPpm === undefined ? {} : { driftPpm: options.driftPpm }),
       ...(options.onTrace === undefined ? {} : { onTrace: options.onTrace }),
     });

@@ -3,6 +3,7 @@ import { SeededRandom } from "../../base/random.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
 import { FaultCounts } from "../faults.ts";
 import { Scheduler } from "../scheduler.ts";
+import type { CallLimit } from "./call-limit.ts";
 import { LoneNode } from "./lone-node.ts";
 import { NodeFaults, type SystemFault, systemFaults } from "./node-faults.ts";
 import {
@@ -25,7 +26,7 @@ export class LoneSimulation<S extends SystemHandle> {
   readonly #faults: NodeFaults;
   readonly #work: SystemWork<S>;
 
-  constructor(system: S, options: SystemSimulationOptions<S>) {
+  constructor(system: S, options: SystemSimulationOptions<S>, limit: CallLimit) {
     this.#options = options;
     this.#seed = String(options.seed);
     const notesKeptMax = options.transcriptLines ?? transcriptLinesDefault;
@@ -36,6 +37,7 @@ export class LoneSimulation<S extends SystemHandle> {
     const kinds = new Set(choosable.filter(() => random.chance(0.6)));
     this.#node = new LoneNode({
       system,
+      limit,
       scheduler: this.#scheduler,
       random: this.#random.fork("node"),
       counts: this.#counts,
@@ -72,6 +74,7 @@ export class LoneSimulation<S extends SystemHandle> {
       seed: this.#seed,
       nodes: 1,
       virtualMs: this.#scheduler.nowMs,
+      events: this.#scheduler.eventCount,
       lives: this.#node.lifeCount,
       faults: Object.fromEntries(this.#counts.entries()),
       operations: this.#work.operations,

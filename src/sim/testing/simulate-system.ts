@@ -9,7 +9,11 @@
  * Y4  After the faults everything must be answered within a bound of virtual time.
  */
 import { OnefoldError } from "../../base/errors.ts";
+import { limits } from "../../base/limits.ts";
+import { isShardCount } from "../../cluster/system-records.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
+import { TimeLimit } from "../../host/node/time-limit.ts";
+import type { CallLimit } from "./call-limit.ts";
 import { ClusterSimulation } from "./cluster-simulation.ts";
 import { LoneSimulation } from "./lone-simulation.ts";
 import { systemFaults } from "./node-faults.ts";
@@ -24,16 +28,31 @@ export async function simulate<S extends SystemHandle>(
   system: S,
   options: SystemSimulationOptions<S>,
 ): Promise<SystemSimulationReport> {
-  assertOptions(options);
-  const { nodes = 1 } = options;
-  return nodes === 1 ? new LoneSimulation(system, options).run() : new ClusterSimulation(system, nodes, options).run();
+  return simulateUnder(system, options, new TimeLimit());
 }
 
-type Checked = Pick<SystemSimulationOptions<SystemHandle>, "nodes" | "faults" | "workloads" | "plan">;
+/** The same, with another limit of real time for each call of user code. */
+export async function simulateUnder<S extends SystemHandle>(
+  system: S,
+  options: SystemSimulationOptions<S>,
+  limit: CallLimit,
+): Promise<SystemSimulationReport> {
+  assertOptions(options);
+  const { nodes = 1 } = options;
+  return nodes === 1
+    ? new LoneSimulation(system, options, limit).run()
+    : new ClusterSimulation(system, nodes, options, limit).run();
+}
 
-function assertOptions({ nodes = 1, faults = [], workloads = workloadsDefault, plan }: Checked): void {
+type Checked = Pick<SystemSimulationOptions<SystemHandle>, "nodes" | "shards" | "faults" | "workloads" | "plan">;
+
+function assertOptions({ nodes = 1, shards, faults = [], workloads = workloadsDefault, plan }: Checked): void {
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > nodesMax) {
     throw invalid(`The number of nodes is a whole number from 1 to ${nodesMax}.`);
+  }
+  if (shards !== undefined && nodes === 1) throw invalid("One node alone has no shards.");
+  if (shards !== undefined && !isShardCount(shards)) {
+    throw invalid(`The number of shards is a power of two from 1 to ${limits.shardsMax}.`);
   }
   const known: readonly string[] = nodes === 1 ? systemFaults : clusterSystemFaults;
   const unknown = faults.find((name) => !known.includes(name));

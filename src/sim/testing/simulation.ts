@@ -58,6 +58,8 @@ export interface SystemSimulationOptions<S extends SystemHandle> extends Simulat
   readonly seed: string | number;
   /** How many nodes there are: 1, the default, is the embedded system; from 2 on it is a cluster. At most `nodesMax`. */
   readonly nodes?: number;
+  /** Of a cluster: how many shards there are at first, a power of 2; default 16. */
+  readonly shards?: number;
   /** Of a cluster: what goes wrong, instead of what the seed and `faults` would give. As a failure or its shrunk twin has it. */
   readonly plan?: SimulationPlan;
   /** How many lines of the transcript are kept; default 1000. */
@@ -65,6 +67,7 @@ export interface SystemSimulationOptions<S extends SystemHandle> extends Simulat
 }
 
 export const nodesMax = 9;
+export const shardsDefault = 16;
 export const workloadsDefault = 3;
 export const settleMsDefault = 10_000;
 /** Virtual time in which everything must be answered once nothing is disturbed any more. */
@@ -75,6 +78,8 @@ export interface SystemSimulationReport {
   readonly nodes: number;
   /** Simulated time, ms. */
   readonly virtualMs: number;
+  /** Steps of the simulation: timers, arrivals, what a disk has done. */
+  readonly events: number;
   /** Of all nodes. */
   readonly lives: number;
   /** How many faults took effect, by kind. */
