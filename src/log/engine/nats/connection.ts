@@ -61,6 +61,21 @@ export class EngineConnection {
 
   /** Throws `unavailable` where none of the servers lets the node in. */
   static async open(address: NatsAddress, limits: ConnectionLimits): Promise<EngineConnection> {
+    // The client goes on for ever where it is refused and is to outlive refusals later; one that gives up at once goes ahead of it.
+    await (await EngineConnection.openOnce(address, limits)).close();
+    return EngineConnection.#connect(address, limits, {
+      maxReconnectAttempts: -1,
+      // Credentials may be renewed on the servers one after the other.
+      ignoreAuthErrorAbort: true,
+    });
+  }
+
+  /** The same for a few questions: it tries each of the servers once, and is not made again where it is lost. */
+  static openOnce(address: NatsAddress, limits: ConnectionLimits): Promise<EngineConnection> {
+    return EngineConnection.#connect(address, limits, { reconnect: false, ignoreClusterUpdates: true });
+  }
+
+  static async #connect(address: NatsAddress, limits: ConnectionLimits, more: ConnectionOptions) {
     const { servers, login, tls } = address;
     const options: ConnectionOptions = {
       servers: [...servers],
@@ -71,12 +86,10 @@ export class EngineConnection {
       reconnectTimeWait: reconnectMs,
       reconnectJitter: reconnectMs,
       reconnectJitterTLS: reconnectMs,
-      maxReconnectAttempts: -1,
-      // Credentials may be renewed on the servers one after the other.
-      ignoreAuthErrorAbort: true,
       noAsyncTraces: true,
       ...(tls === undefined ? {} : { tls }),
       ...loginOptions(login),
+      ...more,
     };
     try {
       return new EngineConnection(await connect(options), limits);
