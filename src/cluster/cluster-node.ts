@@ -18,6 +18,7 @@ import type { SystemHandle } from "../entity/definition.ts";
 import type { Service } from "../entity/service.ts";
 import type { Host } from "../host/host.ts";
 import type { LogEngine } from "../log/engine-log.ts";
+import type { Log } from "../log/log.ts";
 import { readableVersionMax } from "../log/record.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
@@ -61,7 +62,10 @@ export interface ClusterNodeOptions {
   readonly shardCount?: number;
   readonly followerCount?: number;
   readonly limits?: Partial<Limits>;
+  /** For entities of each shard that it owns; default as a lone node's. */
   readonly cacheBytes?: number;
+  /** The log of an owned shard as it is to be appended to, for metrics. */
+  readonly measureLog?: (log: Log) => Log;
   readonly segmentBytes?: number;
   readonly snapshotBytes?: number;
   /**
@@ -351,6 +355,7 @@ export class ClusterNode {
       segmentBytes: this.#options.segmentBytes ?? segmentBytesDefault,
       snapshotBytes: this.#options.snapshotBytes ?? snapshotBytesDefault,
       cacheBytes: this.#options.cacheBytes,
+      measureLog: this.#options.measureLog,
       kept: this.#kept,
       mayTellDurable: () => leaseReads !== undefined && membership.holdsLease(leaseReads.clockDriftPpmMax),
     });

@@ -13,7 +13,7 @@ import type { SystemDefinition } from "../entity/definition.ts";
 import type { Neighbours } from "../entity/neighbours.ts";
 import { DiskError, type Host } from "../host/host.ts";
 import type { LogEngine } from "../log/engine-log.ts";
-import type { LogPosition } from "../log/log.ts";
+import type { Log, LogPosition } from "../log/log.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { seal } from "./claim.ts";
@@ -48,6 +48,7 @@ export interface NodeShardsParts {
   readonly segmentBytes: number;
   readonly snapshotBytes: number;
   readonly cacheBytes: number | undefined;
+  readonly measureLog: ((log: Log) => Log) | undefined;
   readonly kept: KeptCopies;
   /** See `Committer`, M5. */
   readonly mayTellDurable: () => boolean;
@@ -298,6 +299,7 @@ export class NodeShards implements LocalShards {
       segmentBytes: this.#parts.segmentBytes,
       snapshotBytes: this.#parts.snapshotBytes,
       ...(this.#parts.cacheBytes === undefined ? {} : { cacheBytes: this.#parts.cacheBytes }),
+      ...(this.#parts.measureLog === undefined ? {} : { measureLog: this.#parts.measureLog }),
       neighbours: this.#parts.neighboursOf(id),
       anchors: () => this.#anchors(shard),
       mayClaim: () => membership.mayClaim,

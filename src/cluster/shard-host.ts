@@ -17,7 +17,7 @@ import { appendGenesis } from "../entity/genesis.ts";
 import type { Neighbours } from "../entity/neighbours.ts";
 import type { Host } from "../host/host.ts";
 import type { EngineLog } from "../log/engine-log.ts";
-import type { LogPosition } from "../log/log.ts";
+import type { Log, LogPosition } from "../log/log.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { claim } from "./claim.ts";
@@ -57,6 +57,8 @@ export interface ShardHostParts {
   readonly segmentBytes: number;
   readonly snapshotBytes: number;
   readonly cacheBytes?: number;
+  /** The log as an owner is to append to it, for metrics. */
+  readonly measureLog?: (log: Log) => Log;
   readonly neighbours: Neighbours;
   /** What members acknowledged of this log, as far as they can be asked. */
   readonly anchors: () => Promise<readonly Anchor[]>;

@@ -17,6 +17,7 @@ import type { ClusterSource } from "../gateway/cluster-source.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import type { Service } from "../entity/service.ts";
 import type { Host } from "../host/host.ts";
+import type { Log } from "../log/log.ts";
 import type { StoreEngine } from "../store/store.ts";
 import type { ClusterView } from "../wire/cluster-view.ts";
 import type { ClusterEngine } from "./cluster-engine.ts";
@@ -37,7 +38,10 @@ export interface MemberOptions extends MemberPlace {
   readonly connectEngine: () => Promise<ClusterEngine>;
   readonly storeEngine: (log: string) => StoreEngine;
   readonly limits?: Partial<Limits>;
+  /** For entities of each shard that it owns. */
   readonly cacheBytes?: number;
+  /** The log of an owned shard as it is to be appended to, for metrics. */
+  readonly measureLog?: (log: Log) => Log;
   readonly snapshotBytes?: number;
   readonly segmentBytes?: number;
   /** The node has stopped for good; nothing is served any more. */
