@@ -147,7 +147,7 @@ export class ClusterNode {
       for (const id of known) if (!members.has(id)) known.delete(id);
       this.#sayLag();
     });
-    handlePositions(this.#peers, (log) => this.#life?.shards.position(log) ?? null);
+    handlePositions(this.#peers, (log) => this.#life?.shards.reach(log) ?? null);
     handleFarewells(this.#peers, this.#systemLog, { timers });
     handleReaches(this.#peers, () => this.#life?.shards.reaches ?? {});
     handleStandings(this.#viewParts);

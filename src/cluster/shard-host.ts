@@ -22,6 +22,7 @@ import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { claim } from "./claim.ts";
 import { Follower } from "./follower.ts";
+import type { CopyReach } from "./copy-reach.ts";
 import { LogFault } from "./log-fault.ts";
 import { OwnedLog } from "./owned-log.ts";
 import { type OpenOwnedShard, openOwnedShard } from "./owned-shard.ts";
@@ -67,8 +68,8 @@ export interface ShardHostParts {
   /** See `Committer`, M5. */
   readonly mayTellDurable: () => boolean;
   readonly onOwned: (epoch: number) => void;
-  /** The shard was given up in good order, at `end` where it had been owned here: the one it moves to may claim. */
-  readonly onReleased: (assignment: number, end: LogPosition | undefined) => void;
+  /** The shard was given up in good order, with this in the copy where it had been owned here: the one it moves to may claim. */
+  readonly onReleased: (assignment: number, reach: CopyReach | undefined) => void;
   /** A seal stands in the log, because it is not whole. */
   readonly onSealed: (seal: SealPayload) => void;
   /** Splits what this node has just given up, or, where a seal for that stands there already, finishes it. */
@@ -349,7 +350,7 @@ export class ShardHost {
     this.#doneWith = assignment;
     if (fate === "ours") await replica.take(record.bytes);
     // Whatever has come of the record: this node writes no more, and the next claim needs no release, it only comes later.
-    this.#parts.onReleased(assignment, replica.end ?? undefined);
+    this.#parts.onReleased(assignment, replica.reach ?? undefined);
   }
 
   // ------------------------------------------------------------------------------------------------------------ waiting
