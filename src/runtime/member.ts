@@ -127,6 +127,7 @@ export class MemberNode implements ClusterSource {
         trace("warn", "The node can't be a member of the cluster yet; it tries on. Look at what it waits for.", {
           code,
           error: message,
+          cause: error.cause,
         });
         this.#proxy.disconnect(`${code}: ${message}`);
         await this.#pause();
