@@ -50,7 +50,11 @@ if (isWanted("cluster") && !(values.first && failureCount > 0)) {
   const reports = await simulateClusterSeeds(seeds.map(String), {
     jobs: Number(values.jobs),
     goesOn: !values.first,
-    onDone: ({ doneCount }) => tellProgress(doneCount, "of clusters"),
+    onDone: ({ result: { seed, findings }, doneCount }) => {
+      // All of it is told at the end, in order; who waits for hours wants to know at once.
+      if (findings.length > 0) console.error(`the cluster ${seed} failed: ${findings[0]!.anomaly}`);
+      tellProgress(doneCount, "of clusters");
+    },
   });
   for (const report of reports) await judgeCluster(report);
   const seconds = (Date.now() - beganMs) / 1000;

@@ -15,7 +15,7 @@ export interface ClusterSeedsOptions {
   readonly jobs?: number;
   /** Whether to go on behind a seed that failed. Default: no. */
   readonly goesOn?: boolean;
-  readonly onDone?: (progress: { readonly seed: string; readonly doneCount: number }) => void;
+  readonly onDone?: (progress: { readonly result: ClusterSimulationReport; readonly doneCount: number }) => void;
 }
 
 /** Simulates seeds in several processes; gives their reports in the order of the seeds, up to the first that failed. */

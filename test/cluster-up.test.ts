@@ -183,6 +183,33 @@ describe("onefold cluster up", { timeout: 240_000 }, () => {
     assert.equal(await client.account("shared").deposit({ cents: 1 }), before + 1);
   });
 
+  test("splits a shard under load, and no call fails", async () => {
+    let isOver = false;
+    const counts = Promise.all(
+      Array.from({ length: 8 }, async (_, index) => {
+        let count = 0;
+        for (; !isOver; count++) {
+          assert.equal(await client.account(`split-${index}`).deposit({ cents: 1 }), count + 1);
+        }
+        return count;
+      }),
+    );
+    const [url] = up.urls;
+    const { shards } = (await (await fetch(`${url}/v1/cluster`)).json()) as ClusterView;
+    const text = await folder.result("cluster", "split", shards[0]!.id, "--parts", "2", "--url", url!, "--json");
+    const { parts } = JSON.parse(text) as { readonly parts: readonly string[] };
+    assert.equal(parts.length, 2);
+    isOver = true;
+    for (const count of await counts) assert.ok(count > 0);
+    const after = (await (await fetch(`${url}/v1/cluster`)).json()) as ClusterView;
+    assert.equal(after.shards.length, shards.length + 1);
+    assert.equal(
+      (await folder.onefold("cluster", "split", shards[0]!.id, "--url", url!)).code,
+      1,
+      "it is split already",
+    );
+  });
+
   test("hands everything to the others where a node is asked to end, and no call fails", async () => {
     const { pid } = up.nodes.get("n3")!;
     let isOver = false;
@@ -210,7 +237,7 @@ describe("onefold cluster up", { timeout: 240_000 }, () => {
     assert.equal(await client.account("shared").balance(), balance);
     const view = (await (await fetch(`${up.urls[0]}/v1/cluster`)).json()) as ClusterView;
     assert.equal(view.nodes.length, 3);
-    assert.equal(view.shards.length, 8);
+    assert.equal(view.shards.length, 9);
   });
 
   test("leaves nothing running where it is killed itself", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import type { bank } from "../examples/bank/bank.ts";
 import { bank as bankSystem } from "../examples/bank/bank.ts";
@@ -115,7 +116,19 @@ describe("nodes of a cluster on a real machine", () => {
     isThere = true;
     await served.joined;
     await until("it is ready", async () => (await fetch(`${served.url}/readyz`)).status === 200);
-    assert.match(await (await fetch(`${served.url}/metrics`)).text(), /onefold_cluster_members 1/);
+    const metrics = await (await fetch(`${served.url}/metrics`)).text();
+    assert.match(metrics, /onefold_cluster_members 1/);
+    const page = await readFile(new URL("../docs/metrics.md", import.meta.url), "utf8");
+    const [, section = ""] = /## A cluster([\s\S]*?)\n## /.exec(page) ?? [];
+    const documented = [...section.matchAll(/^\| `(onefold_cluster_\w+)` \|/gm)].map(([, name]) => name!);
+    const shown = [...metrics.matchAll(/^# TYPE (onefold_cluster_\w+) /gm)].map(([, name]) => name!);
+    assert.deepEqual(documented.sort(), shown.sort(), "as docs/metrics.md has them");
+    const others = [...metrics.matchAll(/^# TYPE (onefold_\w+) /gm)].map(([, name]) => name!);
+    assert.deepEqual(
+      others.filter((name) => !page.includes(`\`${name}`)),
+      [],
+      "not in docs/metrics.md",
+    );
   });
 
   test("end where no waiting helps: another system's cluster, a lax engine", async () => {

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import {
+  freePorts,
   monitorUrl,
   natsConfig,
   type NatsMemberPlan,
@@ -71,14 +72,9 @@ export class ChaosCluster {
   static async make(options: ChaosClusterOptions): Promise<ChaosCluster> {
     const { directory, nodeCount, network } = options;
     const engine = await natsPlan({ directory: join(directory, "engine"), serverCount });
-    // The ports of servers that never run are free ones for the nodes.
-    const spare = await natsPlan({ directory: join(directory, "ports"), serverCount });
+    const taken = new Set(engine.members.flatMap((each) => [each.clientPort, each.routePort, each.monitorPort]));
     const plan = { ...engine, members: engine.members.map((each) => ({ ...each, host: network.hostOf(each.name) })) };
-    const free = spare.members.flatMap(({ clientPort, routePort, monitorPort }) => [
-      clientPort,
-      routePort,
-      monitorPort,
-    ]);
+    const free = (await freePorts(taken.size + 2 * nodeCount)).filter((port) => !taken.has(port));
     const ports = new Map(
       Array.from({ length: nodeCount }, (_, index) => [
         `n${index + 1}`,

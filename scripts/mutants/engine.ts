@@ -44,8 +44,8 @@ export const engine: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/owned-log.ts",
-        from: "    return sequence <= (copy.end?.sequence ?? 0) ? copy.read(sequence) : undefined;",
-        to: "    return sequence <= (copy.end?.sequence ?? 0) ? copy.read(sequence) : readValid(this.#replica.log, sequence);",
+        from: "    if (sequence > (copy.end?.sequence ?? 0)) return undefined;",
+        to: "    if (sequence > (copy.end?.sequence ?? 0)) return readValid(this.#replica.log, sequence);",
       },
       {
         file: "src/cluster/owned-log.ts",

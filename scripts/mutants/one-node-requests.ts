@@ -82,9 +82,7 @@ export const oneNodeRequests: readonly Mutant[] = [
         to: "  }\n\n  #removed",
       },
     ],
-    trial: {
-      kind: "program",
-    },
+    trial: { kind: "tests", files: ["test/regressions/plans.test.ts"] },
   },
   {
     name: "timers beyond the window are forgotten",

@@ -178,9 +178,7 @@ export const oneNode: readonly Mutant[] = [
         to: "",
       },
     ],
-    trial: {
-      kind: "program",
-    },
+    trial: { kind: "tests", files: ["test/regressions/plans.test.ts"] },
   },
   {
     name: "damage that is found while opening ends the node",

@@ -177,4 +177,52 @@ export const placement: readonly Mutant[] = [
     edits: [{ file: "src/cluster/deployed-code.ts", from: "common, live[0]!));", to: "atLeast, live[0]!));" }],
     trial: { kind: "tests", files: ["src/cluster/deployed-code.test.ts"] },
   },
+  {
+    name: "what was acknowledged behind a late claim is taken for a rollback",
+    breaks: ["hazard 1", "hazard 3", "CL1"],
+    edits: [
+      {
+        file: "src/cluster/claim.ts",
+        from: "    if (anchor.sequence > claimed) later = anchor;",
+        to: "    if (anchor.sequence < 0) later = anchor;",
+      },
+    ],
+    trial: { kind: "tests", files: ["test/regressions/plans.test.ts"] },
+  },
+  {
+    name: "claims on a log that went back count for a repair like what they replaced",
+    breaks: ["hazard 1", "RP2"],
+    edits: [
+      {
+        file: "src/cluster/copy-reach.ts",
+        from: "  return a.contentSequence - b.contentSequence || a.sequence - b.sequence;",
+        to: "  return a.sequence - b.sequence;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/copy-reach.test.ts", "src/cluster/cluster.test.ts"] },
+  },
+  {
+    name: "a node leaves with what no other one has",
+    breaks: ["hazard 1", "CN2"],
+    edits: [
+      {
+        file: "src/cluster/node-shards.ts",
+        from: "contentSequence >= reach.content.sequence) ? [] : [log];",
+        to: "contentSequence >= 0) ? [] : [log];",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/cluster.test.ts"] },
+  },
+  {
+    name: "a repair doesn't ask what an owner had when it gave the shard up",
+    breaks: ["hazard 1", "RP3", "G8"],
+    edits: [
+      {
+        file: "src/cluster/shard-repair.ts",
+        from: "  if (parts.anchor !== undefined && !(await replica.holds(parts.anchor))) {",
+        to: "  if (parts.anchor !== undefined && parts.anchor.sequence < 0) {",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/cluster.test.ts"] },
+  },
 ];

@@ -153,6 +153,18 @@ function addCluster(onefold: Command, output: Output): void {
   asksNode(cluster.command("status"))
     .description("print nodes and shards: owners, epochs, lag")
     .action(async (options) => (await import("./cluster/status-command.ts")).clusterStatus(options, output));
+  asksNode(cluster.command("split"))
+    .description("split a shard while it is in use, so that more nodes can share its load")
+    .argument("<shard>", "as `cluster status` names it")
+    .addOption(new Option("--parts <number>", "into so many").default(2).argParser(parseWhole({ min: 2, max: 64 })))
+    .addOption(
+      new Option("--wait <seconds>", "for the parts to be served; 0: only ask")
+        .default(60)
+        .argParser(parseNumber({ min: 0, max: 3600 })),
+    )
+    .action(async (shard: string, options) =>
+      (await import("./cluster/split-command.ts")).clusterSplit(shard, options, output),
+    );
 }
 
 function addTools(onefold: Command, output: Output): void {

@@ -1,11 +1,13 @@
 /** `onefold top`: how busy a node is, live: from its metrics, once a second or so. */
 import { CommandFailure, exitCodes } from "./exit-code.ts";
-import { askNode, type NodeOptions } from "./node-client.ts";
+import { askNode, type NodeOptions, readNode } from "./node-client.ts";
 import type { Output } from "./output.ts";
 import { loadLine, loadScreen } from "./top/screen.ts";
+import { type ClusterLoad, clusterLoadBetween } from "./top/cluster-load.ts";
 import { type Load, loadBetween } from "./top/load.ts";
 import { parseScrape, type Scrape } from "./top/scrape.ts";
 import { timeText } from "./text.ts";
+import type { ClusterView } from "../wire/cluster-view.ts";
 
 export interface TopOptions extends NodeOptions {
   /** Seconds between two readings. */
@@ -35,6 +37,8 @@ const screenCodes = {
 export async function top(options: TopOptions, output: Output): Promise<void> {
   const countMax = options.count ?? Number.POSITIVE_INFINITY;
   let before = await scrape(options);
+  const watch = isInCluster(before) ? new ClusterWatch(options) : undefined;
+  await watch?.look();
   const screen = output.isTerminal && options.json !== true ? new Screen() : undefined;
   try {
     for (let shown = 0; shown < countMax; ) {
@@ -47,10 +51,11 @@ export async function top(options: TopOptions, output: Output): Promise<void> {
       }
       const nowMs = Date.now();
       const load = loadBetween(before, now, nowMs / 1000);
+      const cluster = await watch?.look();
       before = now;
       shown++;
-      if (screen !== undefined) screen.draw(await linesOf(load, options, output, nowMs));
-      else if (options.json === true) output.result(JSON.stringify({ timeMs: nowMs, ...load }, nullForNone));
+      if (screen !== undefined) screen.draw(await linesOf({ load, cluster }, options, output, nowMs));
+      else if (options.json === true) output.result(JSON.stringify({ timeMs: nowMs, ...load, cluster }, nullForNone));
       else output.result(loadLine(load, timeText(nowMs)));
     }
   } finally {
@@ -63,13 +68,46 @@ function nullForNone(_key: string, value: unknown): unknown {
   return value === undefined ? null : value;
 }
 
-async function linesOf(load: Load, options: TopOptions, output: Output, nowMs: number): Promise<readonly string[]> {
+function isInCluster({ samples }: Scrape): boolean {
+  return samples.get("onefold_build_info")?.[0]?.labels.engine === "nats";
+}
+
+/** Looks at the whole cluster through one node. */
+class ClusterWatch {
+  readonly #node: NodeOptions;
+  #before: { readonly view: ClusterView; readonly atMs: number } | undefined;
+
+  constructor(node: NodeOptions) {
+    this.#node = node;
+  }
+
+  /** The load since the last look; undefined the first time, and while the node can't tell. */
+  async look(): Promise<ClusterLoad | undefined> {
+    const before = this.#before;
+    try {
+      const view = await readNode<ClusterView>(this.#node, "/v1/cluster");
+      const atMs = performance.now();
+      this.#before = { view, atMs };
+      return before && clusterLoadBetween(before.view, view, (atMs - before.atMs) / 1000);
+    } catch (error) {
+      if (!mayPass(error)) throw error;
+      return undefined;
+    }
+  }
+}
+
+async function linesOf(
+  { load, cluster }: { readonly load: Load; readonly cluster: ClusterLoad | undefined },
+  options: TopOptions,
+  output: Output,
+  nowMs: number,
+): Promise<readonly string[]> {
   const problems = load.isReady && load.problems === 0 ? [] : await problemsOf(options);
   const columns = output.columns ?? 80;
   const rows = process.stdout.rows || 24;
   return loadScreen(
     load,
-    { url: options.url, time: timeText(nowMs).slice(0, 19), problems },
+    { url: options.url, time: timeText(nowMs).slice(0, 19), problems, cluster },
     { columns, rows },
     output,
   );
@@ -87,10 +125,15 @@ async function scrapeIfThere(node: NodeOptions): Promise<Scrape | string> {
   try {
     return await scrape(node);
   } catch (error) {
-    const mayPass: readonly number[] = [exitCodes.unreachable, exitCodes.tryLater];
-    if (!(error instanceof CommandFailure) || !mayPass.includes(error.exitCode)) throw error;
+    if (!mayPass(error)) throw error;
     return error.message;
   }
+}
+
+/** A node that does not answer just now may do so later. */
+function mayPass(error: unknown): error is CommandFailure {
+  const codes: readonly number[] = [exitCodes.unreachable, exitCodes.tryLater];
+  return error instanceof CommandFailure && codes.includes(error.exitCode);
 }
 
 /** What `/readyz` names, whichever way it answers. */

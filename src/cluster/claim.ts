@@ -15,7 +15,6 @@ import { equalBytes } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Host, Timers } from "../host/host.ts";
 import type { ChainLink } from "../log/chain.ts";
-import type { LogPosition } from "../log/log.ts";
 import { incarnationBytes, noHash } from "../log/record.ts";
 import { LogFault } from "./log-fault.ts";
 import type { Anchor, Replica } from "./replica.ts";
@@ -106,14 +105,23 @@ async function claimOnce(parts: ClaimParts): Promise<Attempt> {
   return (await missingAnchor(parts)) ?? { kind: "claimed", epoch: record.epoch };
 }
 
-/** CL1: what another node has acknowledged and the log, with this node's claim in it, does not hold. */
-async function missingAnchor({ replica, anchors }: ClaimParts): Promise<LogFault | undefined> {
+/**
+ * CL1: what another node has acknowledged and the log, with this node's claim in it, does not hold. An anchor behind the claim proves nothing
+ * by itself: the claim may have waited long for its acknowledgement, and another owner may have gone on behind it.
+ */
+async function missingAnchor({ replica, anchors }: ClaimParts): Promise<LogFault | "again" | undefined> {
+  const reason = "it lacks what another node has acknowledged there";
+  const claimed = replica.end!.sequence;
+  let later: Anchor | undefined;
   for (const anchor of await anchors()) {
-    if (await replica.holds(anchor)) continue;
-    const reason = "it lacks what another node has acknowledged there";
-    return new LogFault("fork", replica.log.name, anchor.sequence, reason, { isProven: true });
+    if (anchor.sequence > claimed) later = anchor;
+    else if (!(await replica.holds(anchor))) {
+      return new LogFault("fork", replica.log.name, anchor.sequence, reason, { isProven: true });
+    }
   }
-  return undefined;
+  if (later === undefined) return undefined;
+  await replica.catchUp();
+  return (await replica.holds(later)) ? "again" : new LogFault("short", replica.log.name, later.sequence, reason);
 }
 
 /**

@@ -18,6 +18,7 @@ import type { SystemHandle } from "../entity/definition.ts";
 import type { Service } from "../entity/service.ts";
 import type { Host } from "../host/host.ts";
 import type { LogEngine } from "../log/engine-log.ts";
+import type { Log } from "../log/log.ts";
 import { readableVersionMax } from "../log/record.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
@@ -34,6 +35,7 @@ import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
 import { Membership } from "./membership.ts";
 import { listenForPeers, type NetworkPeers } from "./network-peers.ts";
 import { NodeShards } from "./node-shards.ts";
+import { askForSplit } from "./split-request.ts";
 import { withSteadyClock } from "./steady-clock.ts";
 import { SystemLog } from "./system-log.ts";
 import { handleSystemPositions, systemPeers } from "./system-positions.ts";
@@ -60,7 +62,10 @@ export interface ClusterNodeOptions {
   readonly shardCount?: number;
   readonly followerCount?: number;
   readonly limits?: Partial<Limits>;
+  /** For entities of each shard that it owns; default as a lone node's. */
   readonly cacheBytes?: number;
+  /** The log of an owned shard as it is to be appended to, for metrics. */
+  readonly measureLog?: (log: Log) => Log;
   readonly segmentBytes?: number;
   readonly snapshotBytes?: number;
   /**
@@ -142,7 +147,7 @@ export class ClusterNode {
       for (const id of known) if (!members.has(id)) known.delete(id);
       this.#sayLag();
     });
-    handlePositions(this.#peers, (log) => this.#life?.shards.position(log) ?? null);
+    handlePositions(this.#peers, (log) => this.#life?.shards.reach(log) ?? null);
     handleFarewells(this.#peers, this.#systemLog, { timers });
     handleReaches(this.#peers, () => this.#life?.shards.reaches ?? {});
     handleStandings(this.#viewParts);
@@ -202,6 +207,11 @@ export class ClusterNode {
     return clusterView(this.#viewParts, this.#options.name);
   }
 
+  /** See `askForSplit`. */
+  split(shard: string, parts: number): Promise<void> {
+    return askForSplit(this.#systemLog, shard, parts);
+  }
+
   get memberId(): string | undefined {
     return this.#life?.membership.id;
   }
@@ -254,8 +264,11 @@ export class ClusterNode {
       const pause = (): Promise<void> =>
         new Promise((resolve) => timers.after(leaveLookMs, resolve, { keepsAlive: true }));
       while (mayWait() && ownsSome()) await pause();
-      let needed: readonly string[] = [];
-      while (mayWait() && (needed = await shards.indispensable()).length > 0) await pause();
+      let needed = await shards.indispensable();
+      while (mayWait() && needed.length > 0) {
+        await pause();
+        needed = await shards.indispensable();
+      }
       if (needed.length > 0 && hasOthers()) {
         trace(
           "warn",
@@ -342,6 +355,7 @@ export class ClusterNode {
       segmentBytes: this.#options.segmentBytes ?? segmentBytesDefault,
       snapshotBytes: this.#options.snapshotBytes ?? snapshotBytesDefault,
       cacheBytes: this.#options.cacheBytes,
+      measureLog: this.#options.measureLog,
       kept: this.#kept,
       mayTellDurable: () => leaseReads !== undefined && membership.holdsLease(leaseReads.clockDriftPpmMax),
     });

@@ -6,6 +6,7 @@ import { fromHex, toHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
 import type { LogPosition } from "../log/log.ts";
+import type { CopyReach } from "./copy-reach.ts";
 import type { Peers } from "./peers.ts";
 import { presentMembers, type SystemState } from "./system-state.ts";
 
@@ -13,14 +14,16 @@ import { presentMembers, type SystemState } from "./system-state.ts";
 export interface ToldPosition {
   readonly member: string;
   readonly position: LogPosition | null;
+  /** See `CopyReach`; 0 where it has none. */
+  readonly contentSequence: number;
 }
 
 const method = "copy.position";
 const askMs = 600;
 
 /** Answers what other nodes ask of this node's copies. */
-export function handlePositions(peers: Peers, positionOf: (log: string) => LogPosition | null): void {
-  peers.handle(method, async (body) => encodePosition(positionOf((body as { readonly log: string }).log)));
+export function handlePositions(peers: Peers, reachOf: (log: string) => CopyReach | null): void {
+  peers.handle(method, async (body) => encodeReach(reachOf((body as { readonly log: string }).log)));
 }
 
 /**
@@ -38,7 +41,7 @@ export async function askPositions(
     others.map(async ({ id, address }) => {
       try {
         const answer = await peers.call(address, method, { log }, { deadlineMs: askMs });
-        return { member: id, position: decodePosition(answer) };
+        return { member: id, ...decodeReach(answer) };
       } catch (error) {
         if (error instanceof OnefoldError) return undefined;
         throw error;
@@ -49,19 +52,22 @@ export async function askPositions(
   return { told, isComplete: told.length === others.length };
 }
 
-function encodePosition(position: LogPosition | null): Value {
-  if (position === null) return null;
-  const { incarnation, epoch, sequence, hash } = position;
-  return { incarnation: toHex(incarnation), epoch, sequence, hash: toHex(hash) };
+function encodeReach(reach: CopyReach | null): Value {
+  if (reach === null) return null;
+  const { incarnation, epoch, sequence, hash } = reach.end;
+  const contentSequence = reach.content.sequence;
+  return { incarnation: toHex(incarnation), epoch, sequence, hash: toHex(hash), contentSequence };
 }
 
-function decodePosition(value: Value): LogPosition | null {
-  if (value === null) return null;
-  const { incarnation, epoch, sequence, hash } = value as { readonly [name: string]: string | number };
-  return {
+function decodeReach(value: Value): Pick<ToldPosition, "position" | "contentSequence"> {
+  if (value === null) return { position: null, contentSequence: 0 };
+  const { incarnation, epoch, sequence, hash, contentSequence } = value as { readonly [name: string]: string | number };
+  const position = {
     incarnation: fromHex(String(incarnation)),
     epoch: Number(epoch),
     sequence: Number(sequence),
     hash: fromHex(String(hash)),
   };
+  // A node of an earlier version does not say it.
+  return { position, contentSequence: Number(contentSequence ?? sequence) };
 }

@@ -46,9 +46,9 @@ describe("copies on a node's disk", () => {
       await write(host, "shard-1", 4);
       await write(host, "shard-2", 7);
       const kept = await KeptCopies.open({ ...host, disk: host.disk, segmentBytes });
-      assert.equal(kept.end("shard-1")?.sequence, 4);
-      assert.equal(kept.end("shard-2")?.sequence, 7);
-      assert.equal(kept.end("shard-3"), null);
+      assert.equal(kept.reach("shard-1")?.end.sequence, 4);
+      assert.equal(kept.reach("shard-2")?.end.sequence, 7);
+      assert.equal(kept.reach("shard-3"), null);
       assert.deepEqual(kept.logs, ["shard-1", "shard-2"]);
     }));
 
@@ -59,7 +59,7 @@ describe("copies on a node's disk", () => {
       await kept.remove("shard-1");
       assert.equal(kept.has("shard-1"), false);
       assert.deepEqual(await host.disk.list(copyDirectory("shard-1")), []);
-      assert.equal((await KeptCopies.open({ ...host, disk: host.disk, segmentBytes })).end("shard-1"), null);
+      assert.equal((await KeptCopies.open({ ...host, disk: host.disk, segmentBytes })).reach("shard-1"), null);
     }));
 
   test("that are damaged are counted on for nothing", () =>
@@ -71,6 +71,6 @@ describe("copies on a node's disk", () => {
       await file.write(0, new Uint8Array(512));
       await file.close();
       const kept = await KeptCopies.open({ ...host, disk: host.disk, segmentBytes });
-      assert.equal(kept.end("shard-1"), null);
+      assert.equal(kept.reach("shard-1"), null);
     }));
 });

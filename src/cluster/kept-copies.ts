@@ -7,8 +7,8 @@
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Disk, Random, Trace } from "../host/host.ts";
+import { type CopyReach, reachOf } from "./copy-reach.ts";
 import { openSegmentLog } from "../log/engine/segment/engine.ts";
-import type { LogPosition } from "../log/log.ts";
 
 export interface KeptCopiesParts {
   readonly disk: Disk;
@@ -26,7 +26,7 @@ export function copyDirectory(log: string): string {
 
 export class KeptCopies {
   readonly #parts: KeptCopiesParts;
-  readonly #ends = new Map<string, LogPosition | null>();
+  readonly #reaches = new Map<string, CopyReach | null>();
 
   private constructor(parts: KeptCopiesParts) {
     this.#parts = parts;
@@ -35,26 +35,26 @@ export class KeptCopies {
   /** Looks at what is on the disk. Before any host works on it. Throws `DiskError`, `unsupported-version`. */
   static async open(parts: KeptCopiesParts): Promise<KeptCopies> {
     const kept = new KeptCopies(parts);
-    for (const log of await parts.disk.list(root)) kept.#ends.set(log, await kept.#look(log));
+    for (const log of await parts.disk.list(root)) kept.#reaches.set(log, await kept.#look(log));
     return kept;
   }
 
   has(log: string): boolean {
-    return this.#ends.has(log);
+    return this.#reaches.has(log);
   }
 
   /** Null for one that holds nothing, or is not here. */
-  end(log: string): LogPosition | null {
-    return this.#ends.get(log) ?? null;
+  reach(log: string): CopyReach | null {
+    return this.#reaches.get(log) ?? null;
   }
 
-  note(log: string, end: LogPosition | null): void {
-    this.#ends.set(log, end);
+  note(log: string, reach: CopyReach | null): void {
+    this.#reaches.set(log, reach);
   }
 
   /** Logs of all copies here. */
   get logs(): readonly string[] {
-    return [...this.#ends.keys()];
+    return [...this.#reaches.keys()];
   }
 
   /** Gives a copy up. The caller vouches that nothing of it is needed, and that nobody works on it. Throws `DiskError`. */
@@ -63,18 +63,18 @@ export class KeptCopies {
     const directory = copyDirectory(log);
     for (const name of await disk.list(directory)) await disk.remove(`${directory}/${name}`);
     await disk.syncDirectory(directory);
-    this.#ends.delete(log);
+    this.#reaches.delete(log);
   }
 
-  async #look(log: string): Promise<LogPosition | null> {
+  async #look(log: string): Promise<CopyReach | null> {
     const { disk, trace } = this.#parts;
     const directory = copyDirectory(log);
     if ((await disk.list(directory)).length === 0) return null;
     try {
       const copy = await openSegmentLog({ ...this.#parts, directory, reserveBytes: 0, verifyFromSequence: 2 ** 52 });
-      const { end } = copy;
+      const reach = await reachOf(copy);
       await copy.close();
-      return end;
+      return reach;
     } catch (error) {
       if (!(error instanceof OnefoldError) || error.code !== "damaged") throw error;
       trace("warn", "A copy of a shard's log on this node is damaged, and is not counted on. Check the disk.", {

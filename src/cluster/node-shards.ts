@@ -13,11 +13,12 @@ import type { SystemDefinition } from "../entity/definition.ts";
 import type { Neighbours } from "../entity/neighbours.ts";
 import { DiskError, type Host } from "../host/host.ts";
 import type { LogEngine } from "../log/engine-log.ts";
-import type { LogPosition } from "../log/log.ts";
+import type { Log, LogPosition } from "../log/log.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { seal } from "./claim.ts";
 import { askPositions } from "./copy-positions.ts";
+import type { CopyReach } from "./copy-reach.ts";
 import { FollowerReader } from "./follower-reader.ts";
 import { copyDirectory, type KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
@@ -30,7 +31,13 @@ import { positionAsText, repairShard } from "./shard-repair.ts";
 import { splitShard } from "./shard-split.ts";
 import type { SystemLog } from "./system-log.ts";
 import type { SystemRecord } from "./system-records.ts";
-import { type ClusterIdentity, presentShards, type ShardState, type SystemState } from "./system-state.ts";
+import {
+  type ClusterIdentity,
+  type ParentPosition,
+  presentShards,
+  type ShardState,
+  type SystemState,
+} from "./system-state.ts";
 
 export interface NodeShardsParts {
   readonly host: Host;
@@ -48,6 +55,7 @@ export interface NodeShardsParts {
   readonly segmentBytes: number;
   readonly snapshotBytes: number;
   readonly cacheBytes: number | undefined;
+  readonly measureLog: ((log: Log) => Log) | undefined;
   readonly kept: KeptCopies;
   /** See `Committer`, M5. */
   readonly mayTellDurable: () => boolean;
@@ -60,7 +68,7 @@ interface Hosted {
   reader: { readonly reads: FollowerReader; readonly of: object } | undefined;
   isClosing: boolean;
   /** How far the copy reached when somebody asked last. */
-  lastEnd: LogPosition | null;
+  lastReach: CopyReach | null;
   repairing: Promise<void> | undefined;
 }
 
@@ -114,14 +122,19 @@ export class NodeShards implements LocalShards {
 
   /** How far this node's copy of a log reaches. */
   position(log: string): LogPosition | null {
+    return this.reach(log)?.end ?? null;
+  }
+
+  /** The same, and how far it has content. */
+  reach(log: string): CopyReach | null {
     const hosted = this.#hosted.get(log);
     const replica = hosted?.host?.replica;
     if (hosted === undefined || replica === undefined) {
       // While its files are closed and opened again, what was there is still there.
-      return further(this.#parts.kept.end(log), hosted?.lastEnd ?? null);
+      return further(this.#parts.kept.reach(log), hosted?.lastReach ?? null);
     }
-    hosted.lastEnd = replica.end;
-    return replica.end;
+    hosted.lastReach = replica.reach;
+    return replica.reach;
   }
 
   /** How far this node's copies reach, by shard. */
@@ -143,10 +156,10 @@ export class NodeShards implements LocalShards {
     const logs = presentShards(systemLog.state).map(({ log }) => log);
     const found = await Promise.all(
       logs.map(async (log) => {
-        const end = this.position(log);
-        if (end === null || isSuperfluous(systemLog.state, log, end)) return [];
+        const reach = this.reach(log);
+        if (reach === null || isSuperfluous(systemLog.state, log, reach)) return [];
         const { told } = await askPositions(peers, systemLog.state, membership.id, log);
-        return told.some(({ position }) => (position?.sequence ?? 0) >= end.sequence) ? [] : [log];
+        return told.some(({ contentSequence }) => contentSequence >= reach.content.sequence) ? [] : [log];
       }),
     );
     return found.flat();
@@ -199,7 +212,7 @@ export class NodeShards implements LocalShards {
   #tidy(state: SystemState): void {
     const { kept } = this.#parts;
     for (const log of kept.logs) {
-      if (this.#hosted.has(log) || this.#tidying.has(log) || !isSuperfluous(state, log, kept.end(log))) continue;
+      if (this.#hosted.has(log) || this.#tidying.has(log) || !isSuperfluous(state, log, kept.reach(log))) continue;
       this.#tidying.add(log);
       this.#own(this.#remove(log).finally(() => this.#tidying.delete(log)));
     }
@@ -230,7 +243,7 @@ export class NodeShards implements LocalShards {
       host: undefined,
       reader: undefined,
       isClosing: false,
-      lastEnd: null,
+      lastReach: null,
       repairing: undefined,
     };
     this.#hosted.set(shard.log, hosted);
@@ -268,9 +281,9 @@ export class NodeShards implements LocalShards {
     if (hosted.host === undefined) return;
     await hosted.repairing;
     const { replica } = hosted.host;
-    hosted.lastEnd = replica?.end ?? hosted.lastEnd;
+    hosted.lastReach = replica?.reach ?? hosted.lastReach;
     await hosted.host.close();
-    if (replica !== undefined) this.#parts.kept.note(hosted.log, replica.end);
+    if (replica !== undefined) this.#parts.kept.note(hosted.log, replica.reach);
     this.#hosted.delete(hosted.log);
     this.#reconcile(this.#parts.systemLog.state);
   }
@@ -298,13 +311,14 @@ export class NodeShards implements LocalShards {
       segmentBytes: this.#parts.segmentBytes,
       snapshotBytes: this.#parts.snapshotBytes,
       ...(this.#parts.cacheBytes === undefined ? {} : { cacheBytes: this.#parts.cacheBytes }),
+      ...(this.#parts.measureLog === undefined ? {} : { measureLog: this.#parts.measureLog }),
       neighbours: this.#parts.neighboursOf(id),
       anchors: () => this.#anchors(shard),
       mayClaim: () => membership.mayClaim,
       mayTellDurable: this.#parts.mayTellDurable,
       onOwned: () => undefined,
-      onReleased: (assignment, position) => {
-        const end = position === undefined ? undefined : { log: shard.log, ...positionAsText(position) };
+      onReleased: (assignment, reach) => {
+        const end = reach === undefined ? undefined : contentAsText(shard.log, reach);
         this.#say({ type: "released", shard: id, member: membership.id, assignment, end });
       },
       onSealed: ({ detail }) => this.#say({ type: "quarantined", shard: id, log: shard.log, detail }),
@@ -440,9 +454,14 @@ function firstPlace(log: string): string {
   return `${log}.first`;
 }
 
-function further(a: LogPosition | null, b: LogPosition | null): LogPosition | null {
+/** What was acknowledged is up to there. Undefined where that is in a snapshot, and no more in the copy. */
+function contentAsText(log: string, { end, content: { sequence, hash } }: CopyReach): ParentPosition | undefined {
+  return hash === undefined ? undefined : { log, ...positionAsText({ ...end, sequence, hash }) };
+}
+
+function further(a: CopyReach | null, b: CopyReach | null): CopyReach | null {
   if (a === null || b === null) return a ?? b;
-  return a.sequence >= b.sequence ? a : b;
+  return a.end.sequence >= b.end.sequence ? a : b;
 }
 
 /** Where an owner that gave the shard up had brought this log. */
@@ -458,12 +477,12 @@ function newestPlace(shard: ShardState, log: string, blobs: (place: string) => B
 }
 
 /** Whether a copy that reaches `end` has nothing that is not elsewhere for good. */
-function isSuperfluous(state: SystemState, log: string, end: LogPosition | null): boolean {
+function isSuperfluous(state: SystemState, log: string, reach: CopyReach | null): boolean {
   const shards = [...state.shards.values()];
   const present = shards.find((shard) => shard.log === log && shard.status !== "retired");
   if (present !== undefined) {
     const isServed = present.status === "active";
-    return isServed && end !== null && (present.snapshot?.sequence ?? 0) >= end.sequence;
+    return isServed && reach !== null && (present.snapshot?.sequence ?? 0) >= reach.end.sequence;
   }
   // A log that others continue: their first snapshots have its state, and are followed by one of their own.
   const children = shards.filter(({ parent }) => parent?.log === log);

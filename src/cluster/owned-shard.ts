@@ -24,7 +24,7 @@ export function openOwnedShard(
   epoch: number,
   onStopped: (error: OnefoldError) => void,
 ): OpenOwnedShard {
-  const { host, limits, system, cluster, neighbours, mayTellDurable, cacheBytes } = parts;
+  const { host, limits, system, cluster, neighbours, mayTellDurable, cacheBytes, measureLog } = parts;
   const { store } = replica;
   const log = new OwnedLog(replica, host.clock);
   let isStopped = false;
@@ -32,7 +32,7 @@ export function openOwnedShard(
     host,
     limits,
     system,
-    log,
+    log: measureLog?.(log) ?? log,
     store,
     lastTimeMs: replica.timeMs,
     secret: cluster.secret,

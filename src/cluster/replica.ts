@@ -22,6 +22,7 @@ import type { Blobs } from "../store/blobs.ts";
 import type { Manifest } from "../store/manifest.ts";
 import { openStoreOrRebuild } from "../store/recovery.ts";
 import type { Store, StoreEngine } from "../store/store.ts";
+import { type ContentPlace, type CopyReach, hasContent, reachOf } from "./copy-reach.ts";
 import { LogFault } from "./log-fault.ts";
 import { type OwnershipRecord, ownershipOf } from "./shard-records.ts";
 
@@ -53,6 +54,7 @@ export class Replica {
   /** The snapshot that the store came from just now, if it did. */
   readonly loadedFrom: Manifest | undefined;
   readonly #copy: SegmentLog;
+  #content: ContentPlace | undefined;
   #timeMs: number;
   #ownership: OwnershipRecord | undefined;
   #pending: LogRecord[] = [];
@@ -64,6 +66,7 @@ export class Replica {
     parts: {
       readonly store: Store;
       readonly copy: SegmentLog;
+      readonly content: ContentPlace | undefined;
       readonly timeMs: number;
       readonly loadedFrom: Manifest | undefined;
     },
@@ -72,6 +75,7 @@ export class Replica {
     this.store = parts.store;
     this.loadedFrom = parts.loadedFrom;
     this.#copy = parts.copy;
+    this.#content = parts.content;
     this.#timeMs = parts.timeMs;
   }
 
@@ -88,7 +92,9 @@ export class Replica {
     try {
       copy = await openCopy(options, store.position);
       const last = copy.end === null ? undefined : await readLast(copy);
-      const replica = new Replica(log, { store, copy, timeMs: last?.timeMs ?? 0, loadedFrom: opened.manifest });
+      const content = (await reachOf(copy))?.content;
+      const timeMs = last?.timeMs ?? 0;
+      const replica = new Replica(log, { store, copy, content, timeMs, loadedFrom: opened.manifest });
       await replica.fold();
       replica.#ownership = readOwnership(store);
       return replica;
@@ -105,6 +111,12 @@ export class Replica {
   /** The last record that is verified and durable here; null for a log without any. */
   get end(): LogPosition | null {
     return this.#copy.end;
+  }
+
+  /** How far that is, and how far with more than who owned it. */
+  get reach(): CopyReach | null {
+    const { end } = this;
+    return end === null || this.#content === undefined ? null : { end, content: this.#content };
   }
 
   /** Log time of `end`. */
@@ -143,6 +155,7 @@ export class Replica {
     const fault = chainFault(this.#link, record);
     if (fault !== undefined) throw new LogFault("fork", this.log.name, record.sequence, fault);
     await this.#append(record, record.bytes);
+    if (hasContent(record.kind)) this.#content = { sequence: record.sequence, hash: record.hash };
     // Whoever owned what a log continues does not own the log.
     const ownership = ownershipOf(record);
     this.#ownership = record.kind === "genesis" ? ownership : (ownership ?? this.#ownership);
@@ -176,6 +189,7 @@ export class Replica {
   /** Takes what the owner itself has appended, and folds otherwise (its shard's applier does). */
   async takeOwn(bytes: Uint8Array, facts: { readonly hash: Uint8Array; readonly timeMs: number }): Promise<void> {
     await this.#append(facts, bytes);
+    this.#content = { sequence: this.#copy.end!.sequence, hash: facts.hash };
   }
 
   /**

@@ -17,11 +17,12 @@ import { appendGenesis } from "../entity/genesis.ts";
 import type { Neighbours } from "../entity/neighbours.ts";
 import type { Host } from "../host/host.ts";
 import type { EngineLog } from "../log/engine-log.ts";
-import type { LogPosition } from "../log/log.ts";
+import type { Log, LogPosition } from "../log/log.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { claim } from "./claim.ts";
 import { Follower } from "./follower.ts";
+import type { CopyReach } from "./copy-reach.ts";
 import { LogFault } from "./log-fault.ts";
 import { OwnedLog } from "./owned-log.ts";
 import { type OpenOwnedShard, openOwnedShard } from "./owned-shard.ts";
@@ -57,6 +58,8 @@ export interface ShardHostParts {
   readonly segmentBytes: number;
   readonly snapshotBytes: number;
   readonly cacheBytes?: number;
+  /** The log as an owner is to append to it, for metrics. */
+  readonly measureLog?: (log: Log) => Log;
   readonly neighbours: Neighbours;
   /** What members acknowledged of this log, as far as they can be asked. */
   readonly anchors: () => Promise<readonly Anchor[]>;
@@ -65,8 +68,8 @@ export interface ShardHostParts {
   /** See `Committer`, M5. */
   readonly mayTellDurable: () => boolean;
   readonly onOwned: (epoch: number) => void;
-  /** The shard was given up in good order, at `end` where it had been owned here: the one it moves to may claim. */
-  readonly onReleased: (assignment: number, end: LogPosition | undefined) => void;
+  /** The shard was given up in good order, with this in the copy where it had been owned here: the one it moves to may claim. */
+  readonly onReleased: (assignment: number, reach: CopyReach | undefined) => void;
   /** A seal stands in the log, because it is not whole. */
   readonly onSealed: (seal: SealPayload) => void;
   /** Splits what this node has just given up, or, where a seal for that stands there already, finishes it. */
@@ -347,7 +350,7 @@ export class ShardHost {
     this.#doneWith = assignment;
     if (fate === "ours") await replica.take(record.bytes);
     // Whatever has come of the record: this node writes no more, and the next claim needs no release, it only comes later.
-    this.#parts.onReleased(assignment, replica.end ?? undefined);
+    this.#parts.onReleased(assignment, replica.reach ?? undefined);
   }
 
   // ------------------------------------------------------------------------------------------------------------ waiting

@@ -4,7 +4,8 @@
  *
  * RP1 Nothing is begun before every member has told how far its copy reaches, and for `graceMs` after the seal was seen: a node that
  *     restarts may have the longest.
- * RP2 One whose copy is shorter leaves it to the one with the longest; of equal ones the lowest member id does it.
+ * RP2 One whose copy has less content leaves it to the one with the most (`copy-reach.ts`), of equal ones to the longest; of those the lowest
+ *     member id does it.
  * RP3 No copy is good enough that does not hold what an owner had in it when it gave the shard up, as the system log remembers: the shard
  *     stays quarantined until a node with such a copy is back.
  * RP4 Of two new logs the one that is published first is the shard's; the other is never used.
@@ -16,6 +17,7 @@ import type { Host } from "../host/host.ts";
 import type { LogEngine } from "../log/engine-log.ts";
 import type { Blobs } from "../store/blobs.ts";
 import { beginContinuingLog } from "./continuing-log.ts";
+import { compareReaches } from "./copy-reach.ts";
 import type { ToldPosition } from "./copy-positions.ts";
 import type { Anchor, Replica } from "./replica.ts";
 import type { SystemRecord } from "./system-records.ts";
@@ -44,9 +46,10 @@ export async function repairShard(parts: RepairParts): Promise<SystemRecord | un
   const { end } = replica;
   const { told, isComplete } = await parts.positions();
   if (end === null || !isComplete) return undefined;
-  const isLongest = told.every(({ member: other, position }) => {
-    const reach = position?.sequence ?? 0;
-    return reach < end.sequence || (reach === end.sequence && member < other);
+  const own = { contentSequence: replica.reach!.content.sequence, sequence: end.sequence };
+  const isLongest = told.every(({ member: other, position, contentSequence }) => {
+    const difference = compareReaches(own, { contentSequence, sequence: position?.sequence ?? 0 });
+    return difference > 0 || (difference === 0 && member < other);
   });
   if (!isLongest) return undefined;
   if (parts.anchor !== undefined && !(await replica.holds(parts.anchor))) {

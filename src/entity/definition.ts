@@ -143,8 +143,10 @@ export interface Operation {
     | "dead-letters"
     | "delete"
     /** All that the node holds, of all tenants. */
-    | "backup";
-  /** Absent for transactions and backups, and for changes and dead letters of all kinds. */
+    | "backup"
+    /** A change of the cluster itself. */
+    | "operate";
+  /** Absent for transactions, backups and operating, and for changes and dead letters of all kinds. */
   readonly kind?: string;
   /** Absent for lists, dead letters, transactions and backups, and for changes of more than one entity. */
   readonly id?: string;

@@ -31,6 +31,7 @@ const scopeOfAction: { readonly [action in Operation["action"]]: "inspect" | "ad
   "dead-letters": "inspect",
   delete: "admin",
   backup: "admin",
+  operate: "admin",
 };
 
 /**

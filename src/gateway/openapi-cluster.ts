@@ -23,6 +23,7 @@ export const clusterSchemas: Readonly<Record<string, JsonSchema>> = {
     nodes: listOf("ClusterMember"),
     shards: listOf("ClusterShard"),
   }),
+  Split: { ...of({ shard: text, parts: { type: "integer", minimum: 2 } }), additionalProperties: false },
   ClusterMember: of({
     name: text,
     status: { enum: ["live", "draining"] },

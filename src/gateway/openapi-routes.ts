@@ -300,6 +300,19 @@ export function documentRoutes({ isGuarded }: { readonly isGuarded: boolean }): 
         responses: { 200: ok("The cluster as this node sees it.", named("Cluster")), ...withProblems() },
       },
     },
+    "/v1/cluster/split": {
+      post: {
+        operationId: "onefold:splitShard",
+        summary: "Asks for a shard to be split. Scope `admin`.",
+        tags: [tag],
+        parameters: [...["Session", "IdempotencyKey", "Deadline"].map(parameter), trace],
+        requestBody: body({ $ref: `${schemasPointer}Split` }, true),
+        responses: {
+          202: ok("It is asked for; `/v1/cluster` shows what comes of it.", named("Split")),
+          ...withProblems(404, 409, 413, 415),
+        },
+      },
+    },
     "/openapi.json": {
       get: {
         operationId: "onefold:openapi",

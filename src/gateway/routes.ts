@@ -1,6 +1,6 @@
 /** Every route of the gateway in one table: the router, `OPTIONS`, 405 and the front page are made from it. */
 import { readBackup } from "./backup.ts";
-import { readCluster } from "./cluster-source.ts";
+import { readCluster, splitShard } from "./cluster-source.ts";
 import type { OperationHandler } from "./operations.ts";
 import {
   deleteEntity,
@@ -43,6 +43,7 @@ export const routes: readonly Route[] = [
   { method: "GET", pattern: "/v1/dead-letters", handler: readDeadLetters },
   { method: "GET", pattern: "/v1/backup", handler: readBackup },
   { method: "GET", pattern: "/v1/cluster", handler: readCluster, urgent: true },
+  { method: "POST", pattern: "/v1/cluster/split", handler: splitShard },
   { method: "GET", pattern: "/openapi.json", handler: readOpenApi },
   { method: "GET", pattern: "/metrics", handler: readMetrics, urgent: true },
   { method: "GET", pattern: "/healthz", handler: liveness, open: true },

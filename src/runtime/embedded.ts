@@ -155,6 +155,13 @@ export class EmbeddedNode implements BackupSource, ClusterSource {
     return loneView({ system: this.#options.system.definition.name, end: log.end!, health: shard.health() });
   }
 
+  /** See `ClusterSource`. */
+  async split(): Promise<void> {
+    throw new OnefoldError("conflict", "An embedded node is one shard, and stays one. Move it to a cluster first.", {
+      retry: "never",
+    });
+  }
+
   #present(): Life {
     if (this.#life === undefined) throw new OnefoldError("not-ready", "The node is not open.", { retryAfterMs: 500 });
     return this.#life;

@@ -17,6 +17,7 @@ import type { ClusterSource } from "../gateway/cluster-source.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import type { Service } from "../entity/service.ts";
 import type { Host } from "../host/host.ts";
+import type { Log } from "../log/log.ts";
 import type { StoreEngine } from "../store/store.ts";
 import type { ClusterView } from "../wire/cluster-view.ts";
 import type { ClusterEngine } from "./cluster-engine.ts";
@@ -37,7 +38,10 @@ export interface MemberOptions extends MemberPlace {
   readonly connectEngine: () => Promise<ClusterEngine>;
   readonly storeEngine: (log: string) => StoreEngine;
   readonly limits?: Partial<Limits>;
+  /** For entities of each shard that it owns. */
   readonly cacheBytes?: number;
+  /** The log of an owned shard as it is to be appended to, for metrics. */
+  readonly measureLog?: (log: Log) => Log;
   readonly snapshotBytes?: number;
   readonly segmentBytes?: number;
   /** The node has stopped for good; nothing is served any more. */
@@ -94,6 +98,14 @@ export class MemberNode implements ClusterSource {
     return this.#node.view();
   }
 
+  /** See `ClusterSource`. */
+  async split(shard: string, parts: number): Promise<void> {
+    if (this.#node === undefined) {
+      throw new OnefoldError("not-ready", "The node is not a member of its cluster yet.", { retryAfterMs: 500 });
+    }
+    return this.#node.split(shard, parts);
+  }
+
   /**
    * Founds the cluster or joins it, once. `httpUrl` is where its port is reached by others. Resolves when the node is a member, or closed;
    * throws what no waiting mends (MN2).
@@ -115,6 +127,7 @@ export class MemberNode implements ClusterSource {
         trace("warn", "The node can't be a member of the cluster yet; it tries on. Look at what it waits for.", {
           code,
           error: message,
+          cause: error.cause,
         });
         this.#proxy.disconnect(`${code}: ${message}`);
         await this.#pause();

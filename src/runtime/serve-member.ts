@@ -19,6 +19,7 @@ import { MemberNode, type MemberPlace } from "./member.ts";
 import { memberMetrics } from "./member-metrics.ts";
 import { memberStores } from "./member-stores.ts";
 import { meteredHost } from "./metered-host.ts";
+import { LogMeter, MeteredLog } from "./metered-log.ts";
 import { MeteredService } from "./metered-service.ts";
 import type { Served } from "./serve.ts";
 
@@ -41,6 +42,7 @@ export interface ServeMemberOptions extends MemberPlace {
   /** Where peers are listened for, `host:port`, if not at `address`, which they know. */
   readonly listenOn?: string;
   readonly limits?: Partial<Limits>;
+  /** Memory for entities that are not in use just now, of all shards together; default 64 MiB. */
   readonly cacheBytes?: number;
   readonly snapshotBytes?: number;
   /** The node has stopped for good and answers nothing any more: end the process, and start another. */
@@ -55,6 +57,9 @@ export interface ServedMember extends Served {
 
 /** As many as a cluster is likely to give one node; more take more memory. */
 const shardsExpected = 16;
+const cacheBytesDefault = 64 * 1024 * 1024;
+/** So much a shard may have in any case, however many there are. */
+const cacheBytesMin = 2 * 1024 * 1024;
 
 /** Resolves once the port listens (SM1). Throws `data-directory-busy` (retry safe), `invalid-configuration` (never). */
 export async function serveMember(options: ServeMemberOptions): Promise<ServedMember> {
@@ -68,6 +73,7 @@ export async function serveMember(options: ServeMemberOptions): Promise<ServedMe
     networkTls,
     listenOn,
     tls,
+    cacheBytes,
     ...rest
   } = options;
   const measured = meteredHost(
@@ -81,13 +87,17 @@ export async function serveMember(options: ServeMemberOptions): Promise<ServedMe
   const { host } = measured;
   const { trace } = host;
   const { definition } = options.system;
+  const shardsMax = options.shardCount ?? shardsExpected;
+  const logMeter = new LogMeter();
   const member = await MemberNode.open({
     ...rest,
     host,
+    cacheBytes: Math.max(cacheBytesMin, Math.floor((cacheBytes ?? cacheBytesDefault) / shardsMax)),
+    measureLog: (log) => new MeteredLog(log, logMeter, host.clock),
     storeEngine: memberStores({
       directory: `${dataDirectory}/${dataLayout.stores}`,
       trace,
-      shardsMax: options.shardCount ?? shardsExpected,
+      shardsMax,
     }),
     connectEngine: () => connectEngine(trace),
   });
@@ -101,6 +111,7 @@ export async function serveMember(options: ServeMemberOptions): Promise<ServedMe
         metrics: [
           ...memberMetrics(member, { version, system: definition.name }),
           ...service.metrics,
+          ...logMeter.metrics,
           ...measured.metrics,
         ],
         processText: async () => (await import("../host/node/process-metrics.ts")).processMetricsText(),

@@ -9,11 +9,13 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
   clientUrl,
+  logFile,
   monitorUrl,
   type NatsCredentials,
   type NatsMemberPlan,
   type NatsPlan,
   natsConfig,
+  readIfPresent,
   storeDirectory,
 } from "./nats-plan.ts";
 import { NatsProcess } from "./nats-process.ts";
@@ -104,9 +106,9 @@ export class NatsCluster {
     await this.#process(name).kill();
   }
 
-  /** As a process that gets no time, or a machine that nothing reaches: its connections stay. */
-  pauseServer(name: string): void {
-    this.#process(name).pause();
+  /** As a process that gets no time, or a machine that nothing reaches: its connections stay. Resolves when it does nothing any more. */
+  async pauseServer(name: string): Promise<void> {
+    await this.#process(name).pause();
   }
 
   resumeServer(name: string): void {
@@ -119,7 +121,7 @@ export class NatsCluster {
     for (const name of names) {
       for (;;) {
         const process = this.#process(name);
-        if (!process.isRunning) throw new Error(`The server ${name} has ended: ${process.lastWords}`);
+        if (!process.isRunning) throw new Error(`The server ${name} has ended: ${await this.#lastWords(name)}`);
         const complaint = await healthComplaint(this.#member(name));
         if (complaint === undefined) break;
         if (performance.now() > deadlineMs) throw new Error(`The server ${name} doesn't come to health: ${complaint}`);
@@ -145,6 +147,13 @@ export class NatsCluster {
     const text = natsConfig(plan, member, { directory, ...(syncInterval === undefined ? {} : { syncInterval }) });
     await writeFile(configFile, text, { mode: 0o600 });
     this.#processes.set(name, new NatsProcess(program, configFile));
+  }
+
+  /** What it said before it ended, for people. */
+  async #lastWords(name: string): Promise<string> {
+    const logged = (await readIfPresent(logFile(this.#options.directory, this.#member(name)))) ?? "";
+    const complaints = logged.split("\n").filter((line) => /\[(FTL|ERR)\]/.test(line));
+    return [this.#process(name).lastWords, ...complaints.slice(-3)].filter((text) => text !== "").join("; ");
   }
 
   #member(name: string): NatsMemberPlan {

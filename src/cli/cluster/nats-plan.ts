@@ -4,9 +4,9 @@
  *
  * All listens on loopback only. The engine's account has JetStream; the system account is what the start gate asks with.
  */
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { isSystemError } from "./nats-server.ts";
 
@@ -91,6 +91,10 @@ export function storeDirectory(directory: string, member: NatsMemberPlan): strin
   return join(directory, member.name, "store");
 }
 
+export function logFile(directory: string, member: NatsMemberPlan): string {
+  return join(directory, member.name, "server.log");
+}
+
 export interface NatsConfigOptions {
   readonly directory: string;
   /** `always`, but where a test wants a lax server. */
@@ -126,7 +130,7 @@ export function natsConfig(plan: NatsPlan, member: NatsMemberPlan, options: Nats
     `server_name: ${member.name}`,
     `listen: "${host}:${member.clientPort}"`,
     `http: "${host}:${member.monitorPort}"`,
-    `log_file: "${join(directory, member.name, "server.log")}"`,
+    `log_file: "${logFile(directory, member)}"`,
     "logfile_size_limit: 16MB",
     "logfile_max_num: 2",
     "jetstream {",
@@ -147,27 +151,34 @@ function newCredentials(user: string): NatsCredentials {
   return { user, pass: randomBytes(16).toString("hex") };
 }
 
-/** Free now, and all different; another process could still take one before it is used. */
-async function freePorts(count: number): Promise<readonly number[]> {
-  const listening = await Promise.all(Array.from({ length: count }, listenAnywhere));
-  const ports = listening.map((server) => {
-    const address = server.address();
-    if (address === null || typeof address === "string") throw new Error("A listening socket has no port.");
-    return address.port;
-  });
-  await Promise.all(listening.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+/**
+ * Below what systems hand out to outgoing connections by themselves, which come and go while a server is down. One of these ports may still be
+ * taken by another program before it is used.
+ */
+const [portMin, portMax] = [10_000, 32_000];
+const portTriesMax = 1_000;
+
+/** Of loopback: free now, and all different. */
+export async function freePorts(count: number): Promise<readonly number[]> {
+  const ports = new Set<number>();
+  for (let tries = 0; ports.size < count; tries++) {
+    if (tries === portTriesMax) throw new Error("This machine has no free ports.");
+    const port = randomInt(portMin, portMax);
+    if (await isFree(port)) ports.add(port);
+  }
+  return [...ports];
 }
 
-function listenAnywhere(): Promise<Server> {
-  return new Promise((resolve, reject) => {
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", reject);
-    server.listen(0, loopback, () => resolve(server));
+    server.once("error", () => resolve(false));
+    server.listen(port, loopback, () => server.close(() => resolve(true)));
   });
 }
 
-async function readIfPresent(path: string): Promise<string | undefined> {
+/** Undefined where there is no such file. */
+export async function readIfPresent(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {

@@ -5,10 +5,15 @@
  *     the pipe does. A signal of the terminal reaches neither of the two.
  * NP2 `stop` and `kill` resolve when it is gone.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { promisify } from "node:util";
 
 /** After so long a server that was asked to stop is killed. */
 const stopMsMax = 10_000;
+
+/** A paused one comes to rest after the system calls that it is in. */
+const pausePollMs = 10;
+const pauseLooksMax = 500;
 
 /** Asks the server to stop, continues it if it is paused, and kills it if it is still there after five seconds. */
 const watcherScript =
@@ -76,11 +81,29 @@ export class NatsProcess {
     await this.#gone;
   }
 
-  pause(): void {
+  /** Resolves when none of its threads runs any more. */
+  async pause(): Promise<void> {
     this.#child.kill("SIGSTOP");
+    for (let looks = 0; this.isRunning; looks++) {
+      const states = await threadStates(this.#child.pid!);
+      if (states.every((state) => state.startsWith("T"))) return;
+      if (looks === pauseLooksMax)
+        throw new Error(`The process ${this.#child.pid} is not paused: ${states.join(" ")}.`);
+      await new Promise((resolve) => setTimeout(resolve, pausePollMs));
+    }
   }
 
   resume(): void {
     this.#child.kill("SIGCONT");
   }
+}
+
+/** As `ps` has them, of each thread where the system shows threads; `T` is one that is stopped. */
+async function threadStates(pid: number): Promise<readonly string[]> {
+  const threads = process.platform === "linux" ? ["-L"] : [];
+  const { stdout } = await promisify(execFile)("ps", [...threads, "-o", "stat=", "-p", String(pid)]);
+  return stdout
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
 }

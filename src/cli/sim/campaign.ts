@@ -62,7 +62,7 @@ async function resultsOf(
   onDone: (progress: { readonly seed: string; readonly doneCount: number }) => void,
 ): Promise<readonly SeedResult[]> {
   const task: SystemTask = { path, said, keepsTranscript };
-  const entry = new URL("system-child", import.meta.url);
+  const entry = new URL("./system-child", import.meta.url);
   const isLast = ({ kind }: SeedResult): boolean => kind === "failed";
   try {
     return await runSeeds<SeedResult>({ entry, task, seeds, jobs, isLast, onDone });

@@ -24,7 +24,7 @@ export interface SeedPoolOptions<R> {
   /** The result ends the campaign: no seed behind it counts. */
   readonly isLast: (result: R) => boolean;
   /** A seed was done; they come in any order. */
-  readonly onDone?: (progress: { readonly seed: string; readonly doneCount: number }) => void;
+  readonly onDone?: (progress: { readonly seed: string; readonly result: R; readonly doneCount: number }) => void;
   /** A process that has said nothing for so many seconds hangs. Default 30. */
   readonly silentSecondsMax?: number;
 }
@@ -99,7 +99,7 @@ class Campaign<R> {
       this.#outcomes.set(index, outcome);
       if ("error" in outcome || isLast(outcome.value)) this.#end = Math.min(this.#end, index + 1);
       if ("error" in outcome) break;
-      onDone?.({ seed, doneCount: this.#outcomes.size });
+      onDone?.({ seed, result: outcome.value, doneCount: this.#outcomes.size });
     }
     if (child !== undefined) this.#kill(child);
   }

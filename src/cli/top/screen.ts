@@ -1,6 +1,7 @@
 /** How `onefold top` shows a load: as a screen that is drawn again in its place, or as a line. */
 import type { Output } from "../output.ts";
 import { bytesText, countText, millisecondsText, rateText, shortened, table } from "../text.ts";
+import { type ClusterLoad, isWell } from "./cluster-load.ts";
 import { type Load, operationName } from "./load.ts";
 
 /** One line, for where nothing can be drawn again. */
@@ -23,7 +24,12 @@ export function loadLine(load: Load, time: string): string {
 /** The lines of a screen of this size. `problems` are those that `/readyz` names. */
 export function loadScreen(
   load: Load,
-  facts: { readonly url: string; readonly time: string; readonly problems: readonly string[] },
+  facts: {
+    readonly url: string;
+    readonly time: string;
+    readonly problems: readonly string[];
+    readonly cluster?: ClusterLoad | undefined;
+  },
   size: { readonly columns: number; readonly rows: number },
   output: Output,
 ): readonly string[] {
@@ -56,6 +62,7 @@ export function loadScreen(
       ],
     ]),
     "",
+    ...(facts.cluster === undefined ? [] : clusterLines(facts.cluster, size, output)),
   ];
   const rows = load.operations.map((operation) => [
     rateText(operation.perSecond),
@@ -74,6 +81,52 @@ export function loadScreen(
   const more = operations.length - room;
   const shown = more > 0 ? [...operations.slice(0, room - 1), `and ${more + 1} more`] : operations;
   return [...head, ...shown];
+}
+
+/** Nodes, and of the shards as many as leave room for the rest. */
+function clusterLines(
+  { nodes, shards }: ClusterLoad,
+  { rows }: { readonly rows: number },
+  output: Output,
+): readonly string[] {
+  const right = (title: string) => ({ title, align: "right" as const });
+  const nodeTable = table(
+    [{ title: "NODE" }, right("OWNS"), right("FOLLOWS"), right("BATCHES/S"), right("LAG"), { title: "STATUS" }],
+    nodes.map(({ name, owned, followed, batchesPerSecond, lagBatches, status, answers, isController }) => [
+      name,
+      String(owned),
+      String(followed),
+      rateText(batchesPerSecond),
+      countText(lagBatches),
+      [answers ? status : `${status}, does not answer`, ...(isController ? ["controller"] : [])].join(", "),
+    ]),
+    output,
+  );
+  const shownMax = Math.max(3, Math.floor(rows / 4));
+  const shown = shards.slice(0, Math.max(shownMax, shards.filter((shard) => !isWell(shard)).length));
+  const shardTable = table(
+    [
+      { title: "SHARD" },
+      { title: "OWNER" },
+      right("EPOCH"),
+      right("BATCHES/S"),
+      right("QUEUED"),
+      right("LAG"),
+      { title: "STATUS" },
+    ],
+    shown.map(({ id, owner, epoch, batchesPerSecond, queuedCalls, lagBatches, status }) => [
+      id,
+      owner ?? "none",
+      epoch === null ? "–" : countText(epoch),
+      rateText(batchesPerSecond),
+      countText(queuedCalls),
+      countText(lagBatches),
+      status,
+    ]),
+    output,
+  );
+  const more = shards.length > shown.length ? [`and ${shards.length - shown.length} more shards`] : [];
+  return [...nodeTable.split("\n"), "", ...shardTable.split("\n"), ...more, ""];
 }
 
 function named(columns: number, lines: readonly (readonly [name: string, text: string])[]): readonly string[] {

@@ -61,7 +61,9 @@ interface Manifest {
 const endToken = "end";
 const pointerToken = "pointer";
 /** A pointer is set by one at a time; more than once in a row only one's own late sendings are in the way. */
-const pointerTriesMax = 5;
+const pointerTriesMax = 8;
+/** After the first that was in vain; then twice as long, and so on. A sending that is not yet done refuses all others meanwhile. */
+const pointerAgainMs = 10;
 const listPagesMax = 1024;
 
 /** The stream as subjects that hold one message each. */
@@ -218,6 +220,7 @@ class NatsBlobs implements Blobs {
     for (let tries = 0; tries < pointerTriesMax; tries++) {
       const before = await this.#shelf.get(subject);
       if (await this.#shelf.put(subject, content, before?.sequence ?? 0)) return;
+      await new Promise((resolve) => setTimeout(resolve, pointerAgainMs * 2 ** tries));
     }
     throw unavailable("A pointer was replaced by others each time that it was to be set.");
   }

@@ -4,7 +4,11 @@
  *
  * The protocol is spoken as it is specified, in JSON, without the client's JetStream library: that one repeats publishes by itself, and its
  * consumers pass over missing sequences without a word (docs/decisions, "NATS clients").
+ *
+ * With TLS a server must show a certificate of the authority for one of the addresses that the node was given. A server that offers no TLS
+ * then is not talked to.
  */
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import {
   type ConnectionOptions,
   connect,
@@ -34,7 +38,7 @@ export interface NatsTls {
 }
 
 export interface NatsAddress {
-  /** As `nats://host:port`, several; more are learnt from them. */
+  /** As `nats://host:port`: all of them. Others are not learnt of. */
   readonly servers: readonly string[];
   readonly login?: NatsLogin;
   readonly tls?: NatsTls;
@@ -61,6 +65,21 @@ export class EngineConnection {
 
   /** Throws `unavailable` where none of the servers lets the node in. */
   static async open(address: NatsAddress, limits: ConnectionLimits): Promise<EngineConnection> {
+    // The client goes on for ever where it is refused and is to outlive refusals later; one that gives up at once goes ahead of it.
+    await (await EngineConnection.openOnce(address, limits)).close();
+    return EngineConnection.#connect(address, limits, {
+      maxReconnectAttempts: -1,
+      // Credentials may be renewed on the servers one after the other.
+      ignoreAuthErrorAbort: true,
+    });
+  }
+
+  /** The same for a few questions: it tries each of the servers once, and is not made again where it is lost. */
+  static openOnce(address: NatsAddress, limits: ConnectionLimits): Promise<EngineConnection> {
+    return EngineConnection.#connect(address, limits, { reconnect: false });
+  }
+
+  static async #connect(address: NatsAddress, limits: ConnectionLimits, more: ConnectionOptions) {
     const { servers, login, tls } = address;
     const options: ConnectionOptions = {
       servers: [...servers],
@@ -71,17 +90,20 @@ export class EngineConnection {
       reconnectTimeWait: reconnectMs,
       reconnectJitter: reconnectMs,
       reconnectJitterTLS: reconnectMs,
-      maxReconnectAttempts: -1,
-      // Credentials may be renewed on the servers one after the other.
-      ignoreAuthErrorAbort: true,
+      // What servers tell of each other brings back ones that have refused, and their certificates are for addresses that nobody named.
+      ignoreClusterUpdates: true,
       noAsyncTraces: true,
-      ...(tls === undefined ? {} : { tls }),
+      ...(tls === undefined ? {} : { tls: tlsOptions(tls, servers) }),
       ...loginOptions(login),
+      ...more,
     };
     try {
       return new EngineConnection(await connect(options), limits);
     } catch (cause) {
-      throw unavailable("None of the engine's servers lets this node in. Check their addresses and the login.", cause);
+      throw unavailable(
+        "None of the engine's servers lets this node in. Check their addresses, the login and the certificates.",
+        cause,
+      );
     }
   }
 
@@ -161,6 +183,19 @@ export class EngineConnection {
 
 export function closedError(): OnefoldError {
   return unavailable("The connection to the engine is closed. Open another.");
+}
+
+/** The client itself holds the certificate of a server that it was given by its address, not a name, against 'localhost'. */
+function tlsOptions(files: NatsTls, servers: readonly string[]): NonNullable<ConnectionOptions["tls"]> {
+  const hosts = servers.map((server) => new URL(server).hostname.replace(/^\[|\]$/g, ""));
+  const options = {
+    ...files,
+    checkServerIdentity: (_name: string, certificate: PeerCertificate): Error | undefined => {
+      const errors = hosts.map((host) => checkServerIdentity(host, certificate));
+      return errors.includes(undefined) ? undefined : errors[0];
+    },
+  };
+  return options;
 }
 
 function loginOptions(login: NatsLogin | undefined): ConnectionOptions {

@@ -134,7 +134,7 @@ describe("the engine on servers that fail", { concurrency: true }, () => {
       const writer = new Writer(log, 4);
       await until(() => writer.last > 200);
       const paused = await leader();
-      servers.cluster.pauseServer(paused);
+      await servers.cluster.pauseServer(paused);
       try {
         const before = writer.last;
         await until(() => writer.last > before + 200);
@@ -159,7 +159,7 @@ describe("the engine on servers that fail", { concurrency: true }, () => {
       const cutOffLimits = { ...limits, engineMakeMs: 2_000 };
       const cutOff = await servers.connect({ servers: [servers.cluster.urlOf(left)], limits: cutOffLimits });
       const cutOffLog = (await cutOff.open(name))!;
-      for (const server of paused) servers.cluster.pauseServer(server);
+      for (const server of paused) await servers.cluster.pauseServer(server);
       try {
         const startMs = performance.now();
         // The leader that is left takes its word for it that the log ends at 1, and can't commit.

@@ -112,6 +112,7 @@ export class Requests {
   }
 
   #answered(error: Error | null, message: Msg): void {
+    // The server does not let this login have answers: every question is in vain.
     if (error !== null) return this.disconnected();
     const waiting = this.#settle(message.subject.slice(this.#inbox.length + 1));
     if (waiting === undefined) return;

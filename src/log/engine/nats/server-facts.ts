@@ -35,7 +35,7 @@ interface ServerAnswer {
 
 /** Throws `unavailable` where no majority of the servers answers, or none of them knows who leads. */
 export async function askServers(address: NatsAddress, limits: Limits): Promise<readonly ServerFacts[]> {
-  const connection = await EngineConnection.open(address, limits);
+  const connection = await EngineConnection.openOnce(address, limits);
   try {
     const answers = await connection.askAll("$SYS.REQ.SERVER.PING.VARZ", (given) => isComplete(factsOf(given)));
     const facts = factsOf(answers);

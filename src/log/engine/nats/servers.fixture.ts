@@ -16,6 +16,8 @@ export interface ServersOptions {
   readonly syncInterval?: string;
 }
 
+const startTriesMax = 3;
+
 export class TestServers {
   readonly cluster: NatsCluster;
   readonly #directory: string;
@@ -29,9 +31,17 @@ export class TestServers {
 
   static async start({ serverCount, ...options }: ServersOptions): Promise<TestServers> {
     const { path: program } = await natsServerForTests();
-    const directory = await mkdtemp(join(tmpdir(), "onefold-nats-"));
-    const plan = await natsPlan({ directory, serverCount });
-    return new TestServers(await NatsCluster.start({ program, plan, directory, ...options }), directory);
+    for (let tries = 1; ; tries++) {
+      const directory = await mkdtemp(join(tmpdir(), "onefold-nats-"));
+      try {
+        const plan = await natsPlan({ directory, serverCount });
+        return new TestServers(await NatsCluster.start({ program, plan, directory, ...options }), directory);
+      } catch (error) {
+        await rm(directory, { recursive: true, force: true });
+        // Another test may have taken one of the ports meanwhile.
+        if (tries === startTriesMax) throw error;
+      }
+    }
   }
 
   /** A connection of its own, to any of the servers if `options` name none. Closed with the servers at the latest. */
