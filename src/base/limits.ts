@@ -396,7 +396,6 @@ export function assertLimits(l: Limits): void {
     l.leaseRenewMs * (l.leaseRenewalsMin - 1) < l.leaseExpireMs,
     "who is silent must have been missed several times by then",
   );
-  assert(l.handoverMs < l.drainMs, "a node that ends must have the time to hand over");
   assert(l.batchBytesMax * 8 <= l.engineAppendBytesMax, "several batches of any size must be under way to the engine");
   assert(
     l.enginePingMs * 2 <= l.engineTailSilenceMs,
