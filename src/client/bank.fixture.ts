@@ -41,4 +41,10 @@ export const transfer = transaction(
     return tx(account, to).deposit({ cents: amount });
   });
 
-export const bank = system("bank", { account, transfer });
+/** Takes its time. */
+export const pause = transaction("pause", z.object({ forMs: z.number() })).run(async (_tx, { forMs }) => {
+  await new Promise((resolve) => setTimeout(resolve, forMs));
+  return forMs;
+});
+
+export const bank = system("bank", { account, transfer, pause });

@@ -44,6 +44,8 @@ export interface Call {
   /** How often it was sent; and whether an answer to it is awaited on the present connection. */
   sentCount: number;
   isAwaited: boolean;
+  /** Whether it was sent over HTTP last: then the end of a connection says nothing of it. */
+  isOverHttp: boolean;
   retries: number;
   /** Waits for its next try, or for its own deadline. */
   retryTimer: ClientTimer | undefined;

@@ -113,6 +113,7 @@ export class Dispatcher {
         number: 0,
         sentCount: 0,
         isAwaited: false,
+        isOverHttp: false,
         retries: 0,
         retryTimer: undefined,
         deadlineTimer: undefined,
@@ -123,7 +124,7 @@ export class Dispatcher {
       };
       if (this.#queue.length === this.#queueHead && this.#canSend(call, 256)) {
         this.#writer!.writeNew(call, body, input, this.#welcome!.frameBytesMax);
-        this.#sent(call);
+        this.#sent(call, { overHttp: false });
         this.#accept(call);
       } else {
         call.body = encodedBody(body, input);
@@ -207,7 +208,7 @@ export class Dispatcher {
 
   #giveUp(call: Call, reason: unknown): void {
     if (!this.#open.has(call.id)) return;
-    if (call.isAwaited && this.link?.isOpen === true) {
+    if (call.isAwaited && !call.isOverHttp && this.link?.isOpen === true) {
       const encoder = this.link.begin();
       encoder.array(2);
       encoder.number(toServer.cancel);
@@ -268,8 +269,9 @@ export class Dispatcher {
   }
 
   /** The call is on its way. */
-  #sent(call: Call): void {
+  #sent(call: Call, { overHttp }: { readonly overHttp: boolean }): void {
     call.sentCount++;
+    call.isOverHttp = overHttp;
     call.isAwaited = true;
     this.#awaitedCount++;
     this.#awaitedBytes += call.bodyEnd - call.bodyStart;
@@ -291,7 +293,7 @@ export class Dispatcher {
         if (!this.#canSend(call, call.bodyEnd - call.bodyStart)) break;
         try {
           this.#writer!.writeKept(call, this.#welcome!.frameBytesMax);
-          this.#sent(call);
+          this.#sent(call, { overHttp: false });
         } catch (error) {
           this.#finish(call);
           call.reject(error);
@@ -321,7 +323,7 @@ export class Dispatcher {
         (outcome) => this.#exchanged(call, outcome),
         (error: unknown) => this.#unanswered(call, error),
       );
-      this.#sent(call);
+      this.#sent(call, { overHttp: true });
     }
     this.#trimQueue();
   }
@@ -374,7 +376,9 @@ export class Dispatcher {
   /** A node that has said for a while that it can't serve is left for another one, if nothing is lost by that. */
   #moveFrom({ code }: OnefoldError): void {
     if (code !== "unavailable" && code !== "not-ready") return;
-    for (const call of this.#open.values()) if (call.isAwaited && !this.#isRepeatable(call)) return;
+    for (const call of this.#open.values()) {
+      if (call.isAwaited && !call.isOverHttp && !this.#isRepeatable(call)) return;
+    }
     this.link?.move();
   }
 
@@ -413,6 +417,10 @@ export class Dispatcher {
 
   isWanted(): boolean {
     return this.#open.size > 0 || (this.subscriptions?.count ?? 0) > 0;
+  }
+
+  isAwaiting(): boolean {
+    return this.#awaitedCount > 0;
   }
 
   welcomed(welcome: Welcome): void {
@@ -475,7 +483,7 @@ export class Dispatcher {
     this.#writer!.lost();
     const again: Call[] = [];
     for (const call of [...this.#open.values()]) {
-      if (!call.isAwaited) continue;
+      if (!call.isAwaited || call.isOverHttp) continue;
       this.#notAwaited(call);
       call.lastError = error;
       if (this.#isRepeatable(call)) again.push(call);

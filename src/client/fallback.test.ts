@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import type { bank } from "./bank.fixture.ts";
+import { FaultProxy, WayState } from "../../scripts/chaos/fault-proxy.ts";
+import { SeededRandom } from "../base/random.ts";
 import { connectOn } from "./connect.ts";
 import { type TestNode, testNode } from "./gateway.fixture.ts";
 import { OnefoldError, type RemoteClient } from "./index.ts";
@@ -102,7 +104,113 @@ describe("a subscription that goes from HTTP to a socket", { timeout: 20_000 }, 
   });
 });
 
+describe("calls over HTTP while sockets are tried", { timeout: 20_000 }, () => {
+  test("are not given up, nor sent twice, because an attempt at a socket fails", async () => {
+    const real = nodePlatform();
+    let attempts = 0;
+    const paths: string[] = [];
+    const client = open({
+      ...real,
+      openSocket: () => {
+        attempts++;
+        throw new Error("no socket here");
+      },
+      request: async (request) => {
+        paths.push(new URL(request.url).pathname);
+        // Each exchange is under way for longer than the next attempt takes to fail.
+        const before = attempts;
+        await until(() => attempts > before);
+        return real.request(request);
+      },
+    });
+    assert.equal(await client.account("under way").deposit({ cents: 7 }), 7);
+    assert.equal(await client.account("under way").balance(), 7);
+    assert.deepEqual(paths, ["/v1/sessions", "/v1/call", "/v1/call"]);
+  });
+});
+
+describe("a node that falls silent", { timeout: 20_000 }, () => {
+  /** Two ways to one node, of which the first can be cut. Time passes for the client `faster` times as fast. */
+  async function twoWays(faster: number): Promise<{
+    readonly way: WayState;
+    readonly client: RemoteClient<typeof bank>;
+    readonly sockets: { readonly count: number };
+  }> {
+    const way = new WayState(new SeededRandom(1));
+    const { hostname: host, port } = new URL(server.url);
+    const proxy = await FaultProxy.listen({ target: { host, port: Number(port) }, from: "c", to: "n", way: () => way });
+    clients.push({ $close: () => void proxy.close() });
+    const real = nodePlatform();
+    const sockets = { count: 0 };
+    const platform: ClientPlatform = {
+      ...real,
+      after: (delayMs, run) => real.after(delayMs / faster, run),
+      random: () => 0,
+      openSocket: (...parameters) => {
+        sockets.count++;
+        return real.openSocket!(...parameters);
+      },
+    };
+    const client = connectOn<typeof bank>(platform, [`http://${host}:${proxy.port}`, server.url], {
+      transport: "socket",
+    });
+    clients.push(client);
+    return { way, client, sockets };
+  }
+
+  test("is left for another one soon, and what was asked of it is done once", async () => {
+    const { way, client } = await twoWays(10);
+    assert.equal(await client.account("silent").deposit({ cents: 1 }), 1);
+    way.cut();
+    const beganMs = performance.now();
+    assert.equal(await client.account("silent").deposit({ cents: 1 }, { deadlineMs: 300_000 }), 2);
+    // Five looks; without them it would be given up after two thirds of a minute's silence.
+    assert.ok(performance.now() - beganMs < 2000, `${performance.now() - beganMs} ms`);
+    way.heal();
+    assert.equal(await client.account("silent").balance(), 2);
+  });
+
+  test("is kept where it says that it is there, however long a call takes, and where nothing is asked", async () => {
+    const { client, sockets } = await twoWays(10);
+    // Twelve looks: it would be left after five.
+    assert.equal(await client.pause({ forMs: 1200 }, { deadlineMs: 300_000 }), 1200);
+    const watching = client.account("kept").$watch("balance")[Symbol.asyncIterator]();
+    await watching.next();
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    assert.equal(await client.account("kept").deposit({ cents: 1 }), 1);
+    await watching.return?.();
+    assert.equal(sockets.count, 1);
+  });
+});
+
 describe("exchanges over HTTP that nobody answers", { timeout: 20_000 }, () => {
+  test("are given up where another node can be asked, and their calls are only late", async () => {
+    const real = nodePlatform();
+    const mute = "http://127.0.0.1:9";
+    let asked = 0;
+    const client = connectOn<typeof bank>(
+      {
+        ...real,
+        // Its patience passes fifty times as fast.
+        after: (delayMs, run) => real.after(delayMs / 50, run),
+        // The mute one is the first that is asked.
+        random: () => 0,
+        request: (request) => {
+          if (!request.url.startsWith(mute)) return real.request(request);
+          asked++;
+          return new Promise((_resolve, reject) => {
+            request.signal.addEventListener("abort", () => reject(new Error("aborted")));
+          });
+        },
+      },
+      [mute, server.url],
+      { transport: "http" },
+    );
+    clients.push(client);
+    assert.equal(await client.account("late").deposit({ cents: 1 }, { deadlineMs: 100_000 }), 1);
+    assert.equal(asked, 1);
+  });
+
   test("end with their calls, and block no later one", async () => {
     const real = nodePlatform();
     let isMute = true;

@@ -3,6 +3,8 @@
  * that a call may go over one and be sent again over the other.
  *
  * HL1  At most `exchangesMax` are under way, none of them for longer than its call: a node that never answers blocks no later call.
+ * HL2  Where there is another address, an exchange that may be repeated is given up after `exchangeMsMax`: its node may be cut off, and the
+ *      next one serves.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
@@ -24,6 +26,8 @@ export type HttpOutcome = { readonly output: Value | undefined } | { readonly fa
 
 /** Browsers open six connections to a host; more exchanges would wait for one. */
 const exchangesMax = 6;
+/** Longer than an engine takes to elect: a node that waits for that should not be asked again and again. */
+const exchangeMsMax = 10_000;
 const sessionMs = 12 * 3_600_000;
 /** Members of a problem document that are not its details. */
 const problemMembers = new Set(["type", "title", "status", "detail", "code", "retry", "refused", "details"]);
@@ -55,7 +59,11 @@ export class HttpLink {
       if (call.options?.idempotencyKey !== undefined) headers["idempotency-key"] = call.options.idempotencyKey;
       const { method, path, json } = exchangeOf(call, body);
       if (json !== undefined) headers["content-type"] = "application/json";
-      const reply = await this.#request({ method, path, headers, body: json }, leftMs);
+      const mayRepeat = isNumbered || call.shape.isRead || call.options?.idempotencyKey !== undefined;
+      const reply = await this.#request(
+        { method, path, headers, body: json },
+        mayRepeat ? this.#patienceMs(leftMs) : leftMs,
+      );
       return outcomeOf(call, reply);
     } finally {
       this.#exchangeCount--;
@@ -73,6 +81,11 @@ export class HttpLink {
 
   #leftMs(call: Call): number {
     return call.deadlineAtMs - this.#options.platform.monotonicMs();
+  }
+
+  /** HL2. */
+  #patienceMs(leftMs: number): number {
+    return this.#options.addresses.count > 1 ? Math.min(leftMs, exchangeMsMax) : leftMs;
   }
 
   async #headers(): Promise<Record<string, string>> {
@@ -107,7 +120,7 @@ export class HttpLink {
 
   async #mint(headers: Readonly<Record<string, string>>, leftMs: number): Promise<RequestSession> {
     const exchange = { method: "POST", path: "/v1/sessions", headers, body: undefined } as const;
-    const { status, text } = await this.#request(exchange, leftMs);
+    const { status, text } = await this.#request(exchange, this.#patienceMs(leftMs));
     if (status !== 200) throw new OnefoldError("not-ready", `No session could be had: HTTP ${status}.`);
     const { session } = readTaggedJson(text) as { readonly session: string };
     return new RequestSession(session, this.#sessionUntilMs);

@@ -9,6 +9,9 @@
  * LK2  After a loss nothing of the old connection is heard any more.
  * LK3  Attempts are paced: each waits longer than the one before, up to `retryMsMax`, by a random part of that. Where there are several
  *      addresses, each attempt is at the next one, and waits longer only once all of them have been tried.
+ * LK4  Where there are several addresses, a node that is silent while a call waits is asked whether it is there, and left for the next one where
+ *      it does not say so: a machine that has lost its power ends no connection. What counts is looks, not time, so that a client which was
+ *      stopped itself accuses nobody.
  */
 import { OnefoldError, type Refused } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
@@ -42,6 +45,8 @@ export interface SocketLinkOptions {
 export interface SocketLinkOwner {
   /** True while there is something to send or to hear. */
   isWanted(): boolean;
+  /** True while an answer is to come. */
+  isAwaiting(): boolean;
   /** From now on `write` works. */
   welcomed(welcome: Welcome): void;
   /** Called before the first message of a frame, to put one before it. */
@@ -63,6 +68,9 @@ const connectMsMax = 10_000;
 /** Where another address can be tried, a silent one is not waited for as long. */
 const connectMsMaxOfSeveral = 2000;
 const moveMsMin = 1000;
+/** LK4: so often is looked, and so many looks without a word it takes to ask, and to leave. */
+const lookMs = 1000;
+const [looksBeforePing, looksBeforeLeaving] = [2, 5];
 /** A frame is sent once it has this much; the next message may make it longer by itself. */
 export const frameBytesAim = 64 * 1024;
 const refusals: ReadonlySet<number> = new Set([
@@ -90,6 +98,8 @@ export class SocketLink {
   #heardMs = 0;
   #farewell: OnefoldError | Refused | undefined;
   #timer: ClientTimer | undefined;
+  #lookTimer: ClientTimer | undefined;
+  #silentLooks = 0;
 
   constructor(options: SocketLinkOptions, owner: SocketLinkOwner) {
     this.#options = options;
@@ -140,6 +150,7 @@ export class SocketLink {
     this.#state = "closed";
     this.#attempt++;
     this.#timer?.cancel();
+    this.#lookTimer?.cancel();
     this.#socket?.close();
     this.#socket = undefined;
   }
@@ -229,6 +240,7 @@ export class SocketLink {
 
   #frame(attempt: number, bytes: Uint8Array): void {
     this.#heardMs = this.#options.platform.monotonicMs();
+    this.#silentLooks = 0;
     const decoder = this.#decoder;
     try {
       decoder.open(bytes);
@@ -258,6 +270,7 @@ export class SocketLink {
     this.#state = "open";
     this.#failures = 0;
     this.#watchSilence(this.#attempt, welcome.silenceMsMax / 3);
+    if (this.#options.addresses.count > 1) this.#watchAnswers(this.#attempt);
     this.#owner.welcomed(welcome);
   }
 
@@ -268,15 +281,29 @@ export class SocketLink {
       if (attempt !== this.#attempt) return;
       const silentMs = this.#options.platform.monotonicMs() - this.#heardMs;
       if (silentMs > 2 * everyMs) return this.#lose(attempt, 0, "nothing was heard from the server");
-      if (silentMs >= everyMs / 2) {
-        const encoder = this.begin();
-        encoder.array(2);
-        encoder.number(toServer.ping);
-        encoder.number(0);
-        this.end();
-      }
+      if (silentMs >= everyMs / 2) this.#ping();
       this.#watchSilence(attempt, everyMs);
     });
+  }
+
+  /** LK4. */
+  #watchAnswers(attempt: number): void {
+    this.#lookTimer?.cancel();
+    this.#lookTimer = this.#options.platform.after(lookMs, () => {
+      if (attempt !== this.#attempt) return;
+      this.#silentLooks = this.#owner.isAwaiting() ? this.#silentLooks + 1 : 0;
+      if (this.#silentLooks >= looksBeforeLeaving) return this.#lose(attempt, 0, "the node has fallen silent");
+      if (this.#silentLooks === looksBeforePing) this.#ping();
+      this.#watchAnswers(attempt);
+    });
+  }
+
+  #ping(): void {
+    const encoder = this.begin();
+    encoder.array(2);
+    encoder.number(toServer.ping);
+    encoder.number(0);
+    this.end();
   }
 
   #lose(attempt: number, code: number, reason: string): void {
@@ -314,6 +341,8 @@ export class SocketLink {
   #abandon(next: State): ClientSocket | undefined {
     this.#attempt++;
     this.#timer?.cancel();
+    this.#lookTimer?.cancel();
+    this.#silentLooks = 0;
     this.#state = next;
     const socket = this.#socket;
     this.#socket = undefined;

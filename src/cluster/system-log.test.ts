@@ -242,6 +242,26 @@ describe("the system log on a node", () => {
     assert.equal(told, 0);
   });
 
+  test("looks for the log's end where the tail is silent, though what it has itself met in its way comes in (SL3)", async () => {
+    const world = new World();
+    const a = await world.found();
+    const b = await world.open("b", { isSilent: true });
+    // The log grows as fast as one record can be appended, and each attempt of `b` finds the next of them in its way.
+    let isOver = false;
+    let count = 0;
+    const growing = (async () => {
+      for (; !isOver; count++) await a.log.propose(joinOnce(`m${count}`), { deadlineMs });
+    })();
+    const outcome = b.log.propose(joinOnce("late"), { deadlineMs });
+    await world.pass(3000);
+    const behind = world.stream.last - b.log.state.sequence;
+    isOver = true;
+    assert.equal((await world.scheduler.complete(outcome)).kind, "committed");
+    await world.scheduler.complete(growing);
+    // In the time between two looks the log grows by a hundred records.
+    assert.ok(count > 800 && behind < 130, `${behind} of ${count} behind`);
+  });
+
   test("goes on from the copy that reaches farthest, where a log was rolled back behind what a node had verified (SL2)", async () => {
     const world = new World();
     const a = await world.found();

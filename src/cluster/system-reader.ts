@@ -1,8 +1,9 @@
 /**
  * Reading one system log of the engine in order, as it grows, until it ends: with a seal, or because it is damaged.
  *
- * SL3 Tails skip, repeat and fall silent (EL3): what counts is what was read in order, and there is a look at the log's end at least every
- *     `pollMs`.
+ * SL3 Tails skip, repeat and fall silent (EL3): what counts is what was read in order, and where the tail has told of nothing for `pollMs`
+ *     there is a look at the log's end. That other records come in, one by one, from whoever met them is no reason to wait: the log may
+ *     grow faster than that.
  * SL4 A valid record that does not follow is damage at once. A hole, wrong bytes, an end before what was verified may be a stale or broken
  *     server's answer: they are damage only once they have stood for `systemLogDoubtMs`, in which the engine did answer. A seal at the log's
  *     end settles it at once. What is wrong with records that were taken before is no matter here.
@@ -49,6 +50,7 @@ export class SystemReader {
   readonly #inbox = new RecordInbox(inboxBytesMax);
   #tail: { close(): void } | undefined;
   #mustLook = true;
+  #toldAtMs = 0;
   #doubtSinceMs: number | undefined;
   #ending: LogEnding | undefined;
   #isStopped = false;
@@ -91,7 +93,10 @@ export class SystemReader {
 
   async #step(): Promise<void> {
     try {
-      if ((await this.#takeInbox()) > 0 || this.#isOver) return;
+      const count = await this.#takeInbox();
+      if (this.#isOver) return;
+      if (this.#parts.host.clock.monotonicMs() - this.#toldAtMs >= pollMs) this.#mustLook = true;
+      else if (count > 0) return;
       if (this.#mustLook) return await this.#look();
       if (await this.#wait(pollMs)) this.#mustLook = true;
     } catch (error) {
@@ -103,6 +108,8 @@ export class SystemReader {
   async #look(): Promise<void> {
     const { log, next, changed, caughtUp } = this.#parts;
     this.#mustLook = false;
+    // So that the next look comes after `pollMs`, and not at once.
+    this.#toldAtMs = this.#parts.host.clock.monotonicMs();
     for (;;) {
       const records = await log.readMany(next(), readBytes);
       let count = 0;
@@ -168,7 +175,10 @@ export class SystemReader {
 
   #openTail(): { close(): void } {
     return this.#parts.log.tail(this.#parts.next(), {
-      record: (sequence, bytes) => this.offer(sequence, bytes),
+      record: (sequence, bytes) => {
+        this.#toldAtMs = this.#parts.host.clock.monotonicMs();
+        this.offer(sequence, bytes);
+      },
       ended: () => {
         this.#tail = undefined;
         this.#mustLook = true;

@@ -39,6 +39,8 @@ export interface ServeMemberOptions extends MemberPlace {
   readonly trace?: Trace;
   /** Between nodes. Absent: neither encrypted nor authenticated. */
   readonly networkTls?: NetworkTls;
+  /** Where peers are listened for, `host:port`, if not at `address`, which they know. */
+  readonly listenOn?: string;
   readonly limits?: Partial<Limits>;
   /** Memory for entities that are not in use just now, of all shards together; default 64 MiB. */
   readonly cacheBytes?: number;
@@ -69,6 +71,7 @@ export async function serveMember(options: ServeMemberOptions): Promise<ServedMe
     trace: givenTrace,
     connectEngine,
     networkTls,
+    listenOn,
     tls,
     cacheBytes,
     ...rest
@@ -78,6 +81,7 @@ export async function serveMember(options: ServeMemberOptions): Promise<ServedMe
       dataDirectory,
       ...(givenTrace === undefined ? {} : { trace: givenTrace }),
       ...(networkTls === undefined ? {} : { networkTls }),
+      ...(listenOn === undefined ? {} : { networkListenOn: listenOn }),
     }),
   );
   const { host } = measured;

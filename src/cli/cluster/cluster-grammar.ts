@@ -15,6 +15,10 @@ export function addMemberOptions(start: Command): Command {
       "with --cluster: where the other nodes reach this one; port 0 for any free one",
       "127.0.0.1:0",
     )
+    .option(
+      "--node-listen <host:port>",
+      "with --cluster: where it listens for them, if not there: behind a proxy or a mapped port",
+    )
     .option("--http-url <url>", "with --cluster: where clients reach this node; default: where it listens")
     .addOption(
       new Option("--label <name=value>", "with --cluster: a label, such as zone=a; may be repeated")

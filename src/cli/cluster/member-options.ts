@@ -6,6 +6,7 @@ export interface MemberStartOptions extends NodeTlsOptions {
   readonly cluster: string;
   readonly name?: string;
   readonly nodeAddress: string;
+  readonly nodeListen?: string;
   readonly httpUrl?: string;
   readonly label: Readonly<Record<string, string>>;
   readonly shards?: number;

@@ -17,6 +17,8 @@ export interface NatsCredentials {
 
 export interface NatsMemberPlan {
   readonly name: string;
+  /** Where it listens; default: loopback. */
+  readonly host?: string;
   readonly clientPort: number;
   readonly routePort: number;
   readonly monitorPort: number;
@@ -38,7 +40,7 @@ export interface NatsPlanOptions {
   readonly firstPort?: number;
 }
 
-const host = "127.0.0.1";
+const loopback = "127.0.0.1";
 const planFile = "cluster.json";
 
 /** The plan that is kept in the directory, or a new one that is kept there from now on. */
@@ -73,12 +75,16 @@ export async function natsPlan(options: NatsPlanOptions): Promise<NatsPlan> {
   return plan;
 }
 
+function hostOf({ host = loopback }: NatsMemberPlan): string {
+  return host;
+}
+
 export function clientUrl(member: NatsMemberPlan): string {
-  return `nats://${host}:${member.clientPort}`;
+  return `nats://${hostOf(member)}:${member.clientPort}`;
 }
 
 export function monitorUrl(member: NatsMemberPlan): string {
-  return `http://${host}:${member.monitorPort}`;
+  return `http://${hostOf(member)}:${member.monitorPort}`;
 }
 
 export function storeDirectory(directory: string, member: NatsMemberPlan): string {
@@ -93,15 +99,20 @@ export interface NatsConfigOptions {
   readonly directory: string;
   /** `always`, but where a test wants a lax server. */
   readonly syncInterval?: string;
+  /** `host:port` of the others as this one reaches them, where something stands between; default: where they listen. */
+  readonly routes?: readonly string[];
 }
 
 /** The text of one server's configuration file. */
 export function natsConfig(plan: NatsPlan, member: NatsMemberPlan, options: NatsConfigOptions): string {
   const { directory, syncInterval = "always" } = options;
+  const host = hostOf(member);
+  const isBetween = options.routes !== undefined;
   const user = ({ user: name, pass }: NatsCredentials) => `{ user: ${name}, password: "${pass}" }`;
-  const routes = plan.members.filter(({ name }) => name !== member.name);
+  const others = plan.members.filter(({ name }) => name !== member.name);
+  const routes = options.routes ?? others.map((other) => `${hostOf(other)}:${other.routePort}`);
   const cluster =
-    routes.length === 0
+    others.length === 0
       ? []
       : [
           "cluster {",
@@ -109,8 +120,10 @@ export function natsConfig(plan: NatsPlan, member: NatsMemberPlan, options: Nats
           `  listen: "${host}:${member.routePort}"`,
           `  authorization ${user(plan.routes)}`,
           `  routes: [${routes
-            .map(({ routePort }) => `"nats://${plan.routes.user}:${plan.routes.pass}@${host}:${routePort}"`)
+            .map((address) => `"nats://${plan.routes.user}:${plan.routes.pass}@${address}"`)
             .join(", ")}]`,
+          // Nobody is to learn a way around what stands between: not clients, and servers are told of one where nothing is.
+          ...(isBetween ? ["  no_advertise: true", `  advertise: "${loopback}:1"`] : []),
           "}",
         ];
   return [
@@ -145,8 +158,8 @@ function newCredentials(user: string): NatsCredentials {
 const [portMin, portMax] = [10_000, 32_000];
 const portTriesMax = 1_000;
 
-/** Free now, and all different. */
-async function freePorts(count: number): Promise<readonly number[]> {
+/** Of loopback: free now, and all different. */
+export async function freePorts(count: number): Promise<readonly number[]> {
   const ports = new Set<number>();
   for (let tries = 0; ports.size < count; tries++) {
     if (tries === portTriesMax) throw new Error("This machine has no free ports.");
@@ -160,7 +173,7 @@ function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", () => resolve(false));
-    server.listen(port, host, () => server.close(() => resolve(true)));
+    server.listen(port, loopback, () => server.close(() => resolve(true)));
   });
 }
 

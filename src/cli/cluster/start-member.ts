@@ -44,6 +44,7 @@ export async function startMember(systemPath: string, options: StartMemberOption
           hostname: options.host,
           port: options.port,
           address: options.nodeAddress ?? "127.0.0.1:0",
+          ...(options.nodeListen === undefined ? {} : { listenOn: options.nodeListen }),
           labels: options.label ?? {},
           connectEngine: connectTo(
             engineName(options.engineName ?? system.definition.name.toLowerCase().replaceAll(/[^a-z0-9]/g, "")),

@@ -16,6 +16,8 @@ export interface NodeHostOptions {
   readonly trace?: Trace;
   /** Between this node and its peers; see `NetworkTls`. */
   readonly networkTls?: NetworkTls;
+  /** Where the network listens, if not at the address that peers know: `NodeNetworkOptions.listenOn`. */
+  readonly networkListenOn?: string;
 }
 
 class NodeScope<T> implements Scope<T> {
@@ -40,7 +42,11 @@ export function nodeHost(options: NodeHostOptions): Host {
     guard: nodeGuard(options.dataDirectory),
     trace,
     disk: new NodeDisk(options.dataDirectory),
-    network: new NodeNetwork({ trace, ...(options.networkTls === undefined ? {} : { tls: options.networkTls }) }),
+    network: new NodeNetwork({
+      trace,
+      ...(options.networkTls === undefined ? {} : { tls: options.networkTls }),
+      ...(options.networkListenOn === undefined ? {} : { listenOn: options.networkListenOn }),
+    }),
     newScope: <T>() => new NodeScope<T>(),
   };
 }

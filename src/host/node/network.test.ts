@@ -239,6 +239,47 @@ describe("the real network", { timeout: 10_000 }, () => {
     assert.match(await away, /confirmed nothing for 200 ms/);
   });
 
+  test("listens where it is told to, under the address that its peers know", async () => {
+    const got: string[] = [];
+    const behind = await listenRaw((socket) => {
+      // What stands between: all that comes to the known address goes on to the other one.
+      const onward = connect({ host, port: hidden });
+      for (const each of [socket, onward]) each.on("error", () => socket.destroy());
+      cleanups.push(() => void onward.destroy());
+      socket.pipe(onward).pipe(socket);
+    });
+    const taken = createServer().listen(0, host);
+    await new Promise((resolve) => taken.once("listening", resolve));
+    const hidden = (taken.address() as AddressInfo).port;
+    await new Promise((resolve) => taken.close(resolve));
+    const network = new NodeNetwork({ trace: () => undefined, listenOn: `0.0.0.0:${hidden}` });
+    let arrive: () => void = () => undefined;
+    const arrived = new Promise<void>((resolve) => {
+      arrive = resolve;
+    });
+    const endpoint = await network.listen(behind.address, (message, from) => {
+      got.push(`${from} sent ${message.length}`);
+      arrive();
+    });
+    cleanups.push(() => endpoint.close());
+    assert.equal(endpoint.address, behind.address);
+    const { network: senders } = watched();
+    const sender = await senders.listen(`${host}:0`, () => undefined);
+    sender.send(behind.address, new Uint8Array(3));
+    await arrived;
+    assert.deepEqual(got, [`${sender.address} sent 3`]);
+  });
+
+  test("needs a port that its peers know where it listens at another one", async () => {
+    const network = new NodeNetwork({ trace: () => undefined, listenOn: `${host}:7401` });
+    const refused = (error: unknown) => error instanceof NetworkError && error.code === "invalid-address";
+    await assert.rejects(
+      network.listen(`${host}:0`, () => undefined),
+      refused,
+    );
+    assert.throws(() => new NodeNetwork({ trace: () => undefined, listenOn: "somewhere" }), refused);
+  });
+
   test("says nothing of peers that it leaves itself", async () => {
     const { network, lines } = watched();
     let left: () => void = () => undefined;

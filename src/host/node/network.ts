@@ -28,6 +28,11 @@ const probeAfterMs = 30_000;
 
 export interface NodeNetworkOptions {
   readonly trace: Trace;
+  /**
+   * `host:port` to listen on, where that is not the address that peers know: behind a proxy, or in a container whose ports are mapped.
+   * The host may be a wildcard. For an endpoint whose port is given; absent: its own address.
+   */
+  readonly listenOn?: string;
   /** Absent: connections are neither encrypted nor authenticated. */
   readonly tls?: NetworkTls;
   /** Any may be lower than the defaults. */
@@ -38,15 +43,19 @@ export class NodeNetwork implements Network {
   readonly #trace: Trace;
   readonly #limits: NetworkLimits;
   readonly #tls: NetworkTls | undefined;
+  readonly #listenOn: HostAndPort | undefined;
 
   constructor(options: NodeNetworkOptions) {
     this.#trace = options.trace;
+    this.#listenOn = options.listenOn === undefined ? undefined : parseListenAddress(options.listenOn);
     this.#tls = options.tls;
     this.#limits = { ...networkLimits, ...options.limits };
   }
 
   async listen(address: string, receive: Receive): Promise<Endpoint> {
-    const asked = parseAddress(address, { allowsAnyPort: true });
+    const listenOn = this.#listenOn;
+    // Which port peers reach can't be chosen where another one is listened on.
+    const asked = parseAddress(address, { allowsAnyPort: listenOn === undefined });
     const tls = this.#tls;
     let endpoint: NodeEndpoint | undefined;
     const server = createPeerServer(
@@ -63,11 +72,20 @@ export class NodeNetwork implements Network {
       (socket) => endpoint?.accept(socket),
     );
     server.maxConnections = this.#limits.networkPeersMax;
-    const port = await startServer(server, asked);
+    const boundPort = await startServer(server, listenOn ?? asked);
+    const port = listenOn === undefined ? boundPort : asked.port;
     const options = { address: `${asked.host}:${port}`, limits: this.#limits, trace: this.#trace, tls };
     endpoint = new NodeEndpoint(server, receive, options);
     return endpoint;
   }
+}
+
+/** `host:port` where the host may be a wildcard, which is no address of a peer. Throws `invalid-address`. */
+function parseListenAddress(text: string): HostAndPort {
+  const [, host, digits] = /^(0\.0\.0\.0|\[::\]):(\d{1,5})$/.exec(text) ?? [];
+  if (host === undefined) return parseAddress(text);
+  const { port } = parseAddress(`localhost:${digits}`);
+  return { host, port };
 }
 
 /** Gives the port. */

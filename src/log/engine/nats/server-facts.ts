@@ -4,6 +4,7 @@
  * is closed afterwards.
  *
  * A server that is down can't be asked. As long as a majority answers, a node may start: the others are asked when the next one does.
+ * Servers that have just started don't know yet how many they are; once they have a leader they do. Until then nothing is said of them.
  */
 import type { Limits } from "../../../base/limits.ts";
 import { EngineConnection, type NatsAddress } from "./connection.ts";
@@ -17,6 +18,8 @@ export interface ServerFacts {
   readonly syncsAlways: boolean;
   /** Of the cluster, as it knows them, itself included. */
   readonly members: readonly string[];
+  /** Whether it knows who leads them. True for one that is alone by design. */
+  readonly knowsLeader: boolean;
 }
 
 /** Part of what a server answers. */
@@ -25,17 +28,20 @@ interface ServerAnswer {
   readonly data?: {
     readonly jetstream?: {
       readonly config?: { readonly sync_always?: boolean };
-      readonly meta?: { readonly cluster_size?: number; readonly replicas?: readonly { readonly name: string }[] };
+      readonly meta?: { readonly leader?: string; readonly replicas?: readonly { readonly name: string }[] };
     };
   };
 }
 
-/** Throws `unavailable` where no majority of the servers answers. */
+/** Throws `unavailable` where no majority of the servers answers, or none of them knows who leads. */
 export async function askServers(address: NatsAddress, limits: Limits): Promise<readonly ServerFacts[]> {
   const connection = await EngineConnection.openOnce(address, limits);
   try {
     const answers = await connection.askAll("$SYS.REQ.SERVER.PING.VARZ", (given) => isComplete(factsOf(given)));
     const facts = factsOf(answers);
+    if (facts.length > 0 && !facts.some(({ knowsLeader }) => knowsLeader)) {
+      throw unavailable("The engine's servers have not elected a leader yet.");
+    }
     const memberCount = membersOf(facts).size;
     if (facts.length * 2 <= memberCount || facts.length === 0) {
       throw unavailable(`Only ${facts.length} of the engine's ${memberCount} servers say how they are set up.`);
@@ -77,7 +83,8 @@ function factsOf(answers: readonly unknown[]): ServerFacts[] {
     if (config === undefined || server?.name === undefined) continue;
     const { name, ver: version = "unknown" } = server;
     const members = [name, ...(meta?.replicas ?? []).map((replica) => replica.name)];
-    facts.set(name, { name, version, syncsAlways: config.sync_always === true, members });
+    const knowsLeader = meta === undefined || (meta.leader ?? "") !== "";
+    facts.set(name, { name, version, syncsAlways: config.sync_always === true, members, knowsLeader });
   }
   return [...facts.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
