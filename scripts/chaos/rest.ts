@@ -127,7 +127,8 @@ export async function checkCopies(
   }
 }
 
-async function get(url: string): Promise<{ readonly status: number; readonly text: string }> {
+/** Status 0 where no answer came within some seconds. */
+export async function get(url: string): Promise<{ readonly status: number; readonly text: string }> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(answerMs) });
     return { status: response.status, text: await response.text() };

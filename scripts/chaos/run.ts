@@ -21,6 +21,7 @@ import { Meter, type Sample } from "./meter.ts";
 import { type FaultKind, makePlan, type Plan } from "./plan.ts";
 import { Registers } from "./registers.ts";
 import { accountsOf, checkCopies, untilServed } from "./rest.ts";
+import { ServiceWatch } from "./service-watch.ts";
 import { Striker, type Struck } from "./striker.ts";
 import type { Workload } from "./workload.ts";
 
@@ -140,6 +141,16 @@ class Run {
       accuse: (anomaly, what) => this.#accuse(anomaly, what),
       signal,
     });
+    const watch = new ServiceWatch({
+      cluster,
+      path: join(this.#directory, "logs", "served.jsonl"),
+      nowMs: () => this.#meter.nowMs() - this.#beganMs,
+      onUnserved: (sentence) => {
+        this.#note(sentence);
+        this.#writeAccounts(cluster);
+      },
+    });
+    this.#cleanups.push(() => watch.stop());
     const beganMs = this.#meter.nowMs();
     this.#beganMs = beganMs;
     const calling = Promise.all(
@@ -175,6 +186,7 @@ class Run {
     await Promise.race([calling, aborted]);
     for (const caller of callers) caller.close();
     if (restMs !== undefined) await this.#judge(cluster, workloads);
+    await watch.stop();
     await this.#writing;
     await this.#end(cluster);
     return {

@@ -227,6 +227,12 @@ export const limits = {
   /** Planned moves that are under way at once. */
   movesMax: 4,
 
+  /**
+   * What a shard that is given up has accepted is finished within this; the rest was not begun, and goes to its next owner. Without it two
+   * shards could wait for one another: transactions that nobody can reach any more hold what those wait for that are to be finished.
+   */
+  handoverMs: 1000,
+
   // ---- leases of members
   leaseRenewMs: 300,
   /** A member that was not heard of for so long, while the observer's own renewals committed, is silent. */

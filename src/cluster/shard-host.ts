@@ -8,7 +8,8 @@
  *
  * SH1 At most one shard object at a time works on the replica, and the follower doesn't meanwhile.
  * SH2 Calls reach the shard only between its claim (with all that `claim.ts` checks) and the moment it is to be given up.
- * SH3 A live owner gives the shard up in no other way than by a release, after what it has accepted is durable (design 7).
+ * SH3 A live owner gives the shard up in no other way than by a release, after what it has accepted is durable (design 7), or was
+ *     not begun: what takes longer than `handoverMs` its next owner does.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
@@ -327,7 +328,7 @@ export class ShardHost {
     while (stopped === undefined && isWanted() && this.#intent === "serve") await this.#change();
     this.#owned = undefined;
     await owned.snapshots.stop();
-    await owned.shard.close();
+    await owned.shard.close({ settleMs: this.#parts.limits.handoverMs });
     if (stopped === undefined) await this.#giveUp(replica, assignment, epoch);
     else if ((stopped as OnefoldError).code === "damaged") throw stopped;
   }

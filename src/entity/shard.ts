@@ -565,14 +565,15 @@ export class Shard implements Service {
   }
 
   /**
-   * Finishes what it has accepted, brings the store up to date and ends. New calls get `not-ready` meanwhile. Messages and
-   * timers that are not done stay for the next life.
+   * Finishes what it has accepted, brings the store up to date and ends. New calls get `not-ready` meanwhile, and what is not finished after
+   * `settleMs` (default: its own deadline) gets it too, unless it stands in a batch. Messages and timers that are not done stay for the
+   * next life.
    */
-  async close(): Promise<void> {
+  async close({ settleMs }: { readonly settleMs?: number } = {}): Promise<void> {
     if (this.#state === "ready") this.#state = "draining";
     this.#alarms.stop();
     this.#changes.end();
-    await this.#accepted.whenSettled();
+    await this.#settle(settleMs);
     const closing = new OnefoldError("not-ready", "The node is stopping.", { retryAfterMs: 1000 });
     this.#executor.stop(this.#stopped ?? closing);
     this.#transactions.stop(this.#stopped ?? closing);
@@ -587,5 +588,16 @@ export class Shard implements Service {
     }
     await this.#applier.stop();
     this.#state = "stopped";
+  }
+
+  async #settle(atMostMs: number | undefined): Promise<void> {
+    if (atMostMs === undefined) return this.#accepted.whenSettled();
+    await new Promise<void>((resolve) => {
+      const timer = this.#host.timers.after(atMostMs, resolve, { keepsAlive: true });
+      void this.#accepted.whenSettled().then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 }

@@ -449,6 +449,30 @@ describe("the number of transactions", () => {
       { limits: { transactionsOpenMax: 2 } },
     ));
 
+  test("is not waited for without end where its shard is given up: what is not done was not begun", () =>
+    withBank(async ({ run, account, client, rig }) => {
+      await client.account("a").deposit({ cents: 10 });
+      const hanging = run(
+        async (tx) => {
+          await tx(account, "a").withdraw({ cents: 5 });
+          await new Promise(() => undefined);
+        },
+        { deadlineMs: 60_000 },
+      );
+      await rig.sleep(10);
+      const behind = client.account("a").deposit({ cents: 1 });
+      const outcomes = outcomesOf([hanging, behind]);
+      await rig.sleep(10);
+      const beganMs = rig.scheduler.nowMs;
+      await rig.shard.close({ settleMs: 500 });
+      const tookMs = rig.scheduler.nowMs - beganMs;
+      assert.ok(tookMs >= 500 && tookMs < 1000, `${tookMs} ms`);
+      assert.deepEqual(await outcomes, ["not-ready", "not-ready"]);
+      for (const each of [hanging, behind]) await assert.rejects(each, { retry: "safe" });
+      await rig.closeAndReopen();
+      assert.equal(await rig.client().account("a").balance(), 10);
+    }));
+
   test("that run at once is bounded, and bodies that hang take no place once their deadline has passed", () =>
     withBank(
       async ({ run, account, rig }) => {
