@@ -126,7 +126,7 @@ export class BenchCluster {
     throw failure;
   }
 
-  /** Resolves when all nodes are members, and every shard has its owner, who serves it. */
+  /** Resolves when all nodes are members, every shard has its owner, who serves it, and no node owns two more than another. */
   async untilServed(): Promise<ClusterView> {
     const untilMs = performance.now() + servedMsMax;
     let last: unknown;
@@ -134,7 +134,7 @@ export class BenchCluster {
       try {
         const view = await this.view();
         const live = view.nodes.filter(({ status, answers }) => status === "live" && answers);
-        if (live.length === this.#nodes.length && view.shards.every(isSettled)) return view;
+        if (live.length === this.#nodes.length && view.shards.every(isSettled) && isBalanced(view)) return view;
         last = view;
       } catch (error) {
         last = error;
@@ -155,6 +155,12 @@ export class BenchCluster {
     if (node === undefined) throw new Error(`there is no node ${name}`);
     return node;
   }
+}
+
+/** Else the controller is going to move more. */
+function isBalanced({ nodes, shards }: ClusterView): boolean {
+  const counts = nodes.map(({ name }) => shards.filter(({ owner }) => owner === name).length);
+  return Math.max(...counts) - Math.min(...counts) <= 1;
 }
 
 function isSettled({ status, isServed, movingTo }: ClusterView["shards"][number]): boolean {

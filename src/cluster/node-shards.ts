@@ -45,6 +45,8 @@ export interface NodeShardsParts {
   readonly membership: Membership;
   readonly peers: Peers;
   readonly neighboursOf: (shardId: string) => Neighbours;
+  /** This node owns one more shard. */
+  readonly onOwned: () => void;
   readonly segmentBytes: number;
   readonly snapshotBytes: number;
   readonly cacheBytes: number | undefined;
@@ -302,7 +304,7 @@ export class NodeShards implements LocalShards {
       anchors: () => this.#anchors(shard),
       mayClaim: () => membership.mayClaim,
       mayTellDurable: this.#parts.mayTellDurable,
-      onOwned: () => undefined,
+      onOwned: () => this.#parts.onOwned(),
       onReleased: (assignment, position) => {
         const end = position === undefined ? undefined : { log: shard.log, ...positionAsText(position) };
         this.#say({ type: "released", shard: id, member: membership.id, assignment, end });
