@@ -355,6 +355,7 @@ export class ClusterNode {
       membership,
       peers: this.#peers,
       neighboursOf: (shardId) => this.#service.neighboursOf(shardId),
+      onOwned: () => this.#service.ownsMore(),
       segmentBytes: this.#options.segmentBytes ?? segmentBytesDefault,
       snapshotBytes: this.#options.snapshotBytes ?? snapshotBytesDefault,
       cacheBytes: this.#options.cacheBytes,

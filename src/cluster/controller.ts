@@ -4,7 +4,7 @@
  *
  * CT1 Nothing is decided that contradicts what is pending: a shard that moves, splits or is quarantined is left alone, unless it has no
  *     owner. Which log a quarantined shard goes on with is the nodes' to publish.
- * CT2 A shard without an owner gets one of its followers if one can own; the one whose copy is known to reach farthest.
+ * CT2 A shard without an owner gets one of its followers if one can own; one whose copy is near the one that is known to reach farthest.
  * CT3 Nothing new goes to a member that drains, is silent, or whose clock is not to be trusted; nor is anything given to own to one whose
  *     code is not what is deployed (`deployed-code.ts`).
  * CT4 A settled cluster decides nothing. From any state, decisions end: every shard owned, followed by as many members as there are, at most
@@ -15,7 +15,7 @@
 import { limits } from "../base/limits.ts";
 import { deployable } from "./deployed-code.ts";
 import { Loads, lowest } from "./loads.ts";
-import { chooseFollowers, chooseOwner, furtherApart } from "./placement-choice.ts";
+import { chooseFollowers, chooseOwner, furtherApart, nearRecordsMax } from "./placement-choice.ts";
 import { hasRoomFor } from "./placement-fold.ts";
 import { partsOfMoved } from "./promotion-fold.ts";
 import { foldOne } from "./system-fold.ts";
@@ -46,9 +46,6 @@ export function decide(state: SystemState, observations: Observations): readonly
   if (round.isIdle) for (const shard of presentShards(round.state)) round.spread(shard.id);
   return round.records;
 }
-
-/** A copy that lacks more records than this is not near enough for its member to take the shard over without a wait. */
-const nearRecordsMax = 1000;
 
 class Round {
   state: SystemState;

@@ -56,6 +56,8 @@ export interface NodeShardsParts {
   readonly membership: Membership;
   readonly peers: Peers;
   readonly neighboursOf: (shardId: string) => Neighbours;
+  /** This node owns one more shard. */
+  readonly onOwned: () => void;
   readonly segmentBytes: number;
   readonly snapshotBytes: number;
   readonly cacheBytes: number | undefined;
@@ -324,7 +326,7 @@ export class NodeShards implements LocalShards {
       anchors: () => this.#anchors(shard),
       mayClaim: () => membership.mayClaim,
       mayTellDurable: this.#parts.mayTellDurable,
-      onOwned: () => undefined,
+      onOwned: () => this.#parts.onOwned(),
       beforeClaim: (replica) => this.#verifyMoved(shard, replica),
       onReleased: (assignment, reach) => {
         const end = reach === undefined ? undefined : contentAsText(shard.log, reach);
