@@ -16,7 +16,7 @@ import type { BenchOptions } from "./options.ts";
 import { startChild } from "./process/child.ts";
 import type { LoadJob, LoadNews, SubjectPlace } from "./process/load.ts";
 import { type ResultLine, resultLine } from "./result.ts";
-import type { Opponent } from "./subject/subject.ts";
+import { isOnefold, type Opponent } from "./subject/subject.ts";
 import { workloadFamilies } from "./workload/workload.ts";
 
 export interface CampaignListener {
@@ -73,7 +73,12 @@ class Campaign {
     for (const { family, workloads } of this.#families()) {
       for (const transport of this.#options.transports) {
         const directory = join(this.#directory, `${transport}-${family}`);
-        await this.#load({ engine: "segment", transport, directory }, transport, { family, workloads });
+        const { engine, nodeCount, shardCount } = this.#options;
+        const place: SubjectPlace =
+          engine === "nats"
+            ? { engine, transport, directory, nodeCount, shardCount }
+            : { engine, transport, directory };
+        await this.#load(place, transport, { family, workloads });
         await rm(directory, { recursive: true, force: true });
       }
     }
@@ -114,7 +119,7 @@ class Campaign {
 
   async #load(place: SubjectPlace, transport: ResultLine["transport"], wanted: Wanted): Promise<void> {
     const { sizes, concurrencies, seconds } = this.#options;
-    const title = place.engine === "segment" ? transport : place.engine;
+    const title = isOnefold(place.engine) ? transport : place.engine;
     await runLoad({ place, ...wanted, sizes, concurrencies, seconds }, this.#signal, {
       onBegin: (what) => {
         this.#begunCount++;

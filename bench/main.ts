@@ -48,6 +48,7 @@ async function runBenchmark(options: BenchOptions): Promise<number> {
   const progress = progressOn(process.stderr);
   const notes = inequalities(options.against);
   const { head, row } = table({
+    cluster: options.engine === "nats",
     redis: options.against.includes("redis"),
     postgres: options.against.includes("postgres"),
   });

@@ -64,7 +64,7 @@ function assertPlausible(results: readonly Measurement[]): void {
     assert.ok(measured.operations >= concurrency, what);
     assert.ok(measured.operationsPerSecond > 0 && Number.isFinite(measured.operationsPerSecond), what);
     assert.ok(0 < measured.p50Ms && measured.p50Ms <= measured.p99Ms && measured.p99Ms <= measured.p999Ms, what);
-    assert.ok(limit !== undefined && limit.operationsPerSecond > 0, what);
+    assert.ok(limit !== undefined && limit.operationsPerSecond! > 0, what);
     assert.ok(Number.isFinite(limit.operationsPerSecond), what);
   }
 }

@@ -42,6 +42,16 @@ describe("the benchmark's options", () => {
     assert.equal(options.report, null);
   });
 
+  test("take a cluster, which is never in process", () => {
+    const options = parseOptions(["--engine=nats", "--nodes=5", "--shards=8"]);
+    assert.equal(options.engine, "nats");
+    assert.equal(options.nodeCount, 5);
+    assert.equal(options.shardCount, 8);
+    assert.deepEqual(options.transports, ["websocket", "http"]);
+    const { engine, nodeCount, shardCount } = parseOptions(["--engine=nats"]);
+    assert.deepEqual({ engine, nodeCount, shardCount }, { engine: "nats", nodeCount: 3, shardCount: undefined });
+  });
+
   for (const args of [
     ["--only=cuonter"],
     ["--transport=tcp"],
@@ -52,6 +62,12 @@ describe("the benchmark's options", () => {
     ["--concurrency=4096"],
     ["--seconds=-1"],
     ["--seconds=soon"],
+    ["--engine=lmdb"],
+    ["--engine=nats,segment"],
+    ["--nodes=3"],
+    ["--engine=nats", "--nodes=10"],
+    ["--engine=nats", "--shards=6"],
+    ["--engine=nats", "--transport=in-process"],
     ["--fast"],
     ["counter"],
   ]) {

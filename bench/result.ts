@@ -1,8 +1,8 @@
 /** A result as it is printed and kept: one line of JSON each, with the names that `docs/performance.md` explains. */
 import type { Measurement } from "./measurement.ts";
-import type { Opponent, Transport } from "./subject/subject.ts";
+import { isOnefold, type OnefoldEngine, type Opponent, type Transport } from "./subject/subject.ts";
 
-export type Engine = "segment" | Opponent;
+export type Engine = OnefoldEngine | Opponent;
 
 /** A line's fields; absent ratios are null, so that every line has the same. */
 export interface ResultLine {
@@ -16,8 +16,15 @@ export interface ResultLine {
   readonly p99_ms: number;
   readonly p999_ms: number;
   readonly limit_ratio: number | null;
-  /** At concurrency 1, in process, where every operation writes: p50 against one bare synced append. */
+  /**
+   * Where every operation writes, p50 against one bare append: in process at concurrency 1 against one synced write; in a cluster against a
+   * message to a plain stream on three servers, published to by as many callers.
+   */
   readonly p50_to_bare_append: number | null;
+  /** In a cluster: throughput against such a stream. */
+  readonly plain_stream_throughput_ratio: number | null;
+  /** In a cluster: throughput against `counter` at the same concurrency in this run. */
+  readonly counter_throughput_ratio: number | null;
   /** Processors that the load's own process kept busy; in process that is Onefold too. */
   readonly load_cpu: number;
   readonly redis_throughput_ratio: number | null;
@@ -36,12 +43,20 @@ export function resultLine(
     const other = others.find(
       (line) => line.engine === opponent && line.workload === workload && line.concurrency === concurrency,
     );
-    if (other === undefined || place.engine !== "segment") return { throughput: null, p50: null };
+    if (other === undefined || !isOnefold(place.engine)) return { throughput: null, p50: null };
     return {
       throughput: rounded(measured.operationsPerSecond / other.operations_per_second),
       p50: rounded(measured.p50Ms / other.p50_ms),
     };
   };
+  const counter = others.find(
+    (line) =>
+      line.workload === "counter" &&
+      line.engine === place.engine &&
+      line.transport === place.transport &&
+      line.concurrency === concurrency,
+  );
+  const isBesideCounter = place.engine === "nats" && workload !== "counter" && counter !== undefined;
   const redis = ratios("redis");
   const postgres = ratios("postgres");
   return {
@@ -53,14 +68,22 @@ export function resultLine(
     p50_ms: rounded(measured.p50Ms),
     p99_ms: rounded(measured.p99Ms),
     p999_ms: rounded(measured.p999Ms),
-    limit_ratio: limit === undefined ? null : rounded(measured.operationsPerSecond / limit.operationsPerSecond),
-    p50_to_bare_append: limit?.appendP50Ms === undefined ? null : rounded(measured.p50Ms / limit.appendP50Ms),
+    limit_ratio: ratio(measured.operationsPerSecond, limit?.operationsPerSecond),
+    p50_to_bare_append: ratio(measured.p50Ms, limit?.appendP50Ms),
+    plain_stream_throughput_ratio: ratio(measured.operationsPerSecond, limit?.plainStreamPerSecond),
+    counter_throughput_ratio: isBesideCounter
+      ? ratio(measured.operationsPerSecond, counter.operations_per_second)
+      : null,
     load_cpu: rounded(measured.loadCpu),
     redis_throughput_ratio: redis.throughput,
     redis_p50_ratio: redis.p50,
     postgres_throughput_ratio: postgres.throughput,
     postgres_p50_ratio: postgres.p50,
   };
+}
+
+function ratio(value: number, of: number | undefined): number | null {
+  return of === undefined ? null : rounded(value / of);
 }
 
 /** Four significant digits: as much as there is to know, whether much or little. */

@@ -1,5 +1,6 @@
 /** Results as a table for people, a line at a time while they come. */
 import type { ResultLine } from "./result.ts";
+import { isOnefold } from "./subject/subject.ts";
 
 interface Column {
   readonly title: string;
@@ -12,7 +13,7 @@ const ratio = (value: number | null) => (value === null ? "" : value.toFixed(2))
 
 const ownColumns: readonly Column[] = [
   { title: "workload", width: -9, cell: (line) => line.workload },
-  { title: "over", width: -12, cell: (line) => (line.engine === "segment" ? line.transport : line.engine) },
+  { title: "over", width: -12, cell: (line) => (isOnefold(line.engine) ? line.transport : line.engine) },
   { title: "conc.", width: 5, cell: (line) => String(line.concurrency) },
   { title: "operations/s", width: 12, cell: (line) => line.operations_per_second.toLocaleString("en") },
   { title: "p50 ms", width: 9, cell: (line) => milliseconds(line.p50_ms) },
@@ -21,6 +22,11 @@ const ownColumns: readonly Column[] = [
   { title: "limit", width: 6, cell: (line) => ratio(line.limit_ratio) },
   { title: "p50/append", width: 10, cell: (line) => ratio(line.p50_to_bare_append) },
   { title: "load CPU", width: 8, cell: (line) => line.load_cpu.toFixed(2) },
+];
+
+const clusterColumns: readonly Column[] = [
+  { title: "×stream", width: 8, cell: (line) => ratio(line.plain_stream_throughput_ratio) },
+  { title: "×counter", width: 8, cell: (line) => ratio(line.counter_throughput_ratio) },
 ];
 
 const redisColumns: readonly Column[] = [
@@ -39,8 +45,17 @@ export interface Table {
   row(line: ResultLine): string;
 }
 
-export function table(against: { readonly redis: boolean; readonly postgres: boolean }): Table {
-  const columns = [...ownColumns, ...(against.redis ? redisColumns : []), ...(against.postgres ? postgresColumns : [])];
+export function table(against: {
+  readonly cluster: boolean;
+  readonly redis: boolean;
+  readonly postgres: boolean;
+}): Table {
+  const columns = [
+    ...ownColumns,
+    ...(against.cluster ? clusterColumns : []),
+    ...(against.redis ? redisColumns : []),
+    ...(against.postgres ? postgresColumns : []),
+  ];
   const write = (cells: readonly string[]) =>
     columns
       .map(({ width }, i) => (width < 0 ? cells[i]!.padEnd(-width) : cells[i]!.padStart(width)))

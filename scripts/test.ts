@@ -2,12 +2,15 @@
  * Runs the tests: `npm test` all of them, `npm test -- log gateway/` those whose path contains one of the words.
  *
  * Node's own runner does the work, in processes of its own, and its summary is the last thing printed; the exit code is the
- * runner's. The package is built first where sources are newer, because tests of the command line run what users run.
+ * runner's. The package is built first where sources are newer, because tests of the command line run what users run. `nats-server` is brought
+ * into the project's cache first where the machine has none that is new enough, so that no two tests do so at once.
  */
 import { spawn } from "node:child_process";
 import { readdir, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+
+import { natsServerForTests } from "./nats-server.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folders = ["src", "test", "examples", "scripts", "bench"];
@@ -30,6 +33,7 @@ async function main(filters: readonly string[]): Promise<number> {
       return built;
     }
   }
+  await natsServerForTests((sentence) => console.error(sentence));
   return await run([
     "--import",
     "tsx",

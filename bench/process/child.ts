@@ -7,7 +7,7 @@ import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The modules that can be started. */
-export type ChildName = "load" | "node" | "bare-http" | "bare-socket";
+export type ChildName = "load" | "node" | "cluster-node" | "bare-http" | "bare-socket";
 
 export interface Child {
   /** What the child said when it was ready. */
@@ -16,6 +16,8 @@ export interface Child {
   readonly ended: Promise<void>;
   /** Asks it to end, and is `ended`. Idempotent. */
   close(): Promise<void>;
+  /** Ends it at once, without a word to it. Resolves when it is gone. */
+  kill(): Promise<void>;
 }
 
 type FromChild =
@@ -44,6 +46,10 @@ export async function startChild(name: ChildName, job: unknown, onTold?: (value:
     close: () => {
       if (process.connected) process.disconnect();
       return ended;
+    },
+    kill: async () => {
+      const gone = new Promise<void>((resolve) => process.once("exit", () => resolve()));
+      if (process.kill("SIGKILL")) await gone;
     },
   };
 }

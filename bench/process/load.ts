@@ -3,6 +3,8 @@
  * family of workloads, and tells the parent what came of it.
  */
 import { type Measurement, type MeasurementOptions, measurements } from "../measurement.ts";
+import { BenchCluster } from "../cluster/bench-cluster.ts";
+import { besidePlainStream } from "../subject/cluster.ts";
 import { openHttp } from "../subject/http.ts";
 import { openInProcess } from "../subject/in-process.ts";
 import { openPostgres } from "../subject/postgres.ts";
@@ -16,6 +18,14 @@ import { beChild, type Child, startChild, tellParent } from "./child.ts";
 export type SubjectPlace =
   /** A node that the load makes for itself, with its data in `directory`. */
   | { readonly engine: "segment"; readonly transport: Transport; readonly directory: string }
+  /** A cluster that the load makes for itself. */
+  | {
+      readonly engine: "nats";
+      readonly transport: Transport;
+      readonly directory: string;
+      readonly nodeCount: number;
+      readonly shardCount: number | undefined;
+    }
   /** A server that is there, on loopback. */
   | { readonly engine: Opponent; readonly port: number };
 
@@ -57,7 +67,7 @@ beChild(async (job) => {
 class Load {
   #isDone = false;
   #isStopped = false;
-  #node: Child | undefined;
+  #node: Pick<Child, "close"> | undefined;
 
   /** True once nobody wants to know any more what comes of it. */
   get isStopped(): boolean {
@@ -93,6 +103,8 @@ class Load {
         return await openRedis(place.port);
       case "postgres":
         return await openPostgres(place.port);
+      case "nats":
+        return await this.#openCluster(place);
       case "segment":
         return await this.#openOnefold(place.transport, place.directory);
     }
@@ -100,11 +112,25 @@ class Load {
 
   async #openOnefold(transport: Transport, directory: string): Promise<Subject> {
     if (transport === "in-process") return await openInProcess(directory);
-    this.#node = await startChild("node", { directory });
-    const port = portOf(this.#node);
+    const node = await startChild("node", { directory });
+    this.#node = node;
+    const port = portOf(node);
     return transport === "http"
       ? openHttp({ port, startBareHttp: async () => bareServer(await startChild("bare-http", {})) })
       : openSocket({ port, startBareSocket: async () => bareServer(await startChild("bare-socket", {})) });
+  }
+
+  async #openCluster({ transport, ...options }: Extract<SubjectPlace, { readonly engine: "nats" }>): Promise<Subject> {
+    const cluster = await BenchCluster.start(options);
+    this.#node = cluster;
+    const bare = (): Promise<never> => Promise.reject(new Error("a cluster is held against no bare server"));
+    const subjects = cluster.ports.map((port) =>
+      transport === "http"
+        ? openHttp({ port, startBareHttp: bare })
+        : openSocket({ port, startBareSocket: bare, isSampled: false }),
+    );
+    const { urls, account } = cluster.servers;
+    return besidePlainStream(subjects, { servers: urls, ...account });
   }
 }
 

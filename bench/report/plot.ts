@@ -3,6 +3,7 @@
  * light and dark. Every mark is also told in words, by its label or as its title.
  */
 import type { ResultLine } from "../result.ts";
+import { isOnefold } from "../subject/subject.ts";
 import { escapeHtml } from "./text.ts";
 
 const width = 460;
@@ -15,7 +16,7 @@ const barHeight = 12;
 
 /** A name for the subject that a line is about, and of its colour's class. */
 export function subjectName({ engine, transport }: Pick<ResultLine, "engine" | "transport">): string {
-  return engine === "segment" ? transport : engine;
+  return isOnefold(engine) ? transport : engine;
 }
 
 const shownNames: Readonly<Record<string, string>> = {

@@ -15,6 +15,8 @@ const line: ResultLine = {
   p999_ms: 30,
   limit_ratio: 0.75,
   p50_to_bare_append: null,
+  plain_stream_throughput_ratio: null,
+  counter_throughput_ratio: null,
   load_cpu: 0.5,
   redis_throughput_ratio: null,
   redis_p50_ratio: null,

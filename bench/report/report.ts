@@ -3,6 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { BenchOptions } from "../options.ts";
 import type { ResultLine } from "../result.ts";
+import { isOnefold } from "../subject/subject.ts";
 import { workloadFamilies } from "../workload/workload.ts";
 import type { MachineFacts } from "./machine.ts";
 import { inShownOrder, latencyPlot, shownName, subjectName, throughputPlot } from "./plot.ts";
@@ -65,7 +66,7 @@ ${readingSection()}
 function key(lines: readonly ResultLine[]): string {
   const shown = new Map(lines.map((line) => [subjectName(line), line]));
   const items = [...shown].map(([name, line]) => {
-    const text = line.engine === "segment" ? `Onefold, ${shownName(line)}` : shownName(line);
+    const text = isOnefold(line.engine) ? `Onefold, ${shownName(line)}` : shownName(line);
     return `<li class="${name}"><span>${text}</span></li>`;
   });
   return `<ul class="key">${items.join("")}</ul>`;
@@ -113,6 +114,8 @@ const columns: readonly Column[] = [
   { title: "p99.9 ms", value: (line) => line.p999_ms },
   { title: "of its limit", value: (line) => line.limit_ratio },
   { title: "p50/append", value: (line) => line.p50_to_bare_append },
+  { title: "× plain stream", value: (line) => line.plain_stream_throughput_ratio },
+  { title: "× counter", value: (line) => line.counter_throughput_ratio },
   { title: "load CPU", value: (line) => line.load_cpu },
   { title: "× Redis", value: (line) => line.redis_throughput_ratio },
   { title: "p50 × Redis", value: (line) => line.redis_p50_ratio },

@@ -23,12 +23,18 @@ export interface SocketOptions {
   readonly port: number;
   /** `startBareSocket`, wherever it runs. Called when it is first needed, so that it is warm for all that come after. */
   readonly startBareSocket: () => Promise<BareServer>;
+  /** Whether calls are noted to be sent to the bare server; default true. */
+  readonly isSampled?: boolean;
 }
 
-export function openSocket({ port, startBareSocket }: SocketOptions): Subject {
+export function openSocket({ port, startBareSocket, isSampled = true }: SocketOptions): Subject {
   const sample = new Sample();
   let bare: Promise<BareServer> | undefined;
-  const client = connectOn<typeof benchSystem>(noting(sample), `http://127.0.0.1:${port}`, { transport: "socket" });
+  const client = connectOn<typeof benchSystem>(
+    isSampled ? noting(sample) : nodePlatform(),
+    `http://127.0.0.1:${port}`,
+    { transport: "socket" },
+  );
   return {
     operations: onefoldOperations(client),
     mark: () => {

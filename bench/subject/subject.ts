@@ -6,6 +6,14 @@ export const transports = ["in-process", "websocket", "http"] as const;
 /** How Onefold is reached. */
 export type Transport = (typeof transports)[number];
 
+export const onefoldEngines = ["segment", "nats"] as const;
+/** What Onefold keeps its logs in: files of its own, or a cluster of NATS servers. */
+export type OnefoldEngine = (typeof onefoldEngines)[number];
+
+export function isOnefold(engine: OnefoldEngine | Opponent): engine is OnefoldEngine {
+  return (onefoldEngines as readonly string[]).includes(engine);
+}
+
 export const opponents = ["redis", "postgres"] as const;
 /** What Onefold is held against. */
 export type Opponent = (typeof opponents)[number];
@@ -20,9 +28,14 @@ export interface LimitQuestion {
 
 export interface Limit {
   /** Operations per second of a bare loop of the same parts, which does nothing else. */
-  readonly operationsPerSecond: number;
-  /** At concurrency 1, where the operations write: the median of one bare synced append of the same size. */
+  readonly operationsPerSecond?: number;
+  /**
+   * Where the operations write, the median of one bare append: synced, of the same size, at concurrency 1; in a cluster, to a stream on three
+   * servers, with as many callers.
+   */
   readonly appendP50Ms?: number;
+  /** In a cluster: messages per second of one plain stream on three servers, published to by as many callers. */
+  readonly plainStreamPerSecond?: number;
 }
 
 /** Measures the limit of what was done since it was given. */

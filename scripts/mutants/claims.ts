@@ -79,7 +79,7 @@ export const claims: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/shard-host.ts",
-        from: "    this.#parts.onReleased(assignment);",
+        from: "    this.#parts.onReleased(assignment, replica.reach ?? undefined);",
         to: "",
       },
     ],

@@ -220,6 +220,8 @@ export const limits = {
   proposalsMax: 64,
   /** Sendings of one record to the system log that are under way at once. */
   systemSendsMax: 4,
+  /** Of logs that a shard's log continues, what one call reads to verify what it was asked for. */
+  pastBytesMax: 32 * MiB,
   /** Decisions of the controller in one record. */
   controllerDecisionsMax: 16,
   /** Planned moves that are under way at once. */

@@ -86,21 +86,25 @@ export interface NodeStream {
   readonly sizeBytes: number | undefined;
 }
 
-/** The answer to a GET that is not text, as it comes. Throws as `askNode` does, until the answer has begun. */
+/** An answer as it comes. Throws as `askNode` does, until the answer has begun. */
 export async function streamNode(
-  request: Pick<NodeRequest, "node" | "path" | "headers" | "signal"> & { readonly contentType: string },
+  request: Pick<NodeRequest, "node" | "path" | "headers" | "signal" | "body"> & {
+    readonly method?: "GET" | "POST";
+    readonly contentType: string;
+  },
 ): Promise<NodeStream> {
-  const { node, signal } = request;
+  const { node, signal, method = "GET", body } = request;
   const target = baseOf(node) + request.path;
   const headers = headersOf([...node.header, ...(request.headers ?? [])]);
   let incoming: IncomingMessage;
   let failed: Response | undefined;
   try {
-    incoming = await begin(target, { method: "GET", headers, body: undefined, signal });
+    if (body !== undefined) headers.set("content-type", "application/json");
+    incoming = await begin(target, { method, headers, body, signal });
     const { statusCode = 0 } = incoming;
     if (statusCode < 200 || statusCode > 299) failed = await received(incoming);
   } catch (cause) {
-    throw connectionFailure({ ...request, method: "GET" }, cause);
+    throw connectionFailure({ ...request, method }, cause);
   }
   if (failed !== undefined) throw answerFailure(failed, node.url);
   if (!(incoming.headers["content-type"] ?? "").startsWith(request.contentType)) {

@@ -6,7 +6,7 @@
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { limits } from "../base/limits.ts";
 import { version } from "../base/version.ts";
-import { addMemberOptions, addUpOptions } from "./cluster/cluster-grammar.ts";
+import { addMemberOptions, addPromoteOptions, addUpOptions } from "./cluster/cluster-grammar.ts";
 import { completeCommand, shells } from "./completion/shell-scripts.ts";
 import { exitCodeHelp } from "./exit-code.ts";
 import type { Output } from "./output.ts";
@@ -202,6 +202,7 @@ function addTools(onefold: Command, output: Output): void {
     .option("--json", "print the report as JSON")
     .action(async (options) => (await import("./verify-command.ts")).verify(options, output));
   addBackups(onefold, output);
+  addMoving(onefold, output);
   const quarantine = onefold
     .command("quarantine")
     .description("show and lift the quarantine of entities whose commands ended the process");
@@ -295,6 +296,13 @@ function addBackups(onefold: Command, output: Output): void {
     .option("--check", "only verify the backup; nothing is written")
     .option("--json", "print what was restored as JSON")
     .action(async (file: string, options) => (await import("./restore-command.ts")).restore(file, options, output));
+}
+
+function addMoving(onefold: Command, output: Output): void {
+  const promote = asksNode(onefold.command("promote"), "print how it goes as lines of JSON").description(
+    "move an embedded system to a cluster, while it serves, with its history",
+  );
+  addPromoteOptions(promote).action(async (options) => (await import("./promote-command.ts")).promote(options, output));
 }
 
 function asksNode(command: Command, json = "print the answer as JSON, on one line"): Command {

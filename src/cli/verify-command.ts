@@ -66,8 +66,14 @@ function reportText(report: DataReport, shown: string): string {
     const record = sequence === undefined ? "" : `, record ${sequence}`;
     lines.push(`  DAMAGED    ${file} at byte ${offset}${record}: ${reason}`);
   }
+  if (report.move !== undefined) lines.push(`  ${moveText(report.move)}`);
   if (report.damages.length === 0) lines.push("Whole: every record, the chain, the anchor and the snapshots hold.");
   return lines.join("\n");
+}
+
+function moveText({ to, isDone, nodes }: NonNullable<DataReport["move"]>): string {
+  if (!isDone) return `sealed     for a move to the cluster on ${to}; the next start asks there what came of it`;
+  return `moved      to the cluster on ${to}${nodes.length === 0 ? "" : `, whose nodes are at ${nodes.join(", ")}`}; served no more here`;
 }
 
 function plainReport(report: DataReport): unknown {
@@ -77,6 +83,7 @@ function plainReport(report: DataReport): unknown {
     damages: report.damages,
     log: { ...log, end: plainPosition(log.end), anchor: plainPosition(log.anchor) },
     snapshotSequences: report.snapshotSequences,
+    ...(report.move === undefined ? {} : { move: report.move }),
   };
 }
 

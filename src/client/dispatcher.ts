@@ -39,6 +39,7 @@ export interface DispatcherOptions {
 const queuedMax = 65_536;
 const retryMsMin = 20;
 const retryMsMax = 2000;
+const hintedRetryMsMax = 500;
 /** So many failed attempts in a row to open a socket, and calls go over HTTP until one succeeds. */
 const socketFailuresBeforeHttp = 2;
 /** So often a call was told to come again, and it is another node's turn, where there is one. */
@@ -365,7 +366,7 @@ export class Dispatcher {
   #failed(call: Call, error: OnefoldError | Refused): void {
     if (error instanceof OnefoldError && this.#isWorthAnotherTry(call, error)) {
       call.lastError = error;
-      this.#again(call, error.retryAfterMs);
+      this.#again(call, error.retryAfterMs, error.code === "overloaded" ? retryMsMax : hintedRetryMsMax);
       if (call.retries >= retriesBeforeMove) this.#moveFrom(error);
       return;
     }
@@ -403,8 +404,10 @@ export class Dispatcher {
   }
 
   /** Queues the call again, after a while. */
-  #again(call: Call, afterMs: number | undefined): void {
-    const pauseMs = Math.min(retryMsMax, retryMsMin * 2 ** call.retries++);
+  #again(call: Call, afterMs: number | undefined, hintedMsMax = retryMsMax): void {
+    // Who says when to come again, and has enough to give, is to be asked soon.
+    const pauseMsMax = afterMs === undefined ? retryMsMax : hintedMsMax;
+    const pauseMs = Math.min(pauseMsMax, retryMsMin * 2 ** call.retries++);
     const delayMs = Math.max(afterMs ?? 0, pauseMs) * (0.5 + 0.5 * this.#platform.random());
     call.retryTimer = this.#platform.after(delayMs, () => {
       call.retryTimer = undefined;

@@ -1,5 +1,6 @@
 /** What a node of a cluster says of itself. */
 import type { Health } from "../entity/service.ts";
+import { awaitsSystem } from "./promotion-fold.ts";
 import type { LocalShards, ShardMap, Standing } from "./local-shards.ts";
 
 export interface HealthParts {
@@ -14,9 +15,11 @@ export interface HealthParts {
  */
 export function clusterHealth({ map, local, standing }: HealthParts, openCalls: number): Health {
   const { cluster, shards, sequence } = map.state;
+  const isWaiting = awaitsSystem(map.state);
   const problems: string[] = [];
   let queuedCalls = openCalls;
   if (cluster === undefined) problems.push("The cluster is not founded yet.");
+  if (isWaiting) problems.push("The cluster waits for its system, which is being moved to it.");
   if (standing.isCutOff) problems.push("unavailable: this node is cut off from the cluster's majority.");
   let isStuck = false;
   for (const { id, status, owner } of shards.values()) {
@@ -29,6 +32,6 @@ export function clusterHealth({ map, local, standing }: HealthParts, openCalls: 
     isStuck ||= health.state === "stopped";
     for (const problem of health.problems) problems.push(`shard ${id}: ${problem}`);
   }
-  const state = cluster === undefined || standing.isCutOff || isStuck ? "starting" : "ready";
+  const state = cluster === undefined || isWaiting || standing.isCutOff || isStuck ? "starting" : "ready";
   return { state, sequence, appliedSequence: sequence, queuedCalls, problems };
 }

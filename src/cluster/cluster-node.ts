@@ -61,6 +61,8 @@ export interface ClusterNodeOptions {
   /** What a new cluster begins with; a cluster that exists keeps its own. */
   readonly shardCount?: number;
   readonly followerCount?: number;
+  /** False: joins a cluster that there is, and founds none. */
+  readonly mayFound?: boolean;
   readonly limits?: Partial<Limits>;
   /** For entities of each shard that it owns; default as a lone node's. */
   readonly cacheBytes?: number;
@@ -179,6 +181,7 @@ export class ClusterNode {
           systemName: options.system.definition.name,
           shardCount: options.shardCount ?? shardCountDefault,
           followerCount: options.followerCount ?? followerCountDefault,
+          mayFound: options.mayFound ?? true,
         },
         { deadlineMs: joinWithinMs(limits) },
       );
@@ -352,6 +355,7 @@ export class ClusterNode {
       membership,
       peers: this.#peers,
       neighboursOf: (shardId) => this.#service.neighboursOf(shardId),
+      onOwned: () => this.#service.ownsMore(),
       segmentBytes: this.#options.segmentBytes ?? segmentBytesDefault,
       snapshotBytes: this.#options.snapshotBytes ?? snapshotBytesDefault,
       cacheBytes: this.#options.cacheBytes,

@@ -346,6 +346,11 @@ export class ClusterService implements Service {
     return shardNeighbours(shardId, { clock: this.#parts.clock, map: this.#parts.map, router: this.#router });
   }
 
+  /** This node has come to own a shard: calls that wait for that go on. */
+  ownsMore(): void {
+    this.#router.ownsMore();
+  }
+
   /** Ends watches, and stops listening to the map. Calls that are under way go on to their own end. Idempotent. */
   close(): void {
     this.#watches.close();

@@ -23,7 +23,7 @@ export class ClusterRig<S extends SystemHandle> {
   readonly nodes = new Map<string, RigNode<S>>();
   readonly random: SeededRandom;
   readonly system: S;
-  readonly options: Partial<ClusterNodeOptions>;
+  options: Partial<ClusterNodeOptions>;
   readonly #blobsHost: SimulatedHost;
   readonly #blobs = new Map<string, Blobs>();
 

@@ -179,7 +179,7 @@ describe("the controller", () => {
     assert.equal(cluster.placement, "a<c c<a c<a a<c");
   });
 
-  test("has the follower take over whose copy reaches farthest", () => {
+  test("has the follower take over whose copy reaches farthest, where another is not near it", () => {
     const joined = [founding({ shardCount: 1, followerCount: 2 }), ...["a", "b", "c"].map((id) => joining(id))];
     const claimed = { type: "controller-claimed", member: "a", term: 1 } as const;
     const placed = { type: "assigned", term: 1, shard: "0", owner: "b", followers: ["a", "c"], assignment: 1 } as const;
@@ -196,7 +196,7 @@ describe("the controller", () => {
             "0",
             new Map([
               ["a", 70],
-              ["c", 71],
+              ["c", 135],
             ]),
           ],
         ]),
@@ -210,7 +210,7 @@ describe("the controller", () => {
             "0",
             new Map([
               ["a", 71],
-              ["c", 71],
+              ["c", 135],
             ]),
           ],
         ]),
@@ -234,7 +234,7 @@ describe("the controller", () => {
     };
     assert.equal(step(), "a<c b<a a<b b<a", "c follows");
     assert.equal(step(), "a<c b<a a<b b<a", "and has not caught up");
-    copyOfC.set("c", 49_500);
+    copyOfC.set("c", 49_950);
     assert.equal(step(), "a<c>c b<a a<b b<a");
     assert.equal(step(), "a<c>c b<a a<b b<a", "one move evens it out");
     cluster.react();

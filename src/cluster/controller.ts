@@ -4,18 +4,20 @@
  *
  * CT1 Nothing is decided that contradicts what is pending: a shard that moves, splits or is quarantined is left alone, unless it has no
  *     owner. Which log a quarantined shard goes on with is the nodes' to publish.
- * CT2 A shard without an owner gets one of its followers if one can own; the one whose copy is known to reach farthest.
+ * CT2 A shard without an owner gets one of its followers if one can own; one whose copy is near the one that is known to reach farthest.
  * CT3 Nothing new goes to a member that drains, is silent, or whose clock is not to be trusted; nor is anything given to own to one whose
  *     code is not what is deployed (`deployed-code.ts`).
  * CT4 A settled cluster decides nothing. From any state, decisions end: every shard owned, followed by as many members as there are, at most
  *     `followerCount`, the numbers of shards of any two members that may own differing by one at most.
- * CT5 A round has at most `controllerDecisionsMax` decisions, and at most `movesMax` moves are under way.
+ * CT5 A system that was moved here in one piece is split until it has as many shards as the cluster is to have.
+ * CT6 A round has at most `controllerDecisionsMax` decisions, and at most `movesMax` moves are under way.
  */
 import { limits } from "../base/limits.ts";
 import { deployable } from "./deployed-code.ts";
 import { Loads, lowest } from "./loads.ts";
-import { chooseFollowers, chooseOwner, furtherApart } from "./placement-choice.ts";
+import { chooseFollowers, chooseOwner, furtherApart, nearRecordsMax } from "./placement-choice.ts";
 import { hasRoomFor } from "./placement-fold.ts";
+import { partsOfMoved } from "./promotion-fold.ts";
 import { foldOne } from "./system-fold.ts";
 import type { SystemRecord } from "./system-records.ts";
 import { isPresent, presentMembers, presentShards, type ShardState, type SystemState } from "./system-state.ts";
@@ -44,9 +46,6 @@ export function decide(state: SystemState, observations: Observations): readonly
   if (round.isIdle) for (const shard of presentShards(round.state)) round.spread(shard.id);
   return round.records;
 }
-
-/** A copy that lacks more records than this is not near enough for its member to take the shard over without a wait. */
-const nearRecordsMax = 1000;
 
 class Round {
   state: SystemState;
@@ -110,7 +109,7 @@ class Round {
 
   split(id: string): void {
     const shard = this.state.shards.get(id)!;
-    const parts = shard.splitInto;
+    const parts = shard.splitInto ?? partsOfMoved(this.state, shard);
     if (parts === undefined || shard.owner === undefined || !isAtRest(shard) || !hasRoomFor(this.state, parts)) return;
     const boundary = (index: number): number => shard.from + Math.floor((index * (shard.to - shard.from)) / parts);
     const children = Array.from({ length: parts }, (_, index) => {
@@ -200,7 +199,7 @@ class Round {
     return new Loads(this.state, able);
   }
 
-  /** CT5. False where the round is full. */
+  /** CT6. False where the round is full. */
   #add(record: SystemRecord): boolean {
     if (this.isFull) return false;
     this.records.push(record);

@@ -24,6 +24,9 @@ export interface FollowerParts {
 const pollMs = 1000;
 const retryMs = 300;
 const foldMs = 50;
+/** A fold that takes long comes so much more rarely, up to this: what is gathered meanwhile is folded once. */
+const foldMsMax = 250;
+const foldShare = 20;
 const inboxBytesMax = 4 * 1024 * 1024;
 /** Longer than a deposed leader of the engine answers (8.5 s measured), as a number of retries. */
 const doubtsMax = 36;
@@ -38,6 +41,7 @@ export class Follower {
   #isStopped = false;
   #running: Promise<void> | undefined;
   #foldedAtMs = 0;
+  #foldIntervalMs = foldMs;
   #doubts = 0;
   #doubtSinceMs = 0;
   #confirmedAtMs: number | undefined;
@@ -155,12 +159,14 @@ export class Follower {
 
   async #fold(): Promise<void> {
     const { replica, host } = this.#parts;
-    const dueMs = this.#foldedAtMs + foldMs - host.clock.monotonicMs();
+    const dueMs = this.#foldedAtMs + this.#foldIntervalMs - host.clock.monotonicMs();
     if (dueMs > 0 && replica.hasUnfolded) await this.#wait(dueMs);
     if (this.#inbox.size > 0 || !replica.hasUnfolded) return;
+    const beganMs = host.clock.monotonicMs();
     await replica.fold();
     await replica.trimLikeEngine();
     this.#foldedAtMs = host.clock.monotonicMs();
+    this.#foldIntervalMs = Math.min(foldMsMax, Math.max(foldMs, foldShare * (this.#foldedAtMs - beganMs)));
   }
 
   /** FO3. */

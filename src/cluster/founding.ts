@@ -5,18 +5,21 @@ import { limits } from "../base/limits.ts";
 import type { Host } from "../host/host.ts";
 import type { SystemLog } from "./system-log.ts";
 import { isShardCount } from "./system-records.ts";
-import type { ClusterIdentity } from "./system-state.ts";
+import type { ClusterIdentity, SystemState } from "./system-state.ts";
 
 export interface FoundingOptions {
   readonly systemName: string;
   /** A power of two up to `limits.shardsMax`: the shards divide the slots evenly. */
   readonly shardCount: number;
   readonly followerCount: number;
+  /** False: only joins a cluster that there is, so that a system can be moved to a new one while its nodes are up already. */
+  readonly mayFound?: boolean;
 }
 
 /**
  * The cluster's identity: as founded with these options, or as another has founded it. Throws `invalid-configuration` (retry never) for
- * options out of bounds, or where the log is another system's; `unavailable` (retry safe) where the log can't be read or written in time.
+ * options out of bounds, or where the log is another system's; `unavailable` (retry safe) where the log can't be read or written in time,
+ * and where nobody has founded a cluster that this node is not to found.
  */
 export async function foundOrJoin(
   log: SystemLog,
@@ -24,7 +27,7 @@ export async function foundOrJoin(
   options: FoundingOptions,
   { deadlineMs }: { readonly deadlineMs: number },
 ): Promise<ClusterIdentity> {
-  const { systemName, shardCount, followerCount } = options;
+  const { systemName, shardCount, followerCount, mayFound = true } = options;
   if (
     !isShardCount(shardCount) ||
     !Number.isInteger(followerCount) ||
@@ -43,14 +46,17 @@ export async function foundOrJoin(
     shardCount,
     followerCount,
   };
-  if (log.state.cluster === undefined)
-    await log.propose((state) => (state.cluster === undefined ? [{ type: "founded", cluster }] : undefined), {
-      deadlineMs,
-    });
+  if (log.state.cluster === undefined) {
+    const isDue = ({ cluster: founded }: SystemState): boolean => mayFound && founded === undefined;
+    await log.propose((state) => (isDue(state) ? [{ type: "founded", cluster }] : undefined), { deadlineMs });
+  }
   // Whatever became of the proposal: the log says who has founded it, or this node's copy of it does.
   const founded = log.state.cluster;
   if (founded === undefined) {
-    throw new OnefoldError("unavailable", "The cluster's system log can't be reached.", { retryAfterMs: 1000 });
+    const message = mayFound
+      ? "The cluster's system log can't be reached."
+      : "The cluster is not founded yet: this node waits until a system is moved to it with `onefold promote`.";
+    throw new OnefoldError("unavailable", message, { retryAfterMs: 1000 });
   }
   if (founded.systemName === systemName) return founded;
   throw new OnefoldError(

@@ -116,6 +116,12 @@ export function silentMembers(lease: Lease, limits: LeaseLimits): ReadonlyMap<st
   return silent;
 }
 
+/** Whether somebody has missed a renewal: then own renewals are to come faster, so that LE2 delays nothing. */
+export function isSomebodyOverdue(lease: Lease, limits: LeaseLimits): boolean {
+  const overdueMs = limits.leaseRenewMs * 1.5;
+  return [...lease.peers.values()].some(({ heardAtMs }) => lease.committedAtMs - heardAtMs >= overdueMs);
+}
+
 /** Whether this member must promise nothing now: no writes, no strong reads (hazard 20, LE4). Also before its first renewal. */
 export function isCutOff(lease: Lease, nowMs: number, { unavailableMs }: LeaseLimits): boolean {
   return lease.isGone || lease.sentAtMs === undefined || nowMs - lease.sentAtMs >= unavailableMs;

@@ -5,7 +5,8 @@
  *     start ──▶ joined ──drain──▶ draining ──leave──▶ left
  *                  └───────────declared gone───────────▶ gone: takes part no more; the node begins another life
  *
- * MB1 Renewals go on whatever else is under way, one at a time, each decided anew: a stuck one is given up after `unavailableMs`.
+ * MB1 Renewals go on whatever else is under way, one at a time, each decided anew: a stuck one is given up after `unavailableMs`. They come
+ *     twice as fast while somebody is overdue.
  * MB2 The office is claimed only where nobody has it, its holder is gone, or silent; after a random moment, so that few try at once.
  * MB3 Everything ends with `close`.
  * MB4 That it is cut off is noticed when it comes about, not by looking now and then: nothing but time does that, and when is known. Time is
@@ -16,7 +17,15 @@ import type { Limits } from "../base/limits.ts";
 import type { Host } from "../host/host.ts";
 import { decide, type Observations } from "./controller.ts";
 import { mayOwn } from "./eligibility.ts";
-import { beginLease, isCutOff, type Lease, type LeaseEvent, silentMembers, stepLease } from "./lease.ts";
+import {
+  beginLease,
+  isCutOff,
+  isSomebodyOverdue,
+  type Lease,
+  type LeaseEvent,
+  silentMembers,
+  stepLease,
+} from "./lease.ts";
 import type { SystemLog } from "./system-log.ts";
 import type { MemberDescription, SystemRecord } from "./system-records.ts";
 import { isPresent, type SystemState } from "./system-state.ts";
@@ -35,7 +44,7 @@ export interface MembershipParts {
   readonly onFailed: (error: unknown) => void;
 }
 
-/** How often the controller looks, besides after each change, which comes first. */
+/** How often the controller looks, besides after each change that it may have to do something about. */
 const roundMs = 100;
 /** Up to so long a member waits before it claims the office. */
 const claimJitterMs = 100;
@@ -49,11 +58,21 @@ export class Membership {
   #isLeaving = false;
   readonly #tasks: Promise<void>[] = [];
   readonly #sleepers = new Set<() => void>();
+  #known: SystemState;
+  /** Something has happened that the controller has not looked at. */
+  #isLookDue = false;
+  #wakeController: (() => void) | undefined;
 
   constructor(parts: MembershipParts) {
     this.#parts = parts;
     this.#lease = beginLease(parts.member.id, parts.host.clock.monotonicMs());
-    this.#stopListening = parts.log.onChange((state) => this.#step({ type: "state", state }));
+    this.#known = parts.log.state;
+    this.#stopListening = parts.log.onChange((state) => {
+      this.#step({ type: "state", state });
+      const isNews = isForController(this.#known, state);
+      this.#known = state;
+      if (isNews) this.#lookSoon();
+    });
   }
 
   get id(): string {
@@ -146,7 +165,8 @@ export class Membership {
   /** MB1. */
   async #renew(): Promise<void> {
     const { host, limits } = this.#parts;
-    await this.#sleep(limits.leaseRenewMs * (0.9 + 0.2 * host.random.next()));
+    const paceMs = isSomebodyOverdue(this.#lease, limits) ? limits.leaseRenewMs / 2 : limits.leaseRenewMs;
+    await this.#sleep(paceMs * (0.9 + 0.2 * host.random.next()));
     if (this.#isEnded) return;
     const renewal: Decide = (state) =>
       isPresent(state, this.id) ? [{ type: "renewed", member: this.id, wallMs: host.clock.wallMs() }] : undefined;
@@ -154,7 +174,10 @@ export class Membership {
   }
 
   #renewed(outcome: ProposalOutcome): void {
-    if (outcome.kind === "committed") this.#step({ type: "renewed", sentAtMs: outcome.sentAtMs });
+    if (outcome.kind !== "committed") return;
+    this.#step({ type: "renewed", sentAtMs: outcome.sentAtMs });
+    // Only an own renewal makes somebody silent.
+    if (silentMembers(this.#lease, this.#parts.limits).size > 0) this.#lookSoon();
   }
 
   /** MB4. */
@@ -185,12 +208,22 @@ export class Membership {
 
   async #control(): Promise<void> {
     const { log, host } = this.#parts;
+    this.#isLookDue = false;
     if (this.#isOfficeFree(log.state)) {
       await this.#sleep(claimJitterMs * host.random.next());
       if (!this.#isEnded) await this.#propose((state) => this.#claim(state));
     }
     if (!this.#isEnded && this.#holdsOffice(log.state)) await this.#govern();
-    await this.#sleep(roundMs);
+    if (this.#isLookDue) return;
+    await this.#sleep(roundMs, (wake) => {
+      this.#wakeController = wake;
+    });
+    this.#wakeController = undefined;
+  }
+
+  #lookSoon(): void {
+    this.#isLookDue = true;
+    this.#wakeController?.();
   }
 
   async #govern(): Promise<void> {
@@ -257,7 +290,7 @@ export class Membership {
     }
   }
 
-  async #sleep(durationMs: number): Promise<void> {
+  async #sleep(durationMs: number, onAsleep?: (wake: () => void) => void): Promise<void> {
     if (this.#isOver) return;
     await new Promise<void>((resolve) => {
       const timer = this.#parts.host.timers.after(durationMs, () => wake());
@@ -267,8 +300,17 @@ export class Membership {
         resolve();
       };
       this.#sleepers.add(wake);
+      onAsleep?.(wake);
     });
   }
+}
+
+/** Whether more has changed than renewals. */
+function isForController(before: SystemState, now: SystemState): boolean {
+  if (now.shards !== before.shards || now.controller !== before.controller) return true;
+  if (now.members === before.members) return false;
+  if (now.members.size !== before.members.size) return true;
+  return [...now.members.values()].some(({ id, status }) => before.members.get(id)?.status !== status);
 }
 
 function outOfReach(): OnefoldError {

@@ -6,17 +6,19 @@
  * NS2 What a shard's status asks for beyond roles (repair, split) is done by whoever the protocol says, again and again until the system
  *     log says that it is done.
  */
-import { fromHex } from "../base/bytes.ts";
+import { fromHex, toHex } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { SystemDefinition } from "../entity/definition.ts";
 import type { Neighbours } from "../entity/neighbours.ts";
+import { stateDigest } from "../entity/state-digest.ts";
 import { DiskError, type Host } from "../host/host.ts";
 import type { LogEngine } from "../log/engine-log.ts";
 import type { Log, LogPosition } from "../log/log.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { seal } from "./claim.ts";
+import { firstPlace } from "./continuing-log.ts";
 import { askPositions } from "./copy-positions.ts";
 import type { CopyReach } from "./copy-reach.ts";
 import { FollowerReader } from "./follower-reader.ts";
@@ -24,8 +26,10 @@ import { copyDirectory, type KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
 import type { LogFault } from "./log-fault.ts";
 import type { Membership } from "./membership.ts";
+import { PastLog } from "./past-log.ts";
 import type { Peers } from "./peers.ts";
-import type { Anchor } from "./replica.ts";
+import { movedShard } from "./promotion-fold.ts";
+import type { Anchor, Replica } from "./replica.ts";
 import { ShardHost, type ShardRole } from "./shard-host.ts";
 import { positionAsText, repairShard } from "./shard-repair.ts";
 import { splitShard } from "./shard-split.ts";
@@ -52,6 +56,8 @@ export interface NodeShardsParts {
   readonly membership: Membership;
   readonly peers: Peers;
   readonly neighboursOf: (shardId: string) => Neighbours;
+  /** This node owns one more shard. */
+  readonly onOwned: () => void;
   readonly segmentBytes: number;
   readonly snapshotBytes: number;
   readonly cacheBytes: number | undefined;
@@ -313,10 +319,15 @@ export class NodeShards implements LocalShards {
       ...(this.#parts.cacheBytes === undefined ? {} : { cacheBytes: this.#parts.cacheBytes }),
       ...(this.#parts.measureLog === undefined ? {} : { measureLog: this.#parts.measureLog }),
       neighbours: this.#parts.neighboursOf(id),
+      pastOf: (replica) => {
+        const { engine } = this.#parts;
+        return new PastLog({ limits, open: (name) => engine.open(name), replica, slots: shard });
+      },
       anchors: () => this.#anchors(shard),
       mayClaim: () => membership.mayClaim,
       mayTellDurable: this.#parts.mayTellDurable,
-      onOwned: () => undefined,
+      onOwned: () => this.#parts.onOwned(),
+      beforeClaim: (replica) => this.#verifyMoved(shard, replica),
       onReleased: (assignment, reach) => {
         const end = reach === undefined ? undefined : contentAsText(shard.log, reach);
         this.#say({ type: "released", shard: id, member: membership.id, assignment, end });
@@ -367,6 +378,36 @@ export class NodeShards implements LocalShards {
     const sealed = await seal({ replica, host, member: membership.id }, { reason: "rollback", detail: fault.message });
     if (sealed === undefined) return;
     this.#say({ type: "quarantined", shard: shard.id, log: shard.log, detail: sealed.detail });
+  }
+
+  /** The first owner of a system that was moved here tells what it has got, before it changes anything of it. */
+  #verifyMoved({ id, parent, log }: ShardState, replica: Replica): void {
+    const { store } = replica;
+    const { systemLog, membership, host } = this.#parts;
+    const { promotion } = systemLog.state;
+    const isDue = promotion?.status === "activated" && promotion.verified === undefined && id === movedShard;
+    // The log's genesis changes no row that counts.
+    if (!isDue || store.position === null || store.position.sequence > (parent?.sequence ?? 0) + 1) return;
+    const { attempt } = promotion;
+    const view = store.view();
+    const takeTurn = async (): Promise<void> => {
+      await new Promise<void>((resolve) => host.timers.soon(resolve));
+      if (this.#hosted.get(log)?.host?.replica === replica) return;
+      throw new OnefoldError("unavailable", "The shard is let go of before its state was looked at.");
+    };
+    const tell = async (): Promise<void> => {
+      try {
+        const digest = toHex(await stateDigest(view, takeTurn));
+        await this.#publish({ type: "promotion-verified", attempt, member: membership.id, digest });
+      } catch (error) {
+        // Then it is never told, and whoever waits for it says so.
+        if (!(error instanceof OnefoldError) || error.code !== "unavailable") throw error;
+        host.trace("warn", "What this node got of a system that moved here could not be compared.", { error });
+      } finally {
+        view.close();
+      }
+    };
+    this.#own(tell());
   }
 
   async #split(shard: ShardState, replica: Parameters<typeof splitShard>[0]["replica"]): Promise<void> {
@@ -447,11 +488,6 @@ export class NodeShards implements LocalShards {
       .finally(() => this.#tasks.delete(owned));
     this.#tasks.add(owned);
   }
-}
-
-/** Where a log that continues another one has its first snapshot. */
-function firstPlace(log: string): string {
-  return `${log}.first`;
 }
 
 /** What was acknowledged is up to there. Undefined where that is in a snapshot, and no more in the copy. */

@@ -2,8 +2,9 @@
  * The attempts and pauses of a node's calls that are under way: what ends them before their time.
  *
  * OA1  An attempt is given up, in doubt, once the node is cut off, or its owner was replaced `ownerChangeGraceMs` ago: it may
- *      have taken the call, and its answer be under way. So it is when it should have ended by itself and did not.
- * OA2  A pause ends when the map changes or the node is cut off.
+ *      have taken the call, and its answer be under way. So it is when it should have ended by itself and did not. What bears repetition
+ *      does not wait for an owner that the cluster has declared gone.
+ * OA2  A pause ends when the map changes, this node owns another shard, or is cut off.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
@@ -11,8 +12,11 @@ import type { Clock, Timer, Timers } from "../host/host.ts";
 import type { ShardMap, Standing } from "./local-shards.ts";
 import type { SystemState } from "./system-state.ts";
 
+/** Of the one who was asked: it is the owner; another one is; it is gone, and nothing is lost by asking another. */
+export type OwnerStanding = "owner" | "replaced" | "gone";
+
 interface Attempt {
-  isOver(state: SystemState): boolean;
+  standing(state: SystemState): OwnerStanding;
   readonly deadlineMs: number;
   giveUp(error: OnefoldError): void;
   /** When it was first found to be over. */
@@ -40,10 +44,10 @@ export class OpenAttempts {
   }
 
   /** `promise`, or `outcome-unknown` (OA1). */
-  watch<T>(promise: Promise<T>, { isOver, deadlineMs }: Pick<Attempt, "isOver" | "deadlineMs">): Promise<T> {
+  watch<T>(promise: Promise<T>, { standing, deadlineMs }: Pick<Attempt, "standing" | "deadlineMs">): Promise<T> {
     this.#tickSoon();
     return new Promise((resolve, reject) => {
-      const attempt: Attempt = { isOver, deadlineMs, overMs: undefined, giveUp: (error) => end(() => reject(error)) };
+      const attempt: Attempt = { standing, deadlineMs, overMs: undefined, giveUp: (error) => end(() => reject(error)) };
       const end = (settle: () => void): void => {
         this.#attempts.delete(attempt);
         settle();
@@ -77,6 +81,11 @@ export class OpenAttempts {
 
   #mapChanged(): void {
     this.#look();
+    this.endPauses();
+  }
+
+  /** OA2. */
+  endPauses(): void {
     for (const end of [...this.#pauses]) end();
   }
 
@@ -97,9 +106,11 @@ export class OpenAttempts {
       else if (nowMs >= attempt.deadlineMs + 2 * limits.cutOffCheckMs) {
         // A little later than its own answer would come, which knows better what has become of it.
         attempt.giveUp(new OnefoldError("outcome-unknown", "There was no answer in time."));
-      } else if (attempt.isOver(map.state)) {
+      } else {
+        const ownerStanding = attempt.standing(map.state);
+        if (ownerStanding === "owner") continue;
         attempt.overMs ??= nowMs;
-        if (nowMs - attempt.overMs >= limits.ownerChangeGraceMs) {
+        if (ownerStanding === "gone" || nowMs - attempt.overMs >= limits.ownerChangeGraceMs) {
           attempt.giveUp(new OnefoldError("outcome-unknown", "The shard has another owner meanwhile."));
         }
       }

@@ -49,6 +49,7 @@ export class OwnedLog implements Log {
   async append(bytes: Uint8Array, hash: Uint8Array = sha256(bytes)): Promise<AppendOutcome> {
     const { sequence, timeMs } = decodeRecordHeader(bytes);
     const fate = await sendOnce(this.#replica.log, sequence, { bytes, hash });
+    if (fate === "unanswered") return { kind: "unknown", cause: undefined };
     if (fate === "unknown") return this.#doubt(sequence);
     this.#oddSinceMs = undefined;
     if (fate === "other") return { kind: "displaced" };

@@ -39,6 +39,7 @@ export function openOwnedShard(
     sessionsOf: fromHex(cluster.id),
     mayTellDurable,
     neighbours,
+    past: parts.pastOf(replica),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
     transactions: (core) => new Coordinator(core, host.newScope()),
     onStopped: (error, { isDamage }) => {

@@ -3,8 +3,15 @@ import { type Loads, lowest } from "./loads.ts";
 import type { ShardState, SystemState } from "./system-state.ts";
 
 /**
- * Who takes over a shard without an owner: of the followers that may own (where none of them may, of all members) the one whose copy reaches
- * farthest, then the one that owns least, then the preferred one. Undefined where nobody may own.
+ * A copy that lacks more records than this is not near enough for its member to take the shard over without a wait: each is read and synced by
+ * itself, which took up to 5 ms each on a busy machine.
+ */
+export const nearRecordsMax = 64;
+
+/**
+ * Who takes over a shard without an owner: of the followers that may own (where none of them may, of all members) one whose copy is near the
+ * one that reaches farthest, else the nearest; then the one that owns least, so that nothing has to move again; then the preferred one.
+ * Undefined where nobody may own.
  */
 export function chooseOwner(
   shard: ShardState,
@@ -12,7 +19,9 @@ export function chooseOwner(
 ): string | undefined {
   const followers = shard.followers.filter((follower) => loads.mayOwn(follower));
   const candidates = followers.length === 0 ? loads.eligible : followers;
-  return lowest(candidates, (member) => [-(copies?.get(member) ?? 0), loads.of(member)]);
+  const reach = (member: string): number => copies?.get(member) ?? 0;
+  const farthest = Math.max(...candidates.map(reach));
+  return lowest(candidates, (member) => [Math.max(0, farthest - reach(member) - nearRecordsMax), loads.of(member)]);
 }
 
 /**

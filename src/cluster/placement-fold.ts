@@ -40,7 +40,7 @@ export function found(state: SystemState, cluster: ClusterIdentity): SystemState
   return { ...state, cluster, shards };
 }
 
-const newShard = {
+export const newShard = {
   incarnation: undefined,
   status: "active",
   owner: undefined,

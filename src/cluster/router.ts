@@ -16,7 +16,7 @@ import type { Limits } from "../base/limits.ts";
 import type { Value } from "../base/value.ts";
 import type { Clock, Random, Timers } from "../host/host.ts";
 import type { LocalShards, OwnedShard, ShardMap, Standing } from "./local-shards.ts";
-import { OpenAttempts } from "./open-attempts.ts";
+import { OpenAttempts, type OwnerStanding } from "./open-attempts.ts";
 import type { Peers } from "./peers.ts";
 import { failureClass, hintOf, type OwnerHint } from "./route-outcome.ts";
 import type { ShardState, SystemState } from "./system-state.ts";
@@ -55,13 +55,17 @@ type Target =
 /** What is known of a call from its attempts. */
 interface Progress {
   attempts: number;
+  /** Of the shard as it is assigned now. */
   retries: number;
+  assignment: number;
   mayHaveBegun: boolean;
   hint: OwnerHint | undefined;
   lastFailure: OnefoldError | undefined;
 }
 
 const firstRetryMs = 5;
+/** An engine that elects takes seconds, and each call that comes again costs little: it is refused at once. */
+const cutOffRetryMs = 250;
 
 export class Router {
   readonly #parts: RouterParts;
@@ -99,6 +103,11 @@ export class Router {
     }
   }
 
+  /** This node has come to own a shard: who waits for that looks again. */
+  ownsMore(): void {
+    this.#attempts.endPauses();
+  }
+
   close(): void {
     this.#attempts.close();
   }
@@ -107,6 +116,7 @@ export class Router {
     const progress: Progress = {
       attempts: 0,
       retries: 0,
+      assignment: -1,
       mayHaveBegun: false,
       hint: undefined,
       lastFailure: undefined,
@@ -134,7 +144,7 @@ export class Router {
       const cutOff = "This node is cut off from the cluster's majority";
       throw progress.mayHaveBegun && call.kind !== "read"
         ? new OnefoldError("outcome-unknown", `${cutOff}; ${what} may have been done.`)
-        : new OnefoldError("unavailable", `${cutOff}; ${what} was not done.`, { retryAfterMs: 1000 });
+        : new OnefoldError("unavailable", `${cutOff}; ${what} was not done.`, { retryAfterMs: cutOffRetryMs });
     }
     if (clock.monotonicMs() < call.deadlineMs) return;
     if (progress.mayHaveBegun && call.kind !== "read") {
@@ -170,7 +180,10 @@ export class Router {
     const { shard } = target;
     if ("owned" in target) {
       const { deadlineMs } = call;
-      return this.#attempts.watch(call.local(target.owned, shard, remainingMs), { isOver: () => false, deadlineMs });
+      return this.#attempts.watch(call.local(target.owned, shard, remainingMs), {
+        standing: () => "owner",
+        deadlineMs,
+      });
     }
     // What bears repetition need not wait for an answer that was lost.
     const patienceMs = limits.routeAttemptMs * 2 ** Math.min(progress.attempts++, 10);
@@ -178,7 +191,7 @@ export class Router {
     const answer = peers.call(target.address, call.method, call.body(shard, remainingMs), { deadlineMs });
     return this.#attempts.watch(
       answer.then((value) => call.reply(value)),
-      { isOver: (state) => isReplaced(state, target), deadlineMs: call.deadlineMs },
+      { standing: (state) => standingOf(state, target, call), deadlineMs: call.deadlineMs },
     );
   }
 
@@ -201,21 +214,27 @@ export class Router {
 
   /** Until the map has changed, or for a moment, longer each time. */
   #pause(call: RoutedCall<unknown>, progress: Progress, atLeastMs: number): Promise<void> {
-    const { limits, random, clock } = this.#parts;
+    const { limits, random, clock, map } = this.#parts;
+    const assignment = call.shardIn(map.state)?.assignment ?? -1;
+    // Who has just been assigned it will own it soon.
+    if (assignment !== progress.assignment) progress.retries = 0;
+    progress.assignment = assignment;
     const backOffMs = Math.min(limits.routeRetryMsMax, firstRetryMs * 2 ** Math.min(progress.retries++, 10));
     const waitMs = Math.max(Math.min(atLeastMs, limits.routeRetryMsMax), backOffMs * (0.5 + random.next() / 2));
     return this.#attempts.pause(Math.max(0, Math.min(waitMs, call.deadlineMs - clock.monotonicMs())));
   }
 }
 
-/** The one who was asked is not the owner any more, so it may never answer. */
-function isReplaced(
+/** The one who was asked may never answer where it is not the owner any more. */
+function standingOf(
   state: SystemState,
   { shard, member, assignment }: { readonly shard: ShardState; readonly member: string; readonly assignment: number },
-): boolean {
+  { kind }: Pick<RoutedCall<unknown>, "kind">,
+): OwnerStanding {
+  if (state.members.get(member)?.status === "gone") return kind === "unidentified" ? "replaced" : "gone";
   const now = state.shards.get(shard.id);
-  if (now === undefined || now.status === "retired" || state.members.get(member)?.status === "gone") return true;
-  return now.assignment > assignment && now.owner !== member;
+  if (now === undefined || now.status === "retired") return "replaced";
+  return now.assignment > assignment && now.owner !== member ? "replaced" : "owner";
 }
 
 function inDoubt(what: string, cause: OnefoldError): OnefoldError {

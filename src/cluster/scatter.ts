@@ -75,7 +75,7 @@ export class Scatter {
     const { limits, random, map } = this.#parts;
     const limit = pageLimit(options.limit, limits);
     const all = this.#shards();
-    const cursors = after === undefined ? none : decodeCursors(after, "`after`", limits);
+    const cursors = after === undefined ? none : this.#positionsOf(after, all);
     // Without a position, of each shard its end: none may be left out then.
     const first = cursors.size === 0 || all.length <= limit ? 0 : Math.floor(random.next() * all.length);
     const chosen = cursors.size === 0 ? all : [...all, ...all].slice(first, first + Math.min(limit, all.length));
@@ -85,6 +85,17 @@ export class Scatter {
       return [{ ...options, limit: each, ...(position === undefined ? {} : { after: position }) }];
     });
     return mergedChanges(pages, cursors, map.state.cluster!.id);
+  }
+
+  /**
+   * A plain position is one of the log that the system had before it was moved here, all shards of which go on from its numbers; and 0 is
+   * the beginning of any.
+   */
+  #positionsOf(after: string, shards: readonly ShardState[]): ShardCursors {
+    const { limits, map } = this.#parts;
+    const isPlain =
+      after === "0" || (map.state.promotion?.status === "activated" && /^\d{1,15}(\.\d{1,9})?$/.test(after));
+    return isPlain ? new Map(shards.map(({ id }) => [id, after])) : decodeCursors(after, "`after`", limits);
   }
 
   /** Its own, or the one of the shard that it was split from, whose numbers it goes on from. */

@@ -4,6 +4,8 @@
  *
  * SN1 `ours`: the record is durable at its sequence. `other`: another valid record stands there, so ours never will.
  * SN2 What does not decode proves nothing: it may be ours, damaged.
+ * SN3 What the engine does not answer is not looked for, but sent again: where it has no leader, reading takes as long as it would to find
+ *     the next one by sending.
  */
 import { equalBytes } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
@@ -11,8 +13,8 @@ import type { Timers } from "../host/host.ts";
 import type { EngineLog } from "../log/engine-log.ts";
 import { decodeRecord, type EncodedRecord, type LogRecord } from "../log/record.ts";
 
-/** What is known of one sending. */
-export type Fate = "ours" | "other" | "unknown";
+/** What is known of one sending. `unknown`: the engine refused it, and shows no valid record there. `unanswered`: it said nothing (SN3). */
+export type Fate = "ours" | "other" | "unknown" | "unanswered";
 
 const resendDelayMs = 50;
 
@@ -20,6 +22,7 @@ const resendDelayMs = 50;
 export async function sendOnce(log: EngineLog, sequence: number, { bytes, hash }: EncodedRecord): Promise<Fate> {
   const outcome = await log.append(sequence, bytes);
   if (outcome.kind === "appended") return "ours";
+  if (outcome.kind === "unknown") return "unanswered";
   const found = await readValid(log, sequence);
   if (found === undefined) return "unknown";
   return equalBytes(found.hash, hash) ? "ours" : "other";
@@ -48,10 +51,11 @@ export async function sendUntilKnown(
   sequence: number,
   record: EncodedRecord,
   { timers, isWanted }: { readonly timers: Timers; readonly isWanted: () => boolean },
-): Promise<Fate> {
+): Promise<Exclude<Fate, "unanswered">> {
   for (;;) {
     const fate = await sendOnce(log, sequence, record);
-    if (fate !== "unknown" || !isWanted()) return fate;
+    if (fate === "ours" || fate === "other") return fate;
+    if (!isWanted()) return "unknown";
     await new Promise<void>((resolve) => timers.after(resendDelayMs, resolve, { keepsAlive: true }));
     if (!isWanted()) return "unknown";
   }

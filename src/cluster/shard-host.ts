@@ -19,6 +19,7 @@ import type { Neighbours } from "../entity/neighbours.ts";
 import type { Host } from "../host/host.ts";
 import type { EngineLog } from "../log/engine-log.ts";
 import type { Log, LogPosition } from "../log/log.ts";
+import type { Past } from "../log/past.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { claim } from "./claim.ts";
@@ -62,6 +63,8 @@ export interface ShardHostParts {
   /** The log as an owner is to append to it, for metrics. */
   readonly measureLog?: (log: Log) => Log;
   readonly neighbours: Neighbours;
+  /** What stands before the copy of its log. */
+  readonly pastOf: (replica: Replica) => Past;
   /** What members acknowledged of this log, as far as they can be asked. */
   readonly anchors: () => Promise<readonly Anchor[]>;
   /** False while this node must not become an owner: cut off, or its clock is far from the others'. */
@@ -69,6 +72,8 @@ export interface ShardHostParts {
   /** See `Committer`, M5. */
   readonly mayTellDurable: () => boolean;
   readonly onOwned: (epoch: number) => void;
+  /** It is about to claim: nobody changes the replica's store before this has returned. */
+  readonly beforeClaim: (replica: Replica) => void;
   /** The shard was given up in good order, with this in the copy where it had been owned here: the one it moves to may claim. */
   readonly onReleased: (assignment: number, reach: CopyReach | undefined) => void;
   /** A seal stands in the log, because it is not whole. */
@@ -274,6 +279,7 @@ export class ShardHost {
     const { assignment } = role;
     const { host, member, anchors } = this.#parts;
     await this.#beginLog(replica);
+    this.#parts.beforeClaim(replica);
     const isWanted = (): boolean =>
       this.#wantsToOwn && this.#role.kind === "owner" && this.#role.assignment === assignment;
     const outcome = await claim({

@@ -66,6 +66,7 @@ export async function repairShard(parts: RepairParts): Promise<SystemRecord | un
       engine,
       name: log,
       parent: { ...end, timeMs: replica.timeMs },
+      parentLog: shard.log,
       parentGenesis: readGenesisPayload(replica.store),
       view,
       blobs: parts.blobsOfNew(log),

@@ -74,6 +74,7 @@ async function beginChild(
       engine,
       name: log,
       parent: { ...end, timeMs: replica.timeMs },
+      parentLog: shard.log,
       parentGenesis: readGenesisPayload(replica.store),
       view: viewOfSlots(view, { firstSlot: from, lastSlot: to - 1 }),
       blobs: blobsOfNew(log),

@@ -3,7 +3,8 @@
  * passed over. That is what makes an append to the system log a compare-and-set of whatever its record is about.
  *
  * SF1 A log record that is folded in already changes nothing, nor does one before it.
- * SF2 Once the cluster is founded, every slot is held by exactly one shard that is not retired.
+ * SF2 Once the cluster is founded, every slot is held by exactly one shard that is not retired; but for a cluster that waits for a system
+ *     to be moved to it, which has no shard at all (`promotion-fold.ts`).
  * SF3 Terms and assignments never go back. A decision of a term that is over changes nothing.
  * SF4 Owner, followers and the target of a move are members that are not gone, each named once.
  * SF5 Who is gone stays gone, as long as it is told of: nothing that it wrote before, or writes after, brings it back.
@@ -12,6 +13,7 @@
  */
 import { limits } from "../base/limits.ts";
 import * as placement from "./placement-fold.ts";
+import * as promotion from "./promotion-fold.ts";
 import type { MemberDescription, SystemRecord } from "./system-records.ts";
 import { deploy } from "./deployed-code.ts";
 import { imageOf, stateOf } from "./system-image.ts";
@@ -30,6 +32,14 @@ export function foldOne(state: SystemState, record: SystemRecord, sequence: numb
   switch (record.type) {
     case "founded":
       return placement.found(state, record.cluster);
+    case "promotion-begun":
+      return promotion.begin(state, record);
+    case "promotion-activated":
+      return promotion.activate(state, record);
+    case "promotion-abandoned":
+      return promotion.abandon(state, record);
+    case "promotion-verified":
+      return promotion.verify(state, record);
     case "joined":
       return join(state, record, sequence);
     case "renewed":

@@ -16,6 +16,7 @@ import type {
   DeployedCode,
   MemberState,
   ParentPosition,
+  PromotionState,
   SchemaVersions,
   LogPlace,
   ShardState,
@@ -53,6 +54,7 @@ export interface StateImage {
   readonly shards: readonly ShardState[];
   readonly controller: SystemState["controller"];
   readonly deployed: SystemState["deployed"];
+  readonly promotion: SystemState["promotion"];
   readonly checkpoints: readonly number[];
   readonly sequence: number;
 }
@@ -63,6 +65,31 @@ export type MemberDescription = Omit<MemberState, "status" | "renewedAt" | "wall
 export type SystemRecord =
   /** The log's first record, and nowhere else. */
   | { readonly type: "founded"; readonly cluster: ClusterIdentity }
+  // ---- an embedded node that moves here: see `promotion-fold.ts`
+  /** Instead of `founded`, or after an earlier attempt of the same system: a cluster without shards, which waits for its system. */
+  | {
+      readonly type: "promotion-begun";
+      readonly cluster: ClusterIdentity;
+      readonly attempt: string;
+      readonly log: string;
+    }
+  /** The moment from which the system is here: one shard with all slots, in a log that continues the copy of the embedded one. */
+  | {
+      readonly type: "promotion-activated";
+      readonly attempt: string;
+      readonly log: string;
+      readonly incarnation: string;
+      readonly parent: ParentPosition;
+    }
+  /** The system stays where it was: this attempt never takes hold any more. */
+  | { readonly type: "promotion-abandoned"; readonly attempt: string }
+  /** What the shard's first owner has found in its store. */
+  | {
+      readonly type: "promotion-verified";
+      readonly attempt: string;
+      readonly member: string;
+      readonly digest: string;
+    }
   // ---- a member of itself
   | { readonly type: "joined"; readonly member: MemberDescription; readonly wallMs: number }
   | { readonly type: "renewed"; readonly member: string; readonly wallMs: number }
@@ -185,6 +212,7 @@ const description = {
   schemas: schemaVersions,
 } as const;
 
+const attempt = hexOf(16);
 const parent = object<ParentPosition>({ log: logName, incarnation, epoch: whole, sequence: whole, hash });
 const place = object<LogPlace>({ epoch: whole, sequence: whole, hash });
 const child = object<ChildRange>({ id: shardId, from: whole, to: whole });
@@ -220,12 +248,24 @@ const image = object<StateImage>({
   ),
   controller: optional(object<{ readonly member: string; readonly term: number }>({ member: memberId, term: whole })),
   deployed: optional(deployedCode),
+  promotion: optional(
+    object<PromotionState>({
+      attempt,
+      log: logName,
+      status: oneOf("copying", "activated", "abandoned"),
+      verified: optional(object<NonNullable<PromotionState["verified"]>>({ member: memberId, digest: hash })),
+    }),
+  ),
   checkpoints: listOf(whole),
   sequence: whole,
 });
 
 const readers: { readonly [T in SystemRecordType]: Reader<Omit<OfType<T>, "type">> } = {
   founded: object({ cluster }),
+  "promotion-begun": object({ cluster, attempt, log: logName }),
+  "promotion-activated": object({ attempt, log: logName, incarnation, parent }),
+  "promotion-abandoned": object({ attempt }),
+  "promotion-verified": object({ attempt, member: memberId, digest: hash }),
   joined: object({ member: object<MemberDescription>(description), wallMs: whole }),
   renewed: object({ member: memberId, wallMs: whole }),
   draining: object({ member: memberId }),

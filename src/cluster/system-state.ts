@@ -111,10 +111,26 @@ export interface SystemState {
   readonly controller: { readonly member: string; readonly term: number } | undefined;
   /** Undefined before the first controller has looked. */
   readonly deployed: DeployedCode | undefined;
+  /** Of a cluster that an embedded system moves to, or has moved to. */
+  readonly promotion: PromotionState | undefined;
   /** The newest two checkpoints' sequences, ascending: the log may be trimmed before the older one, if there are two. */
   readonly checkpoints: readonly number[];
   /** The last record that is folded in; 0 for none. */
   readonly sequence: number;
+}
+
+/**
+ * An embedded system's way to the cluster. Until it is `activated` the cluster has no shards: the embedded node has the system. The last
+ * attempt is the one that counts, and once `abandoned` it never takes hold.
+ */
+export interface PromotionState {
+  /** 16 random bytes as hex. */
+  readonly attempt: string;
+  /** Where the embedded node's log is copied to. */
+  readonly log: string;
+  readonly status: "copying" | "activated" | "abandoned";
+  /** What the first owner found in its store before it changed anything: the digest of its state, as hex. */
+  readonly verified: { readonly member: string; readonly digest: string } | undefined;
 }
 
 export interface ClusterIdentity {
@@ -133,11 +149,12 @@ export const emptySystemState: SystemState = {
   shards: new Map(),
   controller: undefined,
   deployed: undefined,
+  promotion: undefined,
   checkpoints: [],
   sequence: 0,
 };
 
-/** The shard that holds the slot now; undefined before the cluster is founded. */
+/** The shard that holds the slot now; undefined before the cluster is founded, and while its system is still elsewhere (`promotion`). */
 export function shardOfSlot(state: SystemState, slot: number): ShardState | undefined {
   for (const shard of state.shards.values()) {
     if (shard.status !== "retired" && shard.from <= slot && slot < shard.to) return shard;

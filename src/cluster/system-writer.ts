@@ -246,10 +246,9 @@ export class SystemWriter {
   }): Attempt {
     const { log, link, sequence, records, proposals } = parts;
     const { clock, random } = this.#parts.host;
-    assert(
-      (link === null) === (records[0]?.type === "founded"),
-      "the system log begins with its founding, and no other",
-    );
+    const first = records[0]?.type;
+    const isFounding = first === "founded" || (link === null && first === "promotion-begun");
+    assert((link === null) === isFounding, "the system log begins with its founding, and no other");
     const { bytes, hash } = encodeRecord(
       {
         kind: link === null ? "genesis" : "batch",

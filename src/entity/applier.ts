@@ -53,6 +53,7 @@ export class Applier {
   #isFull = false;
   #isStopped = false;
   /** Slots touched since somebody last took them, for snapshots. */
+  readonly #dirtyListeners = new Set<(slot: number) => void>();
   #dirtySlots = new Set<number>();
 
   constructor(parts: {
@@ -88,6 +89,12 @@ export class Applier {
     const slots = this.#dirtySlots;
     this.#dirtySlots = new Set();
     return slots;
+  }
+
+  /** Tells of every slot in which something has just changed in the store, until the result is called. */
+  watchDirtySlots(listener: (slot: number) => void): () => void {
+    this.#dirtyListeners.add(listener);
+    return () => this.#dirtyListeners.delete(listener);
   }
 
   returnDirtySlots(slots: ReadonlySet<number>): void {
@@ -170,7 +177,7 @@ export class Applier {
     const { writes, position, pinned } = portion;
     await this.#store.apply(writes.toArray(), position);
     this.#hasGarbage ||= writes.hasGarbage;
-    for (const slot of writes.slots) this.#dirtySlots.add(slot);
+    this.#noteDirty(writes.slots);
     assert(this.#portions.shift() === portion, "portions are applied in order");
     this.#pendingBytes -= portion.memoryBytes;
     this.#owner.applied(pinned, position.sequence);
@@ -200,7 +207,14 @@ export class Applier {
     for (const { key } of this.#store.range(range)) writes.push({ key, value: null });
     if (writes.length < sweepPortion) writes.push({ key: bytesOfBinary(garbage.key), value: null });
     await this.#store.apply(writes, position);
-    this.#dirtySlots.add(slot);
+    this.#noteDirty([slot]);
+  }
+
+  #noteDirty(slots: Iterable<number>): void {
+    for (const slot of slots) {
+      this.#dirtySlots.add(slot);
+      for (const listener of this.#dirtyListeners) listener(slot);
+    }
   }
 
   /** Resolves when everything that is durable now is in the store. Rejects with `stopped` causes if that fails. */

@@ -13,6 +13,7 @@ import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { Timers } from "../host/host.ts";
 import type { Log } from "../log/log.ts";
+import type { Past } from "../log/past.ts";
 import type { LogRecord } from "../log/record.ts";
 import { decodeBatch, type EntityEffect, type Entry } from "./batch.ts";
 import type { DurableBatch } from "./committer.ts";
@@ -50,6 +51,7 @@ const replyMs = 250;
 
 export class Changes {
   readonly #log: Log;
+  readonly #past: Past | undefined;
   readonly #limits: Limits;
   readonly #timers: Timers;
   readonly #durableSequence: () => number;
@@ -58,11 +60,13 @@ export class Changes {
 
   constructor(parts: {
     readonly log: Log;
+    readonly past: Past | undefined;
     readonly limits: Limits;
     readonly timers: Timers;
     readonly durableSequence: () => number;
   }) {
     this.#log = parts.log;
+    this.#past = parts.past;
     this.#limits = parts.limits;
     this.#timers = parts.timers;
     this.#durableSequence = parts.durableSequence;
@@ -147,12 +151,14 @@ export class Changes {
       if (record === undefined) {
         // Trimmed. What has been gathered stands before the gap, which is told with the next page.
         if (items.length > 0) break;
-        return { items, place: { sequence: this.#log.firstSequence - 1, index: 0 }, trimmed: true };
+        const first = (await this.#past?.firstSequence()) ?? this.#log.firstSequence;
+        return { items, place: { sequence: Math.max(place.sequence, first - 1), index: 0 }, trimmed: true };
       }
+      const isPast = record.sequence < this.#log.firstSequence;
       const effects = record.kind === "batch" ? effectsOf(decodeBatch(record.payload)) : [];
       for (let index = place.index; index < effects.length; index++) {
         const { entry, effect } = effects[index]!;
-        if (!matches(effect, filter)) continue;
+        if (!matches(effect, filter) || (isPast && this.#past?.holds(effect.slot) === false)) continue;
         const { sequence, timeMs } = record;
         items.push({ kind: effect.kind, id: effect.id, ...historyItem(entry, effect, { sequence, timeMs }) });
         stateBytes += effect.state?.length ?? 0;
@@ -167,7 +173,7 @@ export class Changes {
 
   /** Undefined for one that has been trimmed, perhaps just now. */
   async #record(sequence: number): Promise<LogRecord | undefined> {
-    if (sequence < this.#log.firstSequence) return undefined;
+    if (sequence < this.#log.firstSequence) return this.#past?.read(sequence);
     try {
       return await this.#log.read(sequence);
     } catch (error) {

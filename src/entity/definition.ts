@@ -144,11 +144,13 @@ export interface Operation {
     | "delete"
     /** All that the node holds, of all tenants. */
     | "backup"
+    /** The system moves to a cluster. */
+    | "promote"
     /** A change of the cluster itself. */
     | "operate";
   /** Absent for transactions, backups and operating, and for changes and dead letters of all kinds. */
   readonly kind?: string;
-  /** Absent for lists, dead letters, transactions and backups, and for changes of more than one entity. */
+  /** Absent for lists, dead letters, transactions, backups and moves, and for changes of more than one entity. */
   readonly id?: string;
   /** The command's, query's or transaction's name. */
   readonly name?: string;

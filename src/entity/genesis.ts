@@ -18,7 +18,12 @@ export interface Genesis {
   /** 32 random bytes: the key of session tokens. */
   readonly secret: Uint8Array;
   /** The last record of the log that this one continues, e.g. after a restore. */
-  readonly parent?: LogPosition;
+  readonly parent?: GenesisParent;
+}
+
+export interface GenesisParent extends LogPosition {
+  /** The engine's name of that log, where it is in an engine. */
+  readonly log?: string;
 }
 
 const noHash = new Uint8Array(32);
@@ -54,13 +59,14 @@ export async function appendGenesis(
 
 /**
  * The first record of a log that continues `parent`, whose genesis had the payload `parentGenesis`. `before` is what the
- * record stands behind: the parent's end, under the new incarnation. Throws `damaged` where the payload is none.
+ * record stands behind: the parent's end, under the new incarnation. `parentLog` is the parent's name in the engine. Throws `damaged` where the payload is none.
  */
 export function continuingGenesis(
   parentGenesis: Uint8Array,
   parent: LogPosition,
   before: ChainLink,
   clock: Host["clock"],
+  parentLog?: string,
 ): { readonly record: EncodedRecord; readonly link: ChainLink } {
   const { systemName, secret } = decodeGenesis(parentGenesis);
   const { incarnation, epoch, sequence, hash } = parent;
@@ -74,7 +80,8 @@ export function continuingGenesis(
     timeMs: Math.max(before.timeMs, clock.wallMs()),
     previousHash: before.hash,
   } as const;
-  const payload = encodeValue({ systemName, secret, parent: { incarnation, epoch, sequence, hash } });
+  const cited = { incarnation, epoch, sequence, hash, ...(parentLog === undefined ? {} : { log: parentLog }) };
+  const payload = encodeValue({ systemName, secret, parent: cited });
   const record = encodeRecord(header, payload);
   return { record, link: { ...header, hash: record.hash } };
 }
@@ -104,5 +111,5 @@ export function decodeGenesis(payload: Uint8Array): Genesis {
   if (typeof systemName !== "string" || !(secret instanceof Uint8Array)) {
     throw new OnefoldError("damaged", "The log's genesis is damaged.");
   }
-  return { systemName, secret, ...(parent === undefined ? {} : { parent: parent as unknown as LogPosition }) };
+  return { systemName, secret, ...(parent === undefined ? {} : { parent: parent as unknown as GenesisParent }) };
 }

@@ -6,14 +6,15 @@ import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import { decodeValue } from "../base/value.ts";
 import type { Log } from "../log/log.ts";
+import type { Past } from "../log/past.ts";
 import { decodeBatch, type EntityEffect, type Entry } from "./batch.ts";
 import type { BinaryString } from "./keys.ts";
 import { pageLimit } from "./listing.ts";
 import type { HistoryItem, HistoryReply, PageOptions } from "./service.ts";
 
-/** Throws `malformed` for a bad cursor or limit, `damaged` where the log is. */
+/** Throws `malformed` for a bad cursor or limit, `damaged` where the log is, and for its past as `Past.read`. */
 export async function history(
-  log: Log,
+  { log, past }: { readonly log: Log; readonly past: Past | undefined },
   latest: { readonly name: BinaryString; readonly lastSequence: number },
   options: PageOptions,
   limits: Limits,
@@ -24,8 +25,9 @@ export async function history(
   let before = start?.before ?? Number.POSITIVE_INFINITY;
   const items: HistoryItem[] = [];
   for (let sequence = start?.sequence ?? latest.lastSequence; sequence > 0; before = Number.POSITIVE_INFINITY) {
-    if (sequence < log.firstSequence) return { items, trimmed: true };
-    const record = await log.read(sequence);
+    const isPast = sequence < log.firstSequence;
+    const record = isPast ? await past?.read(sequence) : await log.read(sequence);
+    if (isPast && record === undefined) return { items, trimmed: true };
     const effects = record?.kind === "batch" ? effectsOn(latest.name, decodeBatch(record.payload)) : [];
     if (record === undefined || effects.length === 0) {
       // A cursor that was made up names any place; the links of the history itself are to be trusted.

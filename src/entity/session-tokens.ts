@@ -35,6 +35,7 @@ export interface SessionPositions {
 const macBytes = 32;
 /** A client sends the same session with every request, and checking one costs more than running most commands. */
 const tokensKeptMax = 4096;
+const positionsKeptMax = 1024;
 const nothingSeen: SessionPositions = { positions: [], isPartial: false };
 
 export class SessionTokens {
@@ -43,6 +44,8 @@ export class SessionTokens {
   readonly #limits: Limits;
   /** Sessions whose signature was found right, the latest ones, by the first part of their tokens. */
   readonly #parsed = new Map<string, SessionToken>();
+  /** What whole tokens say that was found right, or signed here: one that comes again, with each call of a connection, costs a look. */
+  readonly #known = new Map<string, SessionPositions>();
 
   constructor(parts: { readonly secret: Uint8Array; readonly incarnation: Uint8Array; readonly limits: Limits }) {
     this.#secret = parts.secret;
@@ -77,6 +80,8 @@ export class SessionTokens {
   seen(token: string): SessionPositions {
     const at = token.indexOf(".");
     if (at < 0) return nothingSeen;
+    const known = this.#known.get(token);
+    if (known !== undefined) return known;
     const bytes = new Uint8Array(Buffer.from(token.slice(at + 1), "base64url"));
     const body = bytes.subarray(macBytes);
     const { id } = this.#parse(token.slice(0, at));
@@ -85,10 +90,16 @@ export class SessionTokens {
       readonly positions: readonly (readonly [string, string, number])[];
       readonly isPartial: boolean;
     };
-    return {
+    return this.#remember(token, {
       positions: positions.map(([shard, incarnation, sequence]) => ({ shard, incarnation, sequence })),
       isPartial,
-    };
+    });
+  }
+
+  #remember(token: string, seen: SessionPositions): SessionPositions {
+    if (this.#known.size >= positionsKeptMax) this.#known.clear();
+    this.#known.set(token, seen);
+    return seen;
   }
 
   /** The token of a session that has also seen this. Positions of one incarnation never go back; of two, the later told stays. */
@@ -98,12 +109,15 @@ export class SessionTokens {
     if (known?.incarnation === position.incarnation && known.sequence >= position.sequence) return token;
     const all = [...positions.filter((each) => each !== known), position];
     const kept = all.slice(-this.#limits.sessionPositionsMax);
+    const seen: SessionPositions = { positions: kept, isPartial: isPartial || kept.length < all.length };
     const body = encodeValue({
       positions: kept.map(({ shard, incarnation, sequence }): Value => [shard, incarnation, sequence]),
-      isPartial: isPartial || kept.length < all.length,
+      isPartial: seen.isPartial,
     });
     const first = withoutPositions(token);
-    return `${first}.${signed(this.#sign(this.#parse(first).id, body), body)}`;
+    const moved = `${first}.${signed(this.#sign(this.#parse(first).id, body), body)}`;
+    this.#remember(moved, seen);
+    return moved;
   }
 
   /** Begins with a byte that no encoded session begins with, so that neither signature passes for the other. */

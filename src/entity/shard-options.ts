@@ -3,6 +3,7 @@ import type { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { Host } from "../host/host.ts";
 import type { Log } from "../log/log.ts";
+import type { Past } from "../log/past.ts";
 import type { Store } from "../store/store.ts";
 import type { Core } from "./core.ts";
 import type { SystemDefinition } from "./definition.ts";
@@ -25,6 +26,8 @@ export interface ShardOptions {
   /** See `Committer`, M5. By default the log is this node's alone, and what is durable may be told. */
   readonly mayTellDurable?: () => boolean;
   readonly cacheBytes?: number;
+  /** What stood before the log's first record, for its history. By default nothing. */
+  readonly past?: Past;
   /** The system's other shards. Without them all slots are this one's. */
   readonly neighbours?: Neighbours;
   /** Names of entities that none of the user's code is to run for. None by default. */

@@ -11,6 +11,7 @@ import type { Limits } from "../base/limits.ts";
 import type { Value } from "../base/value.ts";
 import type { Host } from "../host/host.ts";
 import type { Log } from "../log/log.ts";
+import type { Past } from "../log/past.ts";
 import type { Store } from "../store/store.ts";
 import { AlarmClock } from "./alarm-clock.ts";
 import { AcceptedWork } from "./accepted-work.ts";
@@ -68,6 +69,7 @@ export class Shard implements Service {
   readonly #host: Host;
   readonly #limits: Limits;
   readonly #log: Log;
+  readonly #past: Past | undefined;
   readonly #core: Core;
   readonly #committer: Committer;
   readonly #executor: Executor;
@@ -91,6 +93,7 @@ export class Shard implements Service {
     this.#host = host;
     this.#limits = limits;
     this.#log = log;
+    this.#past = options.past;
     this.#onStopped = options.onStopped;
     const cacheBytes = options.cacheBytes ?? limits.entityCacheBytesDefault;
     const working = new WorkingSet(store, cacheBytes, options.quarantined);
@@ -114,6 +117,7 @@ export class Shard implements Service {
     });
     this.#changes = new Changes({
       log,
+      past: options.past,
       limits,
       timers: host.timers,
       durableSequence: () => this.#committer.durable.sequence,
@@ -440,7 +444,7 @@ export class Shard implements Service {
       name,
       lastSequence,
     }));
-    return history(this.#log, latest, options, this.#limits);
+    return history({ log: this.#log, past: this.#past }, latest, options, this.#limits);
   }
 
   async changes(options: ChangesOptions): Promise<ChangesReply> {

@@ -32,6 +32,7 @@ const scopeOfAction: { readonly [action in Operation["action"]]: "inspect" | "ad
   delete: "admin",
   backup: "admin",
   operate: "admin",
+  promote: "admin",
 };
 
 /**

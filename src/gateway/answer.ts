@@ -7,7 +7,8 @@ export interface Answer {
   readonly body?: string;
   /** Instead of a body: bytes that are written as the client takes them. `close` is called once it is over, however. */
   readonly stream?: {
-    readonly sizeBytes: number;
+    /** Absent: not known before its end. */
+    readonly sizeBytes?: number;
     chunks(): AsyncIterable<Uint8Array>;
     close(): void;
   };

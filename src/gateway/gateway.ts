@@ -13,6 +13,7 @@ import type { Host } from "../host/host.ts";
 import { assertLoopback } from "./address.ts";
 import { translateListenError } from "./foreign-error.ts";
 import type { BackupSource } from "./backup.ts";
+import type { PromotionSource } from "./promotion.ts";
 import type { ClusterSource } from "./cluster-source.ts";
 import type { GatewayTls, HttpServer } from "./http-server.ts";
 import { createHttpServer } from "./http-server.ts";
@@ -35,6 +36,8 @@ export interface GatewayOptions {
   readonly metrics?: MetricsSource;
   /** What `/v1/backup` gives. */
   readonly backup?: BackupSource;
+  /** What `/v1/promote` moves to a cluster. */
+  readonly promotion?: PromotionSource;
   /** What `/v1/cluster` shows. */
   readonly cluster?: ClusterSource;
   /** Replaces single limits, for tests and small machines. */
@@ -78,8 +81,19 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const isGuarded = system.options.authenticate !== undefined;
   if (!isGuarded && boundName !== undefined) assertLoopback(boundName);
   const { metrics = { metrics: [] } } = options;
-  const { backup, cluster, tls } = options;
-  const http = await createHttpServer({ service, system, host, limits, boundName, metrics, backup, cluster, tls });
+  const { backup, promotion, cluster, tls } = options;
+  const http = await createHttpServer({
+    service,
+    system,
+    host,
+    limits,
+    boundName,
+    metrics,
+    backup,
+    promotion,
+    cluster,
+    tls,
+  });
   return new HttpGateway(http, { address, host, limits, isGuarded, isSecure: tls !== undefined });
 }
 

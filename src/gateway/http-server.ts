@@ -21,6 +21,7 @@ import { isHostAllowed, isOriginAllowed } from "./address.ts";
 import type { Answer } from "./answer.ts";
 import { BodyReceiver } from "./body.ts";
 import type { BackupSource } from "./backup.ts";
+import type { PromotionSource } from "./promotion.ts";
 import type { ClusterSource } from "./cluster-source.ts";
 import type { CallHeaders } from "./call-headers.ts";
 import { parseCallHeaders, traceparentOf } from "./call-headers.ts";
@@ -48,6 +49,7 @@ export interface HttpServerOptions {
   readonly metrics: MetricsSource;
   /** What `/v1/backup` gives. */
   readonly backup: BackupSource | undefined;
+  readonly promotion: PromotionSource | undefined;
   /** What `/v1/cluster` shows. */
   readonly cluster: ClusterSource | undefined;
   /** Absent: plain HTTP. */
@@ -143,6 +145,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     limits,
     openApiText: JSON.stringify(await openApiDocument(system, limits)),
     backup: options.backup,
+    promotion: options.promotion,
     cluster: options.cluster,
     metricsText: () => page.text(),
     isDraining: () => connections.draining,

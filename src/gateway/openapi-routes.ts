@@ -1,5 +1,6 @@
 /** The routes that every system has, as paths of the OpenAPI document. `routes.ts` is the table that answers them. */
 import { backupContentType } from "../backup/format.ts";
+import { promotionContentType } from "../wire/promotion.ts";
 import { limits } from "../base/limits.ts";
 import { clusterSchemas } from "./openapi-cluster.ts";
 import {
@@ -288,6 +289,19 @@ export function documentRoutes({ isGuarded }: { readonly isGuarded: boolean }): 
         responses: {
           200: ok("A backup.", { [backupContentType]: {} }, sequenceHeader),
           ...withProblems(),
+        },
+      },
+    },
+    "/v1/promote": {
+      post: {
+        operationId: "onefold:promote",
+        summary: "Moves the system to a cluster, and tells how it goes as lines of JSON. Scope `admin`.",
+        tags: [tag],
+        parameters: [...["Session", "Deadline"].map(parameter), trace],
+        requestBody: body({ type: "object" }, true),
+        responses: {
+          200: ok("How it goes; the last line has `report` or `failure`.", { [promotionContentType]: {} }),
+          ...withProblems(413, 415),
         },
       },
     },

@@ -26,6 +26,7 @@ import { jsonAnswer } from "./answer.ts";
 import type { BackupSource } from "./backup.ts";
 import type { CallHeaders } from "./call-headers.ts";
 import type { ClusterSource } from "./cluster-source.ts";
+import type { PromotionSource } from "./promotion.ts";
 import { parseCount, parseQueryString } from "./query-string.ts";
 
 /** One request, authenticated, its body received. */
@@ -59,6 +60,8 @@ export interface OperationContext {
   /** Absent where there is nothing that could be backed up. */
   readonly backup: BackupSource | undefined;
   readonly cluster: ClusterSource | undefined;
+  /** Absent where there is nothing that could be moved to a cluster. */
+  readonly promotion: PromotionSource | undefined;
   /** The metrics of node and gateway. */
   metricsText(): Promise<string>;
   /** True once the gateway takes its leave. */

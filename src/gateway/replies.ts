@@ -37,7 +37,8 @@ export function headOfAnswer(answer: Answer, facts: ReplyFacts, allow?: readonly
   } = answer;
   const headers = ["cache-control", "no-store", "x-content-type-options", "nosniff"];
   const sizeBytes = body === undefined ? stream?.sizeBytes : utf8Length(body);
-  if (sizeBytes !== undefined) headers.push("content-type", contentType, "content-length", String(sizeBytes));
+  if (sizeBytes !== undefined || stream !== undefined) headers.push("content-type", contentType);
+  if (sizeBytes !== undefined) headers.push("content-length", String(sizeBytes));
   if (sequence !== undefined) headers.push("onefold-sequence", String(sequence));
   if (staleForMs !== undefined) headers.push("onefold-stale-for-ms", String(Math.ceil(staleForMs)));
   if (etag !== undefined) headers.push("etag", etag);

@@ -15,6 +15,7 @@ import {
   runQuery,
   runTransaction,
 } from "./operations.ts";
+import { promoteSystem } from "./promotion.ts";
 import { readMetrics, readOpenApi } from "./self-description.ts";
 import { frontPage, liveness, readiness } from "./status.ts";
 
@@ -42,6 +43,7 @@ export const routes: readonly Route[] = [
   { method: "GET", pattern: "/v1/changes", handler: readChanges },
   { method: "GET", pattern: "/v1/dead-letters", handler: readDeadLetters },
   { method: "GET", pattern: "/v1/backup", handler: readBackup },
+  { method: "POST", pattern: "/v1/promote", handler: promoteSystem },
   { method: "GET", pattern: "/v1/cluster", handler: readCluster, urgent: true },
   { method: "POST", pattern: "/v1/cluster/split", handler: splitShard },
   { method: "GET", pattern: "/openapi.json", handler: readOpenApi },

@@ -47,6 +47,8 @@ export interface LogReport {
   readonly firstSequence: number;
   /** The last record that was verified; null where there is none. */
   readonly end: LogPosition | null;
+  /** The last record is a seal: nobody appends behind it who doesn't know what became of what it was made for. */
+  readonly isSealed: boolean;
   readonly anchor: LogPosition | null;
   /** What an append left behind that a crash cut short; the next start removes it. No damage. */
   readonly unfinished: { readonly file: string; readonly offset: number; readonly bytes: number } | null;
@@ -72,6 +74,7 @@ class Verification {
   #anchor: LogPosition | null = null;
   #firstSequence = 1;
   #end: LogPosition | null = null;
+  #isSealed = false;
   #recordCount = 0;
   #recordBytes = 0;
   #bytes = 0;
@@ -97,6 +100,7 @@ class Verification {
       recordBytes: this.#recordBytes,
       firstSequence: this.#firstSequence,
       end: this.#end,
+      isSealed: this.#isSealed,
       anchor: this.#anchor,
       unfinished: this.#unfinished,
       warnings: this.#warnings,
@@ -159,6 +163,7 @@ class Verification {
           this.#recordCount++;
           this.#recordBytes += record.bytes.length;
           this.#end = positionOf(record);
+          this.#isSealed = record.kind === "seal";
           onPosition(this.#end);
           if (offset - reported < progressBytes) return;
           reported = offset;

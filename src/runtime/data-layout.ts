@@ -14,6 +14,8 @@ export const dataLayout = {
   suspect: "suspect",
   /** Entities whose calls ended processes; may be deleted while no process has the directory. */
   suspects: "suspects",
+  /** Of a node that moves to a cluster, or has moved: where to, and its copy of that cluster's system log; see `promotion-file.ts`. */
+  promotion: "promotion",
   /** Of a cluster's node: its copy of the system log. */
   system: "system",
   /** Of a cluster's node: its copies of shards' logs, a directory for each. */

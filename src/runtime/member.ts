@@ -5,6 +5,7 @@
  * MN2 An engine and peers that can't be reached are waited for, as long as it takes. What no waiting mends (a lax engine, another system's
  *     cluster, damage) ends the node, under its name.
  * MN3 What is held is let go in this order: shards handed over, membership, engine, lock of the directory.
+ * MN4 A member of a cluster whose system is still being moved to it serves nobody, so that callers ask where the system is.
  *
  *     opening ──joined──> member ──close──> closed
  *        │                  └── can't go on ──> stopped
@@ -13,6 +14,7 @@
 import { OnefoldError } from "../base/errors.ts";
 import { assertLimits, limits as defaultLimits, type Limits } from "../base/limits.ts";
 import { ClusterNode, type ClusterNodeOptions } from "../cluster/cluster-node.ts";
+import { awaitsSystem } from "../cluster/promotion-fold.ts";
 import type { ClusterSource } from "../gateway/cluster-source.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import type { Service } from "../entity/service.ts";
@@ -27,7 +29,7 @@ import { ServiceProxy } from "./service-proxy.ts";
 /** What a node is told of its place in the cluster; see `ClusterNodeOptions`. */
 export type MemberPlace = Pick<
   ClusterNodeOptions,
-  "name" | "address" | "labels" | "shardCount" | "followerCount" | "leaseReads" | "allowsLaxEngine"
+  "name" | "address" | "labels" | "shardCount" | "followerCount" | "mayFound" | "leaseReads" | "allowsLaxEngine"
 >;
 
 export interface MemberOptions extends MemberPlace {
@@ -58,6 +60,7 @@ export class MemberNode implements ClusterSource {
   #engine: ClusterEngine | undefined;
   #node: ClusterNode | undefined;
   #wait: { readonly end: () => void } | undefined;
+  #problem = "";
   #closing: Promise<void> | undefined;
   #joining: Promise<void> | undefined;
 
@@ -124,12 +127,17 @@ export class MemberNode implements ClusterSource {
         await this.#dropEngine();
         if (!(error instanceof OnefoldError) || error.retry !== "safe") throw this.#stopped(error);
         const { code, message } = error;
-        trace("warn", "The node can't be a member of the cluster yet; it tries on. Look at what it waits for.", {
-          code,
-          error: message,
-          cause: error.cause,
-        });
-        this.#proxy.disconnect(`${code}: ${message}`);
+        const problem = `${code}: ${message}`;
+        // What it waits for may take long: it is said once.
+        if (problem !== this.#problem) {
+          trace("warn", "The node can't be a member of the cluster yet; it tries on. Look at what it waits for.", {
+            code,
+            error: message,
+            cause: error.cause,
+          });
+        }
+        this.#problem = problem;
+        this.#proxy.disconnect(problem);
         await this.#pause();
       }
     }
@@ -148,7 +156,18 @@ export class MemberNode implements ClusterSource {
     });
     this.#node = node;
     // `close` may have begun meanwhile; it waits for this, and then ends the node.
-    if (this.#closing === undefined) this.#proxy.connect(node.service);
+    if (this.#closing === undefined) this.#connect(node);
+  }
+
+  /** MN4. */
+  #connect(node: ClusterNode): void {
+    if (!awaitsSystem(node.systemLog.state)) return this.#proxy.connect(node.service);
+    this.#proxy.disconnect("The cluster waits for its system, which is being moved to it. Ask where it was.");
+    const stop = node.systemLog.onChange((state) => {
+      if (awaitsSystem(state)) return;
+      stop();
+      if (this.#closing === undefined) this.#proxy.connect(node.service);
+    });
   }
 
   #fail(error: unknown): void {

@@ -9,11 +9,14 @@ import type { Host, Trace } from "../host/host.ts";
 import type { Log } from "../log/log.ts";
 import type { MetricsSource } from "../gateway/metrics.ts";
 import { lmdbStore } from "../store/engine/lmdb.ts";
+import type { PromotionTarget } from "../wire/promotion.ts";
+import type { ClusterEngine } from "./cluster-engine.ts";
 import { dataLayout } from "./data-layout.ts";
 import { EmbeddedNode, type OpeningProgress } from "./embedded.ts";
 import { meteredHost } from "./metered-host.ts";
 import { LogMeter, MeteredLog } from "./metered-log.ts";
 import { MeteredService } from "./metered-service.ts";
+import { connectTarget } from "./nats-cluster.ts";
 import { nodeMetrics } from "./node-metrics.ts";
 
 export interface NodeOptions {
@@ -47,8 +50,9 @@ export async function openNode(options: NodeOptions): Promise<OnefoldNode> {
   const storeEngine = lmdbStore({ directory: `${dataDirectory}/${dataLayout.store}`, trace: host.trace });
   const logMeter = new LogMeter();
   const measureLog = (log: Log): Log => new MeteredLog(log, logMeter, host.clock);
-  const embedded = await EmbeddedNode.open({ ...rest, host, storeEngine, measureLog });
   const { definition } = options.system;
+  const connectEngine = (target: PromotionTarget): Promise<ClusterEngine> => connectTarget(target, definition.name);
+  const embedded = await EmbeddedNode.open({ ...rest, host, storeEngine, measureLog, connectEngine });
   const service = new MeteredService(embedded.service, definition, host.clock);
   const metrics: MetricsSource = {
     metrics: [

@@ -21,6 +21,7 @@ import { Coordinator } from "../transaction/coordinator.ts";
 import { dataLayout } from "./data-layout.ts";
 import { appendGenesis, readGenesis } from "../entity/genesis.ts";
 import { replay } from "../entity/replay.ts";
+import { goOnAfter, promotionSealOf } from "./promotion-seal.ts";
 import { Snapshots } from "./snapshots.ts";
 import { readingStore } from "./store-damage.ts";
 
@@ -42,6 +43,10 @@ export interface OpeningOptions {
   readonly segmentBytes?: number;
   readonly reserveBytes?: number;
   readonly onProgress: (progress: OpeningProgress) => void;
+  /** The hash of a seal with which the log may end, and whose move to a cluster is known never to take hold: the log goes on behind it. */
+  readonly abandonedSeal?: Uint8Array | undefined;
+  /** See `SnapshotsParts`. */
+  readonly mayTrim?: () => boolean;
   /** The log as the shard is to append to it, for metrics. */
   readonly measureLog?: (log: Log) => Log;
   /** The shard has stopped for good. */
@@ -58,7 +63,8 @@ export interface OpenParts {
 
 /**
  * Opens what the data directory holds, or makes it. Throws `StoreDamage` (O2), `damaged`, `unsupported-version` and
- * `invalid-configuration` (retry never), `disk-full` (retry safe), and `DiskError`.
+ * `invalid-configuration` (retry never), `disk-full` (retry safe), `DiskError`, and `SealedForPromotion` for a log that ends with the seal of
+ * a move to a cluster of which nothing is known (PS1).
  */
 export async function openParts(options: OpeningOptions): Promise<OpenParts> {
   const { host, storeEngine, onProgress } = options;
@@ -101,6 +107,11 @@ async function openOnStore(options: OpeningOptions, blobs: Blobs, opened: Opened
     if (log.end === null) await appendGenesis(log, host, system.definition.name);
     const endSequence = log.end!.sequence;
     const replayedSlots = await replay(log, store, (sequence) => onProgress({ step: "replay", sequence, endSequence }));
+    const seal = readingStore(() => promotionSealOf(store));
+    if (seal !== undefined) {
+      await goOnAfter(log, host, seal, options.abandonedSeal);
+      await replay(log, store, () => undefined);
+    }
     const shard = await makeShard(options, log, store);
     // What the replay changed differs from the snapshot that the store came from.
     shard.applier.returnDirtySlots(replayedSlots);
@@ -115,6 +126,7 @@ async function openOnStore(options: OpeningOptions, blobs: Blobs, opened: Opened
       newest: loaded ?? manifests[0],
       // Only of the snapshot that the store came from just now is it known what has changed since.
       knowsDirtySlots: rebuiltFrom === "snapshot" && loaded !== undefined,
+      ...(options.mayTrim === undefined ? {} : { mayTrim: options.mayTrim }),
     });
     return { store, log, shard, snapshots };
   } catch (error) {

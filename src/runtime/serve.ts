@@ -54,6 +54,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       host: node.host,
       metrics: node.metrics,
       backup: node.embedded,
+      promotion: node.embedded,
       cluster: node.embedded,
       address: { hostname, port },
       ...(tls === undefined ? {} : { tls }),

@@ -44,6 +44,8 @@ export interface SnapshotsParts {
   readonly newest: Manifest | undefined;
   /** Whether the shard's dirty slots are all that has changed since `newest`. */
   readonly knowsDirtySlots: boolean;
+  /** False while somebody reads the log from its first record on: then none of it goes. */
+  readonly mayTrim?: () => boolean;
 }
 
 /** A snapshot whose pieces stay where they are until `release`, which is idempotent. */
@@ -209,6 +211,7 @@ export class Snapshots {
     }
     const older = (await readNewestManifests(blobs, trace))[1];
     if (older === undefined || older.position.sequence === this.#trimmedBehind) return;
+    if (this.#parts.mayTrim?.() === false) return;
     // Pieces that the newer snapshot took over were read back long ago: what the log is given up for is read again.
     await verifySnapshot({ manifest: older, blobs, yield: turn });
     await log.trim(older.position.sequence + 1);

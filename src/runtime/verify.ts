@@ -14,6 +14,7 @@ import { type BlobAddress, type Blobs, openDiskBlobs } from "../store/blobs.ts";
 import { type Manifest, readManifest, readNewest } from "../store/manifest.ts";
 import { verifySnapshot } from "../store/snapshot.ts";
 import { dataLayout } from "./data-layout.ts";
+import { readPromotionFile } from "./promotion-file.ts";
 
 export interface DataDamage {
   /** Relative to the data directory. */
@@ -31,6 +32,8 @@ export interface DataReport {
   readonly log: LogReport;
   /** Of each published snapshot that is whole, newest first. */
   readonly snapshotSequences: readonly number[];
+  /** Of a log that is sealed for a move to a cluster: where to, and whether it is known here that it took hold. */
+  readonly move: { readonly to: string; readonly isDone: boolean; readonly nodes: readonly string[] } | undefined;
 }
 
 export interface VerifyDataOptions {
@@ -58,10 +61,16 @@ export async function verifyDataDirectory(options: VerifyDataOptions): Promise<D
     });
     const damages = [...snapshots.damages];
     if (log.damage !== null) damages.unshift({ ...log.damage, file: `${dataLayout.log}/${log.damage.file}` });
-    return { damages, log, snapshotSequences: snapshots.positions.map((position) => position.sequence) };
+    const snapshotSequences = snapshots.positions.map((position) => position.sequence);
+    return { damages, log, snapshotSequences, move: log.isSealed ? await readMove(host) : undefined };
   } finally {
     await lock.release();
   }
+}
+
+async function readMove({ disk }: Pick<Host, "disk">): Promise<DataReport["move"]> {
+  const file = await readPromotionFile(disk);
+  return file && { to: file.target.to, isDone: file.status === "moved", nodes: file.nodes };
 }
 
 interface SnapshotFindings {

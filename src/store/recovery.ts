@@ -24,6 +24,8 @@ export interface OpenedStore {
   readonly manifest?: Manifest;
 }
 
+const emptyReason = "The store was empty.";
+
 export interface OpenStoreOptions {
   readonly engine: StoreEngine;
   readonly blobs: Blobs;
@@ -50,7 +52,9 @@ export async function openStoreOrRebuild(options: OpenStoreOptions): Promise<Ope
   }
   await engine.destroy();
   const store = await engine.open();
-  trace("info", "The store starts empty; the log is replayed from its begin.", { reason });
+  // Nothing to tell where nothing was there before: each shard of a new node begins so.
+  const isNew = reason === emptyReason && candidates.length === 0;
+  trace(isNew ? "debug" : "info", "The store starts empty; the log is replayed from its begin.", { reason });
   return { store, rebuiltFrom: "empty", reason };
 
   async function openOrReason(engine: StoreEngine): Promise<Store | string> {
@@ -60,7 +64,7 @@ export async function openStoreOrRebuild(options: OpenStoreOptions): Promise<Ope
       const half = store.position !== null;
       await store.close();
       if (half) trace("warn", "The store was left while a snapshot was being loaded; it is rebuilt now.");
-      return half ? "The store was left while a snapshot was being loaded." : "The store was empty.";
+      return half ? "The store was left while a snapshot was being loaded." : emptyReason;
     } catch (error) {
       if (!(error instanceof OnefoldError && error.code === "damaged")) throw error;
       trace("warn", "The store is damaged; it is deleted and rebuilt from a snapshot and the log.", { error });

@@ -37,6 +37,10 @@ export function addMemberOptions(start: Command): Command {
         "with --cluster: copies of each shard besides its owner's, when it is founded",
       ).argParser(wholeWithin(0, limits.followersMax)),
     )
+    .option(
+      "--await-system",
+      "with --cluster: found no cluster, wait for a system that is moved here by `onefold promote`",
+    )
     .option("--engine-credentials <file>", "with --cluster: how this node signs in to the engine, see docs/clusters.md")
     .addOption(
       new Option("--engine-replicas <number>", "with --cluster: on how many of the engine's servers each log is kept")
@@ -51,6 +55,33 @@ export function addMemberOptions(start: Command): Command {
     .option("--node-key <file>", "with --cluster: its key")
     .option("--node-ca <file>", "with --cluster: who signs the certificates of nodes and of the engine")
     .option("--unsafe-durability", "with --cluster: serve although the engine may lose what it acknowledged");
+}
+
+/** `onefold promote`. */
+export function addPromoteOptions(promote: Command): Command {
+  return promote
+    .requiredOption("--to <urls>", "servers of the cluster's engine, nats://…, with commas between")
+    .option("--data <directory>", "move this directory's system instead of a running node's; no node may have it open")
+    .addOption(new Option("--shards <number>", "of the cluster, a power of two").default(16).argParser(shardCount))
+    .addOption(
+      new Option("--followers <number>", "copies of each shard besides its owner's")
+        .default(1)
+        .argParser(wholeWithin(0, limits.followersMax)),
+    )
+    .option("--engine-credentials <file>", "how the node signs in to the engine, see docs/clusters.md")
+    .addOption(
+      new Option("--engine-replicas <number>", "on how many of the engine's servers each log is kept")
+        .choices(["1", "3", "5"])
+        .default("3"),
+    )
+    .option(
+      "--engine-name <name>",
+      "begins the names of what the cluster keeps in the engine; default: made of the system's name",
+    )
+    .option("--node-cert <file>", "the node's certificate for the engine, in PEM, on the node's machine")
+    .option("--node-key <file>", "its key")
+    .option("--node-ca <file>", "who signs the engine's certificates")
+    .option("--unsafe-durability", "move although the engine may lose what it acknowledged");
 }
 
 /** `onefold cluster up`. */

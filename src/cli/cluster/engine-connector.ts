@@ -5,6 +5,7 @@ import { z } from "zod";
 import { connectNatsEngine } from "../../log/engine/nats/nats-engine.ts";
 import type { NatsLogin, NatsTls } from "../../log/engine/nats/connection.ts";
 import type { ClusterEngine } from "../../runtime/cluster-engine.ts";
+import type { EngineLogin } from "../../wire/promotion.ts";
 import { natsBlobs } from "../../store/engine/nats-blobs.ts";
 import { CommandFailure, exitCodes } from "../exit-code.ts";
 
@@ -52,6 +53,21 @@ function parseServer(text: string): string {
   const trimmed = text.trim();
   if (/^(nats|tls):\/\/[^/\s]+$/.test(trimmed)) return trimmed;
   throw new CommandFailure(exitCodes.usage, `--cluster takes nats://host:port, with commas between, not '${text}'.`);
+}
+
+/** The logins as a node is told them that connects by itself. Throws as `engineConnector`. */
+export async function readLogins(
+  path: string | undefined,
+): Promise<{ readonly account?: EngineLogin; readonly system?: EngineLogin }> {
+  const { account, system } = await readCredentials(path);
+  return {
+    ...(account === undefined ? {} : { account: plainLogin(account) }),
+    ...(system === undefined ? {} : { system: plainLogin(system) }),
+  };
+}
+
+function plainLogin(login: NatsLogin): EngineLogin {
+  return "credentials" in login ? { credentials: Buffer.from(login.credentials).toString("base64") } : login;
 }
 
 async function readCredentials(

@@ -11,6 +11,8 @@ export interface MemberStartOptions extends NodeTlsOptions {
   readonly label: Readonly<Record<string, string>>;
   readonly shards?: number;
   readonly followers?: number;
+  /** Waits for a system that is moved here, and founds no cluster. */
+  readonly awaitSystem?: boolean;
   readonly engineCredentials?: string;
   /** On how many servers each log is. */
   readonly engineReplicas: 1 | 3 | 5;

@@ -2,6 +2,7 @@
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { limits } from "../../base/limits.ts";
+import { engineNameOf } from "../../runtime/nats-cluster.ts";
 import { serveMember } from "../../runtime/serve-member.ts";
 import { CommandFailure, exitCodes } from "../exit-code.ts";
 import type { Output } from "../output.ts";
@@ -46,13 +47,12 @@ export async function startMember(systemPath: string, options: StartMemberOption
           address: options.nodeAddress ?? "127.0.0.1:0",
           ...(options.nodeListen === undefined ? {} : { listenOn: options.nodeListen }),
           labels: options.label ?? {},
-          connectEngine: connectTo(
-            engineName(options.engineName ?? system.definition.name.toLowerCase().replaceAll(/[^a-z0-9]/g, "")),
-          ),
+          connectEngine: connectTo(engineName(options.engineName ?? engineNameOf(system.definition.name))),
           allowsLaxEngine: options.unsafeDurability === true,
           ...(options.httpUrl === undefined ? {} : { httpUrl: options.httpUrl }),
           ...(options.shards === undefined ? {} : { shardCount: options.shards }),
           ...(options.followers === undefined ? {} : { followerCount: options.followers }),
+          mayFound: options.awaitSystem !== true,
           ...(tls === undefined ? {} : { tls }),
           ...(networkTls === undefined ? {} : { networkTls }),
           onStopped,

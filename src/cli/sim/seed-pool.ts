@@ -11,7 +11,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type ErrorCode, errorTable, OnefoldError } from "../../base/errors.ts";
-import type { ChildMessage, ParentMessage } from "./seed-messages.ts";
+import type { ChildMessage, ParentMessage } from "./seed-child.ts";
 
 export interface SeedPoolOptions<R> {
   /** What a child runs, without the extension: a module that calls `serveSeeds`. */
