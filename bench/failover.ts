@@ -43,6 +43,11 @@ const { values } = parseArgs({
 });
 
 const seen: Disturbance[] = [];
+/** What was seen until then is printed. */
+const interruption = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => interruption.abort(new Error(`ended by ${signal}`)));
+}
 
 async function run(directory: string): Promise<void> {
   const progress = progressOn(process.stderr);
@@ -60,6 +65,7 @@ async function run(directory: string): Promise<void> {
     const disturbances = new Disturbances(cluster, load);
     const repeat = async (what: string, count: number, disturb: (index: number) => Promise<Disturbance>) => {
       for (let index = 0; index < count; index++) {
+        interruption.signal.throwIfAborted();
         progress.show(`${what}, ${index + 1} of ${count}`);
         seen.push(await disturb(index));
       }

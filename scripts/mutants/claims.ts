@@ -49,8 +49,8 @@ export const claims: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/shard-host.ts",
-        from: "    await owned.shard.close();",
-        to: "    void owned.shard.close();",
+        from: "    await owned.shard.close({ settleMs: this.#parts.limits.handoverMs });",
+        to: "    void owned.shard.close({ settleMs: this.#parts.limits.handoverMs });",
       },
     ],
     trial: { kind: "cluster", regime: "moves" },

@@ -105,8 +105,8 @@ export const placement: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/placement-choice.ts",
-        from: "  return lowest(candidates, (member) => [-(copies?.get(member) ?? 0), loads.of(member)]);",
-        to: "  return lowest(candidates, (member) => [0 * (copies?.get(member) ?? 0), loads.of(member)]);",
+        from: "Math.max(0, farthest - reach(member) - nearRecordsMax), loads.of(member)]);",
+        to: "Math.max(0, reach(member) - farthest - nearRecordsMax), loads.of(member)]);",
       },
     ],
     trial: { kind: "tests", files: ["src/cluster/controller.test.ts"] },

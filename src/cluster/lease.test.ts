@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { limits } from "../base/limits.ts";
-import { beginLease, isCutOff, type Lease, silentMembers, stepLease } from "./lease.ts";
+import { beginLease, isCutOff, isSomebodyOverdue, type Lease, silentMembers, stepLease } from "./lease.ts";
 import { founding, joining, stateAfter } from "./system.fixture.ts";
 import type { SystemState } from "./system-state.ts";
 
@@ -123,6 +123,20 @@ describe("a lease", () => {
     watch.pass(50);
     watch.renew();
     assert.equal(watch.seen, "silent: b,c");
+  });
+
+  test("finds somebody overdue who has missed a renewal, before it is silent", () => {
+    const watch = new Watch();
+    watch.live(600, "b", "c");
+    watch.pass(limits.leaseRenewMs);
+    watch.renew();
+    assert.equal(isSomebodyOverdue(watch.lease, limits), false);
+    watch.pass(limits.leaseRenewMs / 2);
+    watch.renew();
+    assert.equal(isSomebodyOverdue(watch.lease, limits), true);
+    assert.equal(watch.seen, "silent: nobody");
+    watch.hear("b", "c");
+    assert.equal(isSomebodyOverdue(watch.lease, limits), false);
   });
 
   test("counts anew after the observer was away itself (LE3)", () => {

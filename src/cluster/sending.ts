@@ -4,8 +4,8 @@
  *
  * SN1 `ours`: the record is durable at its sequence. `other`: another valid record stands there, so ours never will.
  * SN2 What does not decode proves nothing: it may be ours, damaged.
- * SN3 What the engine does not answer is not looked for, but sent again: where it has no leader, reading takes as long as it would to find
- *     the next one by sending.
+ * SN3 Where the engine says nothing at all, the record is not looked for, but sent again: without a leader, reading would take as long
+ *     once more, and the next leader would be found so much later.
  */
 import { equalBytes } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
@@ -22,7 +22,7 @@ const resendDelayMs = 50;
 export async function sendOnce(log: EngineLog, sequence: number, { bytes, hash }: EncodedRecord): Promise<Fate> {
   const outcome = await log.append(sequence, bytes);
   if (outcome.kind === "appended") return "ours";
-  if (outcome.kind === "unknown") return "unanswered";
+  if (outcome.kind === "unknown" && outcome.isSilent === true) return "unanswered";
   const found = await readValid(log, sequence);
   if (found === undefined) return "unknown";
   return equalBytes(found.hash, hash) ? "ours" : "other";

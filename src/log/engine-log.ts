@@ -14,12 +14,13 @@
  * What became of sending a record.
  * - `appended`: it stands there (EL1), now or since an earlier sending of the same bytes.
  * - `refused`: the engine believes that the log doesn't end there. Proves nothing: read, compare, send again.
- * - `unknown`: no answer, or one that proves nothing. Send the identical bytes again until some record stands there.
+ * - `unknown`: no answer (`isSilent`: then reading would hardly get one either), or one that proves nothing. Send the identical bytes again
+ *   until some record stands there.
  */
 export type EngineAppendOutcome =
   | { readonly kind: "appended" }
   | { readonly kind: "refused" }
-  | { readonly kind: "unknown"; readonly cause: unknown };
+  | { readonly kind: "unknown"; readonly cause: unknown; readonly isSilent?: boolean };
 
 /** The sequences that a log holds, as far as whoever answered knows. An empty log has `last = first - 1`. */
 export interface LogBounds {

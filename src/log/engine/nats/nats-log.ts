@@ -2,15 +2,14 @@
  * One log of the engine: a stream with one subject, written by compare-and-set on its last sequence.
  *
  * NL1 `appended` is said only of an acknowledgement that names this stream and the very sequence that was asked for. A server sends it once
- *     a majority has the message, synced (`sync_interval: always`, the start gate); a repeated one (`duplicate`) has the same bytes at the
- *     same sequence, because its id is made of both.
+ *     a majority has the message, synced (`sync_interval: always`, the start gate). Records are sent without a message id: the server notes
+ *     ids before it has committed anything, so that `duplicate` would prove nothing, and the compare-and-set alone lets identical bytes stand once.
  * NL2 All reads are the stream's leader's (`MSG.GET`, `STREAM.INFO`): a deposed one is stale for seconds, where any replica's answer
  *     (`DIRECT.GET`) is for as long as a partition lasts.
  * NL3 Nothing beyond the end is ever purged: that would move the end.
  */
 import { headers } from "@nats-io/transport-node";
 import { assert } from "../../../base/assert.ts";
-import { sha256 } from "../../../base/digest.ts";
 import { OnefoldError } from "../../../base/errors.ts";
 import type { Limits } from "../../../base/limits.ts";
 import type { EngineAppendOutcome, EngineLog, LogBounds, TailListener } from "../../engine-log.ts";
@@ -50,6 +49,7 @@ export interface NatsLogParts {
 interface PublishAnswer {
   readonly stream: string;
   readonly seq: number;
+  readonly duplicate?: boolean;
 }
 
 interface StoredMessage {
@@ -87,7 +87,7 @@ export class NatsLog implements EngineLog {
       return await this.#send(sequence, bytes);
     } catch (cause) {
       if (!(cause instanceof OnefoldError) || cause.code !== "unavailable") throw cause;
-      return { kind: "unknown", cause };
+      return { kind: "unknown", cause, isSilent: true };
     } finally {
       appendsOpen.count--;
       appendsOpen.bytesCount -= bytes.length;
@@ -99,7 +99,6 @@ export class NatsLog implements EngineLog {
     const fields = headers();
     fields.set("Nats-Expected-Stream", stream);
     fields.set("Nats-Expected-Last-Sequence", String(sequence - 1));
-    fields.set("Nats-Msg-Id", `${sequence}.${Buffer.from(sha256(bytes)).toString("base64url")}`);
     // The client writes it later; meanwhile the caller may change its bytes.
     const payload = bytes.slice();
     const deadlineMs = performance.now() + limits.engineAppendMs;
@@ -122,7 +121,8 @@ export class NatsLog implements EngineLog {
     const { stream } = this.#parts;
     const answer = parseAnswer<PublishAnswer>(data);
     if ("value" in answer) {
-      if (answer.value.stream === stream && answer.value.seq === sequence) return { kind: "appended" };
+      const { stream: at, seq, duplicate = false } = answer.value;
+      if (at === stream && seq === sequence && !duplicate) return { kind: "appended" };
       return { kind: "unknown", cause: unavailable(`The engine says that it stands at ${answer.value.seq}.`) };
     }
     const { err_code } = answer.error;

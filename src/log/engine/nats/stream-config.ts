@@ -46,7 +46,7 @@ export interface StreamInfo {
   };
 }
 
-/** How long identical bytes that are sent again are known again: longer than any append is under way. */
+/** No message has an id to be known by; streams that are there have this, and it stays. */
 const duplicateWindowNs = 30_000_000_000;
 
 const keepsAll = {
