@@ -1,5 +1,6 @@
 /** Work that was accepted, as promises to those who asked: counted until each is settled, so that a shard can finish it all. */
 
+import type { Timers } from "../host/host.ts";
 import type { Settle } from "./settle.ts";
 
 export class AcceptedWork {
@@ -21,9 +22,16 @@ export class AcceptedWork {
     return new Promise((resolve, reject) => this.accept({ resolve, reject }, submit));
   }
 
-  /** Resolves when all that was accepted has been settled. */
-  whenSettled(): Promise<void> {
-    return this.#count === 0 ? Promise.resolve() : new Promise((resolve) => this.#waiting.push(resolve));
+  /** Resolves when all that was accepted has been settled, or after `atMostMs`, if that is given. */
+  whenSettled(timers: Timers, atMostMs: number | undefined): Promise<void> {
+    if (this.#count === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = atMostMs === undefined ? undefined : timers.after(atMostMs, resolve, { keepsAlive: true });
+      this.#waiting.push(() => {
+        timer?.cancel();
+        resolve();
+      });
+    });
   }
 
   settled(): void {

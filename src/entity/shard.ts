@@ -573,7 +573,7 @@ export class Shard implements Service {
     if (this.#state === "ready") this.#state = "draining";
     this.#alarms.stop();
     this.#changes.end();
-    await this.#settle(settleMs);
+    await this.#accepted.whenSettled(this.#host.timers, settleMs);
     const closing = new OnefoldError("not-ready", "The node is stopping.", { retryAfterMs: 1000 });
     this.#executor.stop(this.#stopped ?? closing);
     this.#transactions.stop(this.#stopped ?? closing);
@@ -588,16 +588,5 @@ export class Shard implements Service {
     }
     await this.#applier.stop();
     this.#state = "stopped";
-  }
-
-  async #settle(atMostMs: number | undefined): Promise<void> {
-    if (atMostMs === undefined) return this.#accepted.whenSettled();
-    await new Promise<void>((resolve) => {
-      const timer = this.#host.timers.after(atMostMs, resolve, { keepsAlive: true });
-      void this.#accepted.whenSettled().then(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
   }
 }
