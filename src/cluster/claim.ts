@@ -105,10 +105,17 @@ async function claimOnce(parts: ClaimParts): Promise<Attempt> {
   return (await missingAnchor(parts)) ?? { kind: "claimed", epoch: record.epoch };
 }
 
-/** CL1: what another node has acknowledged and the log, with this node's claim in it, does not hold. */
-async function missingAnchor({ replica, anchors }: ClaimParts): Promise<LogFault | undefined> {
+/**
+ * CL1: what another node has acknowledged and the log, with this node's claim in it, does not hold. `again`: somebody else has written behind
+ * the claim, which is no loss.
+ */
+async function missingAnchor({ replica, anchors }: ClaimParts): Promise<LogFault | "again" | undefined> {
   for (const anchor of await anchors()) {
     if (await replica.holds(anchor)) continue;
+    if (anchor.sequence > replica.end!.sequence) {
+      await replica.catchUp();
+      if (await replica.holds(anchor)) return "again";
+    }
     const reason = "it lacks what another node has acknowledged there";
     return new LogFault("fork", replica.log.name, anchor.sequence, reason, { isProven: true });
   }
