@@ -2,7 +2,7 @@
  * What a cluster under a light load goes through: nodes killed, nodes that leave in good order, a server of the engine killed that leads
  * shards' streams. Each waits until the cluster is whole again before the next begins.
  */
-import { type NatsConnection, connect } from "@nats-io/transport-node";
+import { type NatsConnection, connect, errors } from "@nats-io/transport-node";
 import type { ClusterView, ShardView } from "../../src/wire/cluster-view.ts";
 import { logStream } from "../../src/log/engine/nats/names.ts";
 import { type BenchCluster, engineName } from "./bench-cluster.ts";
@@ -63,8 +63,8 @@ export class Disturbances {
     const { servers } = this.#cluster;
     const nats = await connect({ servers: [...servers.urls], ...servers.account, maxReconnectAttempts: -1 });
     try {
-      const leaders = new Map<string, string | undefined>();
-      for (const { id, log } of before.shards) leaders.set(id, await leaderOf(nats, logStream(engineName, log)));
+      const leaders = new Map<string, string>();
+      for (const { id, log } of before.shards) leaders.set(id, await someLeaderOf(nats, logStream(engineName, log)));
       const victim = leaders.get(shard.id);
       if (victim === undefined) throw new Error(`nobody leads the stream of ${shard.id}`);
       await leadPlain(nats, victim);
@@ -137,15 +137,33 @@ interface LeaderInfo {
   readonly cluster?: { readonly leader?: string };
 }
 
+/** Undefined where there is none, so that nobody answers. */
 async function leaderOf(nats: NatsConnection, stream: string): Promise<string | undefined> {
-  const answer = await nats.request(`$JS.API.STREAM.INFO.${stream}`, undefined, { timeout: 5000 });
-  return answer.json<LeaderInfo>().cluster?.leader;
+  try {
+    const answer = await nats.request(`$JS.API.STREAM.INFO.${stream}`, undefined, { timeout: 1000 });
+    return answer.json<LeaderInfo>().cluster?.leader;
+  } catch (error) {
+    if (error instanceof errors.TimeoutError) return undefined;
+    throw error;
+  }
+}
+
+/** Once there is one. */
+async function someLeaderOf(nats: NatsConnection, stream: string): Promise<string> {
+  const untilMs = performance.now() + resumeMsMax;
+  for (;;) {
+    const leader = await leaderOf(nats, stream);
+    if (leader !== undefined) return leader;
+    if (performance.now() > untilMs) throw new Error(`nobody leads the stream ${stream}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** Makes the plain stream, where it isn't there, and has this server lead it. */
 async function leadPlain(nats: NatsConnection, server: string): Promise<void> {
   const config = { name: plainStream, subjects: ["plain"], num_replicas: 3, storage: "file" };
   await nats.request(`$JS.API.STREAM.CREATE.${plainStream}`, JSON.stringify(config), { timeout: 10_000 });
+  await someLeaderOf(nats, plainStream);
   const untilMs = performance.now() + resumeMsMax;
   for (let tries = 0; (await leaderOf(nats, plainStream)) !== server; tries++) {
     if (performance.now() > untilMs) throw new Error(`the server ${server} does not come to lead the plain stream`);

@@ -149,6 +149,31 @@ describe("a shard on several nodes", () => {
     });
   });
 
+  test("a claim that another one has overtaken is given up, and takes what stands behind it for no loss", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b, c] = [world.node("a"), world.node("b"), world.node("c")];
+      await a.start(owner(1));
+      assert.equal(await a.write("x", "one"), 1);
+      await b.start(follower);
+      await c.start(follower);
+      a.crash();
+      let isOvertaken = false;
+      world.beforeAnchors = async (asking) => {
+        if (asking !== b || isOvertaken) return;
+        isOvertaken = true;
+        c.shardHost.assign(owner(3));
+        await world.until(() => c.shardHost.owned !== undefined);
+      };
+      b.shardHost.assign(owner(2));
+      await world.until(() => isOvertaken && c.shardHost.owned !== undefined);
+      assert.equal(await c.write("x", "two"), 2);
+      await world.until(() => b.position?.sequence === c.position!.sequence);
+      assert.deepEqual([b.seals, c.seals], [[], []]);
+      assert.equal(b.shardHost.owned, undefined);
+    });
+  });
+
   test("a log that lost what a node had acknowledged is sealed, not served (hazard 1)", () => {
     const world = new ShardWorld();
     return world.run(async () => {

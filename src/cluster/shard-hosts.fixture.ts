@@ -133,6 +133,8 @@ export class ShardWorld {
   readonly nodes: HostedNode[] = [];
   readonly published: LogPosition[] = [];
   snapshotBytes = 1024 * 1024 * 1024;
+  /** What happens between a node's claim and the answers of the others. */
+  beforeAnchors: (asking: HostedNode) => Promise<void> = async () => undefined;
   readonly #random: SeededRandom;
   readonly #disk: SimulatedHost;
   readonly #blobs = new Map<string, Blobs>();
@@ -173,6 +175,7 @@ export class ShardWorld {
   }
 
   async anchors(asking: HostedNode): Promise<readonly LogPosition[]> {
+    await this.beforeAnchors(asking);
     const others = this.nodes.filter((node) => node !== asking && node.node.alive);
     return others.flatMap(({ position }) => (position === null ? [] : [position]));
   }
