@@ -6,6 +6,7 @@
  *     restarts may have the longest.
  * RP2 One whose copy has less content leaves it to the one with the most (`copy-reach.ts`), of equal ones to the longest; of those the lowest
  *     member id does it.
+ *     What the sealed log still has behind a copy, whole and chained, counts: it is taken first.
  * RP3 No copy is good enough that does not hold what an owner had in it when it gave the shard up, as the system log remembers: the shard
  *     stays quarantined until a node with such a copy is back.
  * RP4 Of two new logs the one that is published first is the shard's; the other is never used.
@@ -18,6 +19,7 @@ import type { LogEngine } from "../log/engine-log.ts";
 import type { Blobs } from "../store/blobs.ts";
 import { beginContinuingLog } from "./continuing-log.ts";
 import { compareReaches } from "./copy-reach.ts";
+import { LogFault } from "./log-fault.ts";
 import type { ToldPosition } from "./copy-positions.ts";
 import type { Anchor, Replica } from "./replica.ts";
 import type { SystemRecord } from "./system-records.ts";
@@ -43,6 +45,7 @@ export interface RepairParts {
 /** What to publish; undefined where it is not this member's to do, or can't be known yet. Throws `unavailable`. */
 export async function repairShard(parts: RepairParts): Promise<SystemRecord | undefined> {
   const { host, engine, shard, replica, member } = parts;
+  await takeWhatIsWhole(replica);
   const { end } = replica;
   const { told, isComplete } = await parts.positions();
   if (end === null || !isComplete) return undefined;
@@ -85,6 +88,16 @@ export async function repairShard(parts: RepairParts): Promise<SystemRecord | un
     return { type: "repaired", shard: shard.id, log, incarnation: toHex(incarnation), parent };
   } finally {
     view.close();
+  }
+}
+
+/** The damage may be before or behind what this copy lacks: as far as the sealed log goes on from it, it is as good as any. */
+async function takeWhatIsWhole(replica: Replica): Promise<void> {
+  try {
+    await replica.catchUp();
+  } catch (error) {
+    // That is why it was sealed.
+    if (!(error instanceof LogFault)) throw error;
   }
 }
 
