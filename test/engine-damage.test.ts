@@ -164,9 +164,14 @@ describe("a cluster over an engine that loses what it acknowledged", { timeout: 
     assert.ok((await cutRaftLog(files, 1 / 4)) > 0);
     await servers.cluster.startServer(leader);
     await servers.cluster.startServer(other);
+    // Who owns the shard finds out when it writes; the caller waits, and its money is there once.
+    const [id] = accounts;
+    const waiting = client.account(id!).deposit({ cents: 1 }, { deadlineMs: 170_000 });
+    expected.set(id!, expected.get(id!)! + 1);
     await until("nobody serves it any more", async () => (await view()).shards[0]!.status === "quarantined", 60_000);
     // A new log needs all three; and the good one has nothing to say any more.
     await servers.cluster.startServer(follower);
+    await waiting;
     await checkRepaired();
   });
 });

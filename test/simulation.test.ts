@@ -9,8 +9,8 @@ describe("random programs under faults", { concurrency: false }, () => {
     return;
   }
 
-  test("nothing acknowledged is lost, nothing happens twice, and all has one order, in 1,500 seeds", async (t) => {
-    t.diagnostic(String(await simulateSeeds({ from: 0, count: 1500 })));
+  test("nothing acknowledged is lost, nothing happens twice, and all has one order, in 1,000 seeds", async (t) => {
+    t.diagnostic(String(await simulateSeeds({ from: 0, count: 1000 })));
   });
 
   test("the same seed leaves the same trace", async () => {

@@ -3,6 +3,7 @@ import { backupContentType } from "../backup/format.ts";
 import { promotionContentType } from "../wire/promotion.ts";
 import { limits } from "../base/limits.ts";
 import { clusterSchemas } from "./openapi-cluster.ts";
+import { promotionSchemas } from "./openapi-promotion.ts";
 import {
   anyValue,
   callParameters,
@@ -126,6 +127,7 @@ export const routeSchemas: Readonly<Record<string, JsonSchema>> = {
     ],
   },
   ...clusterSchemas,
+  ...promotionSchemas,
   Alive: { type: "object", required: ["state"], properties: { state: text } },
   Health: {
     type: "object",
@@ -298,7 +300,7 @@ export function documentRoutes({ isGuarded }: { readonly isGuarded: boolean }): 
         summary: "Moves the system to a cluster, and tells how it goes as lines of JSON. Scope `admin`.",
         tags: [tag],
         parameters: [...["Session", "Deadline"].map(parameter), trace],
-        requestBody: body({ type: "object" }, true),
+        requestBody: body({ $ref: `${schemasPointer}Promotion` }, true),
         responses: {
           200: ok("How it goes; the last line has `report` or `failure`.", { [promotionContentType]: {} }),
           ...withProblems(413, 415),
