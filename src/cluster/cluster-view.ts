@@ -2,6 +2,7 @@
  * The cluster as one node can tell of it to people and programs: what the system log says, and what every member answers about its own
  * shards. Who does not answer in time is shown so; nothing waits longer for it.
  */
+import { compareUtf8 } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Value } from "../base/value.ts";
 import type { ClusterView, FollowerView, NodeView, ShardView } from "../wire/cluster-view.ts";
@@ -90,7 +91,9 @@ export function describe(state: SystemState, standings: ReadonlyMap<string, Stan
     cluster: cluster.id,
     node,
     controller: nameOf(controller?.member),
-    nodes: members.map((member) => describeNode(member, shards, standings.has(member.id))),
+    nodes: [...members]
+      .sort((a, b) => compareUtf8(a.name, b.name))
+      .map((member) => describeNode(member, shards, standings.has(member.id))),
     shards: shards.map((shard) => describeShard(shard, standings, nameOf)),
   };
 }

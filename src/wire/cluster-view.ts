@@ -9,6 +9,7 @@ export interface ClusterView {
   readonly node: string;
   /** Who decides placement, by name; null where nobody does just now. */
   readonly controller: string | null;
+  /** In the order of their names. */
   readonly nodes: readonly NodeView[];
   /** In the order of their slots. */
   readonly shards: readonly ShardView[];
