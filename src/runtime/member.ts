@@ -95,18 +95,17 @@ export class MemberNode implements ClusterSource {
 
   /** See `ClusterSource`. Throws `not-ready` (retry safe) while the node is no member. */
   async view(): Promise<ClusterView> {
-    if (this.#node === undefined) {
-      throw new OnefoldError("not-ready", "The node is not a member of its cluster yet.", { retryAfterMs: 500 });
-    }
-    return this.#node.view();
+    return this.#present().view();
   }
 
   /** See `ClusterSource`. */
   async split(shard: string, parts: number): Promise<void> {
-    if (this.#node === undefined) {
-      throw new OnefoldError("not-ready", "The node is not a member of its cluster yet.", { retryAfterMs: 500 });
-    }
-    return this.#node.split(shard, parts);
+    return this.#present().split(shard, parts);
+  }
+
+  #present(): ClusterNode {
+    if (this.#node !== undefined) return this.#node;
+    throw new OnefoldError("not-ready", "The node is not a member of its cluster yet.", { retryAfterMs: 500 });
   }
 
   /**

@@ -2,11 +2,10 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { connectNatsEngine } from "../../log/engine/nats/nats-engine.ts";
 import type { NatsLogin, NatsTls } from "../../log/engine/nats/connection.ts";
 import type { ClusterEngine } from "../../runtime/cluster-engine.ts";
+import { connectNatsCluster } from "../../runtime/nats-cluster.ts";
 import type { EngineLogin } from "../../wire/promotion.ts";
-import { natsBlobs } from "../../store/engine/nats-blobs.ts";
 import { CommandFailure, exitCodes } from "../exit-code.ts";
 
 const login = z.union([
@@ -35,18 +34,8 @@ export async function engineConnector(
   const { replicaCount, tls } = options;
   const servers = options.servers.split(",").map(parseServer);
   const { account, system } = await readCredentials(options.credentialsPath);
-  return (cluster) => async () => {
-    const logs = await connectNatsEngine({
-      servers,
-      cluster,
-      replicaCount,
-      ...(account === undefined ? {} : { login: account }),
-      ...(system === undefined ? {} : { systemLogin: system }),
-      ...(tls === undefined ? {} : { tls }),
-    });
-    const blobs = natsBlobs({ connection: logs.connection, cluster, replicaCount });
-    return { logs, blobs, close: () => logs.close() };
-  };
+  return (cluster) => () =>
+    connectNatsCluster({ servers, cluster, replicaCount, login: account, systemLogin: system, tls });
 }
 
 function parseServer(text: string): string {

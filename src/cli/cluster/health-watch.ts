@@ -86,11 +86,7 @@ export class HealthWatch {
 async function ask(node: string, url: string): Promise<NodeHealth> {
   try {
     const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(answerMs) });
-    const body = (await response.json()) as {
-      readonly state?: unknown;
-      readonly problems?: unknown;
-      readonly detail?: unknown;
-    };
+    const body = (await response.json()) as { readonly state?: unknown; readonly problems?: unknown };
     const given = Array.isArray(body.problems) ? body.problems.map(String) : [];
     return {
       node,
