@@ -36,6 +36,15 @@ const scopeOfAction: { readonly [action in Operation["action"]]: "inspect" | "ad
 };
 
 /**
+ * For what tells numbers of a node and its cluster, of all tenants together, and nothing of any. A scraper needs no more than `metrics`. The
+ * system's `authorize` is about operations, and not asked. Throws `forbidden`.
+ */
+export function assertMayMeasure({ scopes }: Principal): void {
+  if (["metrics", "inspect", "*"].some((scope) => scopes.includes(scope))) return;
+  throw new OnefoldError("forbidden", "This needs the scope metrics.", { details: { scope: "metrics" } });
+}
+
+/**
  * Asks the system who this is. Throws `unauthenticated`, or as X2 says. `remainingMs` bounds the wait.
  * An `OnefoldError` from the user's function passes through: it is meant for the caller.
  */

@@ -2,7 +2,7 @@
 import { OnefoldError } from "../base/errors.ts";
 import { parseTaggedJson } from "../base/tagged-json.ts";
 import type { ClusterView } from "../wire/cluster-view.ts";
-import { authorize } from "./access.ts";
+import { assertMayMeasure, authorize } from "./access.ts";
 import { jsonAnswer } from "./answer.ts";
 import type { OperationHandler } from "./operations.ts";
 import { parseQueryString } from "./query-string.ts";
@@ -42,10 +42,7 @@ function splitBody(body: Uint8Array | undefined): { readonly shard: string; read
 /** Scope `metrics` or `inspect`: it tells nothing of any tenant. The system's `authorize` is about operations, and not asked. */
 export const readCluster: OperationHandler = async ({ cluster }, call) => {
   parseQueryString(call.queryText, []);
-  const { scopes } = call.principal;
-  if (!["metrics", "inspect", "*"].some((scope) => scopes.includes(scope))) {
-    throw new OnefoldError("forbidden", "This needs the scope metrics.", { details: { scope: "metrics" } });
-  }
+  assertMayMeasure(call.principal);
   if (cluster === undefined) throw new OnefoldError("not-ready", "This node has no cluster to tell of.");
   return jsonAnswer(JSON.stringify(await cluster.view()));
 };

@@ -1,5 +1,5 @@
 /** What a node says of itself to programs: its interface (OpenAPI) and its metrics (Prometheus). */
-import { OnefoldError } from "../base/errors.ts";
+import { assertMayMeasure } from "./access.ts";
 import { jsonAnswer } from "./answer.ts";
 import { metricsContentType } from "./metrics.ts";
 import type { OperationHandler } from "./operations.ts";
@@ -12,14 +12,10 @@ export const readOpenApi: OperationHandler = async ({ openApiText }, call) => {
 };
 
 /**
- * `GET /metrics`, scope `metrics` or `inspect`: numbers of the node, of all tenants together. A scraper needs no more than
- * `metrics`, which gives it nothing else. The system's `authorize` is about operations, and not asked.
+ * `GET /metrics`, scope `metrics` or `inspect`: numbers of the node, of all tenants together.
  */
 export const readMetrics: OperationHandler = async ({ metricsText }, call) => {
   parseQueryString(call.queryText, []);
-  const { scopes } = call.principal;
-  if (!["metrics", "inspect", "*"].some((scope) => scopes.includes(scope))) {
-    throw new OnefoldError("forbidden", "This needs the scope metrics.", { details: { scope: "metrics" } });
-  }
+  assertMayMeasure(call.principal);
   return { status: 200, contentType: metricsContentType, body: await metricsText() };
 };
