@@ -82,7 +82,7 @@ export const oneNodeRequests: readonly Mutant[] = [
         to: "  }\n\n  #removed",
       },
     ],
-    trial: { kind: "tests", files: ["test/regressions/plans.test.ts"] },
+    trial: { kind: "tests", files: ["src/entity/dead-letters.test.ts"] },
   },
   {
     name: "timers beyond the window are forgotten",

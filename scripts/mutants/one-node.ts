@@ -178,7 +178,7 @@ export const oneNode: readonly Mutant[] = [
         to: "",
       },
     ],
-    trial: { kind: "tests", files: ["test/regressions/plans.test.ts"] },
+    trial: { kind: "tests", files: ["src/transaction/transaction.test.ts"] },
   },
   {
     name: "damage that is found while opening ends the node",
