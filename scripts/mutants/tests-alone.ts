@@ -90,12 +90,12 @@ export const testsAlone: readonly Mutant[] = [
     breaks: ["hazard 18"],
     edits: [
       {
-        file: "src/runtime/suspects.ts",
+        file: "src/entity/suspects.ts",
         from: "  return deaths >= suspectDeathsMax;",
         to: "  return deaths >= 1e9 * suspectDeathsMax;",
       },
     ],
-    trial: { kind: "tests", files: ["src/runtime/suspects.test.ts"] },
+    trial: { kind: "tests", files: ["src/entity/suspects.test.ts"] },
   },
   {
     name: "a shard's queue has no bound",

@@ -21,12 +21,13 @@
 import { OnefoldError } from "../base/errors.ts";
 import { assertLimits, limits as defaultLimits, type Limits } from "../base/limits.ts";
 import type { SystemHandle } from "../entity/definition.ts";
+import { suspectViews } from "../entity/suspects.ts";
 import type { Service } from "../entity/service.ts";
 import type { Shard } from "../entity/shard.ts";
 import type { BackupSource, OpenBackup } from "../gateway/backup.ts";
 import type { ClusterSource } from "../gateway/cluster-source.ts";
 import type { PromotionSource } from "../gateway/promotion.ts";
-import type { ClusterView } from "../wire/cluster-view.ts";
+import type { ClusterView, SuspectView } from "../wire/cluster-view.ts";
 import type { PromotionOptions, PromotionProgress, PromotionReport } from "../wire/promotion.ts";
 import { DiskError, type Host } from "../host/host.ts";
 import type { SegmentLog } from "../log/engine/segment/engine.ts";
@@ -176,6 +177,18 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
   /** See `ClusterSource`. */
   async split(): Promise<void> {
     throw new OnefoldError("conflict", "An embedded node is one shard, and stays one. Move it to a cluster first.", {
+      retry: "never",
+    });
+  }
+
+  /** See `ClusterSource`. */
+  async suspects(): Promise<readonly SuspectView[]> {
+    return suspectViews(this.#quarantine?.suspects ?? [], this.#limits);
+  }
+
+  /** See `ClusterSource`. */
+  async lift(): Promise<number> {
+    throw new OnefoldError("conflict", "Stop this node, and lift the quarantine with 'onefold quarantine lift'.", {
       retry: "never",
     });
   }
