@@ -148,7 +148,7 @@ export const claims: readonly Mutant[] = [
         to: '    if (error instanceof OnefoldError && error.code === "damaged") {\n      await storeEngine.destroy();\n      const { directory } = this.#parts;\n      for (const name of await host.disk.list(directory)) await host.disk.remove([directory, name].join("/"));\n    }',
       },
     ],
-    trial: { kind: "cluster", regime: "rollback" },
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
   },
   {
     name: "a sealed log is claimed over",
