@@ -91,8 +91,8 @@ export const claims: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/shard-host.ts",
-        from: '    while (stopped === undefined && isWanted() && this.#intent === "serve") await this.#change();',
-        to: "    while (stopped === undefined && !this.#isClosing) await this.#change();",
+        from: '    const isToGoOn = (): boolean => stopped === undefined && isWanted() && this.#intent === "serve";',
+        to: "    const isToGoOn = (): boolean => stopped === undefined && !this.#isClosing;",
       },
     ],
     trial: { kind: "cluster", regime: "moves" },

@@ -284,8 +284,8 @@ export const oneNode: readonly Mutant[] = [
     edits: [
       {
         file: "src/runtime/opening.ts",
-        from: "    verifiedThrough,",
-        to: "    verifiedThrough: [],",
+        from: "[store.position, ...manifests.map(({ position }) => position)].filter(",
+        to: "[...(manifests.length < 0 ? manifests.map(({ position }) => position) : [])].filter(",
       },
     ],
     trial: {
