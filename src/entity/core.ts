@@ -136,7 +136,11 @@ export class Core {
 
   /** An affinity is the user's code. */
   slotOf(definition: EntityDefinition, tenant: string, id: string): number {
-    if (definition.affinity === undefined) return slotOfEntity(definition, id, tenant);
+    if (definition.affinity === undefined) {
+      // What is in use knows its slot. Where other nodes may name slots, their code may be of another version than this one's.
+      const known = this.neighbours === undefined ? this.working.recent(tenant, definition.name, id) : undefined;
+      return known?.slot ?? slotOfEntity(definition, id, tenant);
+    }
     if (this.working.isQuarantined(entityName(tenant, definition.name, id))) throw quarantined(definition.name, id);
     return guardedSlotOf({ guard: this.host.guard, limits: this.limits }, definition, { id, tenant });
   }

@@ -92,7 +92,7 @@ export class Coordinator implements TransactionRunner, RunOwner {
 
   over(run: Run): void {
     this.#open.delete(run);
-    if (run.request === undefined) return;
+    if (run.request === undefined || this.#core.neighbours === undefined) return;
     const next = this.#repetitions.leave(run.request, run);
     if (next !== undefined) this.#core.executor.resubmit(next);
   }
