@@ -13,6 +13,13 @@ const loopTextMax = 64;
 const keptBytesMax = 1024 * 1024;
 const textEncoder = new TextEncoder();
 
+/** How many bytes `MessagePackWriter.number` takes for it. */
+export function numberBytes(value: number): number {
+  if (value >>> 0 === value) return value < 0x80 ? 1 : value < 0x100 ? 2 : value < 0x1_0000 ? 3 : 5;
+  if (value >> 0 === value) return value >= -0x20 ? 1 : value >= -0x80 ? 2 : value >= -0x8000 ? 3 : 5;
+  return 9;
+}
+
 export class MessagePackWriter {
   #bytes: Uint8Array;
   #view: DataView;
@@ -164,30 +171,27 @@ export class MessagePackWriter {
   }
 
   binary(value: Uint8Array): void {
-    const { length } = value;
+    this.binaryHead(value.length);
+    this.raw(value);
+  }
+
+  /** The head of so many bytes, which follow. */
+  binaryHead(length: number): void {
     if (length < 0x100) {
-      this.#room(2 + length);
+      this.#room(2);
       this.#bytes[this.#at++] = 0xc4;
       this.#bytes[this.#at++] = length;
-    } else {
-      this.#room(5 + length);
-      this.#head(length, 0xc5, 0xc6);
-    }
-    this.#copy(value);
+    } else this.#head(length, 0xc5, 0xc6);
   }
 
   /** Bytes that are MessagePack already. */
   raw(encoded: Uint8Array): void {
-    this.#room(encoded.length);
-    this.#copy(encoded);
-  }
-
-  #copy(value: Uint8Array): void {
-    const { length } = value;
+    const { length } = encoded;
+    this.#room(length);
     const bytes = this.#bytes;
     const at = this.#at;
-    if (length > loopTextMax) bytes.set(value, at);
-    else for (let i = 0; i < length; i++) bytes[at + i] = value[i]!;
+    if (length > loopTextMax) bytes.set(encoded, at);
+    else for (let i = 0; i < length; i++) bytes[at + i] = encoded[i]!;
     this.#at = at + length;
   }
 

@@ -16,6 +16,7 @@ import { MessagePackWriter } from "../base/message-pack.ts";
 import { crossingVersion, formatVersion } from "../log/record.ts";
 import type { BinaryString } from "./keys.ts";
 import { entityName } from "./keys.ts";
+import { type KeptOutcome, keptBytesMax, writeKept } from "./outcome.ts";
 import {
   type DecisionPart,
   packTransactionPart,
@@ -153,8 +154,7 @@ export type ResultKey =
 
 export interface ResultEffect {
   readonly key: ResultKey;
-  /** See `results.ts`. */
-  readonly outcome: Uint8Array;
+  readonly outcome: KeptOutcome;
 }
 
 export interface Entry {
@@ -365,7 +365,7 @@ function writeResult({ key, outcome }: ResultEffect): void {
   writer.number(key.slot);
   writer.text(isOfSession ? key.session : key.digest);
   writer.number(key.expiresMs);
-  writer.binary(outcome);
+  writeKept(writer, outcome);
   if (isOfSession) {
     writer.number(key.number);
     writer.number(key.lowest);
@@ -389,7 +389,7 @@ export function entryBytesMax(entry: Entry): number {
   for (const message of entry.messages) size += messageBytesMax(message);
   if (entry.deadLetter !== null) size += deadLetterBytesMax(entry.deadLetter);
   if (entry.result !== null) {
-    size += 160 + entry.result.outcome.length;
+    size += 160 + keptBytesMax(entry.result.outcome);
   }
   for (const { key } of entry.expired) size += 24 + 2 * key.length;
   const part = entry.transaction;

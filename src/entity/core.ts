@@ -20,7 +20,7 @@ import type { Age } from "./locks.ts";
 import type { Mailroom } from "./mailroom.ts";
 import type { Neighbours } from "./neighbours.ts";
 import { quarantined } from "./out-of-reach.ts";
-import { encodeOutcome, type Outcome } from "./outcome.ts";
+import { keepOutcome, type Outcome } from "./outcome.ts";
 import type { RequestIdentity, Requests } from "./requests.ts";
 import type { Surroundings, UnnumberedMessage } from "./run-command.ts";
 import type { Principal } from "./service.ts";
@@ -212,7 +212,7 @@ export class Core {
   #resultEffect({ request, slot, outcome, outputBytes }: KeptResult): ResultEffect {
     return {
       key: this.requests.resultKey(request, slot, this.working, this.committer.timeMs),
-      outcome: encodeOutcome(outcome, this.committer.openSequence, outputBytes),
+      outcome: keepOutcome(outcome, this.committer.openSequence, outputBytes),
     };
   }
 
