@@ -275,7 +275,7 @@ export const crossing: readonly Mutant[] = [
     edits: [
       {
         file: "src/entity/fold.ts",
-        from: "  if (entry.result !== null) foldResult(entry.result.key, entry.result.outcome, writes);",
+        from: "  if (entry.result !== null) foldResult(entry.result, writes);",
         to: "",
       },
     ],

@@ -137,8 +137,8 @@ export const oneNodeRequests: readonly Mutant[] = [
     edits: [
       {
         file: "src/entity/live-sessions.ts",
-        from: "return number < lowest ? place : this.#placeCount;",
-        to: "return number <= lowest ? place : this.#placeCount;",
+        from: "return first !== undefined && first.number < lowest ? first.place : this.#placeCount;",
+        to: "return first !== undefined && first.number <= lowest ? first.place : this.#placeCount;",
       },
     ],
     trial: {

@@ -62,7 +62,7 @@ export const oneNode: readonly Mutant[] = [
     edits: [
       {
         file: "src/entity/fold.ts",
-        from: "  if (entry.result !== null) foldResult(entry.result.key, entry.result.outcome, writes);",
+        from: "  if (entry.result !== null) foldResult(entry.result, writes);",
         to: "",
       },
     ],
