@@ -29,6 +29,7 @@ import type { Membership } from "./membership.ts";
 import { PastLog } from "./past-log.ts";
 import type { Peers } from "./peers.ts";
 import { movedShard } from "./promotion-fold.ts";
+import { QuarantinedNames } from "./quarantined-names.ts";
 import type { Anchor, Replica } from "./replica.ts";
 import { ShardHost, type ShardRole } from "./shard-host.ts";
 import { positionAsText, repairShard } from "./shard-repair.ts";
@@ -91,11 +92,13 @@ export class NodeShards implements LocalShards {
   readonly #hosted = new Map<string, Hosted>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #tidying = new Set<string>();
+  readonly #quarantined: QuarantinedNames;
   readonly #stopListening: () => void;
   #isClosed = false;
 
   constructor(parts: NodeShardsParts) {
     this.#parts = parts;
+    this.#quarantined = new QuarantinedNames(parts.system);
     this.#stopListening = parts.systemLog.onChange((state) => this.#reconcile(state));
   }
 
@@ -121,7 +124,9 @@ export class NodeShards implements LocalShards {
     if (hosted.reader?.of !== replica) {
       const { host, limits, system } = this.#parts;
       const confirmedAtMs = () => hosted.host?.confirmedAtMs;
-      hosted.reader = { reads: new FollowerReader({ host, limits, system, replica, confirmedAtMs }), of: replica };
+      const quarantined = () => this.#quarantinedIn(shardId);
+      const reads = new FollowerReader({ host, limits, system, replica, confirmedAtMs, quarantined });
+      hosted.reader = { reads, of: replica };
     }
     return hosted.reader.reads;
   }
@@ -184,6 +189,12 @@ export class NodeShards implements LocalShards {
     this.#stopListening();
     await Promise.all([...this.#hosted.values()].map((hosted) => this.#end(hosted)));
     await Promise.all(this.#tasks);
+  }
+
+  #quarantinedIn(shardId: string): ReadonlySet<string> {
+    const { state } = this.#parts.systemLog;
+    const shard = state.shards.get(shardId);
+    return shard === undefined ? new Set() : this.#quarantined.of(state, shard);
   }
 
   #of(shardId: string): Hosted | undefined {
@@ -326,6 +337,7 @@ export class NodeShards implements LocalShards {
       anchors: () => this.#anchors(shard),
       mayClaim: () => membership.mayClaim,
       mayTellDurable: this.#parts.mayTellDurable,
+      quarantined: () => this.#quarantinedIn(id),
       onOwned: () => this.#parts.onOwned(),
       beforeClaim: (replica) => this.#verifyMoved(shard, replica),
       onReleased: (assignment, reach) => {
