@@ -12,7 +12,7 @@ import type { Limits } from "../base/limits.ts";
 import type { SystemDefinition } from "../entity/definition.ts";
 import type { Neighbours } from "../entity/neighbours.ts";
 import { stateDigest } from "../entity/state-digest.ts";
-import { DiskError, type Host } from "../host/host.ts";
+import type { Host } from "../host/host.ts";
 import type { LogEngine } from "../log/engine-log.ts";
 import type { Log, LogPosition } from "../log/log.ts";
 import type { Blobs } from "../store/blobs.ts";
@@ -21,6 +21,7 @@ import { seal } from "./claim.ts";
 import { firstPlace } from "./continuing-log.ts";
 import { askPositions } from "./copy-positions.ts";
 import type { CopyReach } from "./copy-reach.ts";
+import { isDiskRefusal } from "./disk-refusal.ts";
 import { FollowerReader } from "./follower-reader.ts";
 import { copyDirectory, type KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
@@ -537,9 +538,4 @@ function isSuperfluous(state: SystemState, log: string, reach: CopyReach | null)
   return (
     children.length > 0 && children.every(({ status, snapshot }) => status === "retired" || snapshot !== undefined)
   );
-}
-
-function isDiskRefusal(error: unknown): boolean {
-  // A log that has stopped says so, with the disk's own refusal as its cause.
-  return error instanceof DiskError || (error instanceof OnefoldError && error.code === "stopped");
 }
