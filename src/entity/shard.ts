@@ -227,9 +227,8 @@ export class Shard implements Service {
 
   #bug(error: unknown): void {
     const isDamage = error instanceof OnefoldError && error.code === "damaged";
-    if (!isDamage) {
+    if (!isDamage)
       this.#host.trace("error", "A bug in Onefold stopped the shard; restart it, and report this.", { error });
-    }
     const reason = isDamage ? error : new OnefoldError("stopped", "A bug stopped the shard.", { cause: error });
     this.#stop(reason, { isDamage });
     this.#committer.abandonOpen(reason);
@@ -286,13 +285,8 @@ export class Shard implements Service {
     options: CallOptions,
     asker: Settle<CallReply>,
   ): void {
-    const settle = this.#accepted.accept(asker);
-    try {
-      this.#submitCommand(address, name, input, options, settle);
-    } catch (error) {
-      this.#accepted.settled();
-      throw error;
-    }
+    this.#submitCommand(address, name, input, options, this.#accepted.settlement(asker));
+    this.#accepted.accepted();
   }
 
   #submitCommand(
@@ -350,13 +344,8 @@ export class Shard implements Service {
   }
 
   beginTransaction(name: string, input: unknown, options: CallOptions, asker: Settle<CallReply>): void {
-    const settle = this.#accepted.accept(asker);
-    try {
-      this.#submitTransaction(name, input, options, settle);
-    } catch (error) {
-      this.#accepted.settled();
-      throw error;
-    }
+    this.#submitTransaction(name, input, options, this.#accepted.settlement(asker));
+    this.#accepted.accepted();
   }
 
   #submitTransaction(name: string, input: unknown, options: CallOptions, settle: Settle<CallReply>): void {
