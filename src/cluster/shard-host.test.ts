@@ -50,7 +50,14 @@ describe("a shard on several nodes", () => {
       const [a, b] = [world.node("a"), world.node("b")];
       let looks = 0;
       await a.start(owner(1));
-      await b.start(follower, (log) => tampered(log, { bounds: () => (looks++, log.bounds()) }));
+      await b.start(follower, (log) =>
+        tampered(log, {
+          bounds: () => {
+            looks++;
+            return log.bounds();
+          },
+        }),
+      );
       await a.write("x", "one");
       await world.until(() => b.position?.sequence === a.position!.sequence);
       b.shardHost.assign({ kind: "next", assignment: 1 });
@@ -115,7 +122,8 @@ describe("a shard on several nodes", () => {
     const world = new ShardWorld();
     return world.run(async () => {
       const a = world.node("a");
-      let [asked, isReady] = [0, () => undefined as void];
+      let asked = 0;
+      let isReady: () => void = () => assert.fail("nobody has asked");
       world.nextIsReady = () => {
         asked++;
         return new Promise((resolve) => {
