@@ -75,6 +75,8 @@ export interface ShardHostParts {
   readonly mayClaim: () => boolean;
   /** See `Committer`, M5. */
   readonly mayTellDurable: () => boolean;
+  /** Names of its entities in quarantine; the same object for as long as nothing changes. */
+  readonly quarantined: () => ReadonlySet<string>;
   readonly onOwned: (epoch: number) => void;
   /** It is about to claim: nobody changes the replica's store before this has returned. */
   readonly beforeClaim: (replica: Replica) => void;
@@ -366,7 +368,8 @@ export class ShardHost {
 
   async #serve(replica: Replica, assignment: number, epoch: number, isWanted: () => boolean): Promise<void> {
     let stopped: OnefoldError | undefined;
-    const owned = openOwnedShard(this.#parts, replica, epoch, (error) => {
+    const quarantined = this.#parts.quarantined();
+    const owned = openOwnedShard({ ...this.#parts, quarantined }, replica, epoch, (error) => {
       stopped = error;
       this.#owned = undefined;
       this.#changed?.();
@@ -376,12 +379,15 @@ export class ShardHost {
       this.#parts.onOwned(epoch);
     }
     const isStopped = (): boolean => stopped !== undefined;
+    const isToGoOn = (): boolean => !isStopped() && isWanted() && this.#intent === "serve";
     do {
-      while (!isStopped() && isWanted() && this.#intent === "serve") await this.#change();
+      // A shard object's quarantine stays as it is: what waits for its end is looked for when the next one begins.
+      while (isToGoOn() && this.#parts.quarantined() === quarantined) await this.#change();
       if (!isStopped() && this.#isMoving) await this.#whileServing(this.#parts.nextIsReady(replica.end!), isStopped);
       // What it was to move to may have gone meanwhile.
-    } while (!isStopped() && isWanted() && this.#intent === "serve");
+    } while (isToGoOn() && this.#parts.quarantined() === quarantined);
     if (!isStopped() && this.#isMoving) await this.#whileServing(owned.snapshots.stop(), isStopped);
+    const isToBeginAnew = isToGoOn();
     this.#owned = undefined;
     await owned.snapshots.stop();
     const isToSplit = this.#intent === "split" && !this.#isClosing;
@@ -391,7 +397,8 @@ export class ShardHost {
       // As early as possible: the next owner need not wait until the store is brought up to date here.
       onQuiet: async () => {
         try {
-          if (!isToSplit) await this.#release(replica, assignment, epoch);
+          const isKept = isToSplit || (isToBeginAnew && isToGoOn());
+          if (!isKept) await this.#release(replica, assignment, epoch);
         } catch (error) {
           failure = { error };
         }
