@@ -22,7 +22,7 @@ import { decodeBatch } from "./batch.ts";
 import { Changes } from "./changes.ts";
 import { CommandCall, deleteCommand } from "./command-call.ts";
 import { Committer, type DurableBatch } from "./committer.ts";
-import { Core, didYouMean } from "./core.ts";
+import { commandOf, Core, didYouMean, queryOf } from "./core.ts";
 import type { DeadLetterCounts } from "./dead-letters.ts";
 import type { CommandDefinition, EntityDefinition } from "./definition.ts";
 import { Executor } from "./executor.ts";
@@ -297,14 +297,7 @@ export class Shard implements Service {
     settle: Settle<CallReply>,
   ): void {
     const definition = this.#core.definition(address.kind);
-    const command = definition.commands.get(name);
-    if (command === undefined) {
-      throw new OnefoldError(
-        "unknown-command",
-        `${definition.name} has no command '${name}'${didYouMean(name, definition.commands.keys())}.`,
-      );
-    }
-    this.#call(definition, command, address.id, input, options, settle);
+    this.#call(definition, commandOf(definition, name), address.id, input, options, settle);
   }
 
   delete(address: EntityAddress, options: CallOptions): Promise<CallReply> {
@@ -415,13 +408,7 @@ export class Shard implements Service {
 
   async query(address: EntityAddress, name: string, input: unknown, options: ReadOptions): Promise<QueryReply> {
     const definition = this.#core.definition(address.kind);
-    const query = definition.queries.get(name);
-    if (query === undefined) {
-      throw new OnefoldError(
-        "unknown-query",
-        `${definition.name} has no query '${name}'${didYouMean(name, definition.queries.keys())}.`,
-      );
-    }
+    const query = queryOf(definition, name);
     return this.#read(definition, address.id, `${definition.name}.${name}`, options, (entity) => ({
       output: runQuery(entity, query, input, this.#core.surroundings(options.principal)).output,
       sequence: entity.lastSequence,
