@@ -12,7 +12,7 @@ import type { Store } from "../store/store.ts";
 import { guardedSlotOf } from "./affinity.ts";
 import type { EntityEffect, Entry, MessageRecord, ResultEffect } from "./batch.ts";
 import type { Committer, MeasuredEntry } from "./committer.ts";
-import type { CommandDefinition, EntityDefinition, QueryDefinition, SystemDefinition } from "./definition.ts";
+import type { EntityDefinition, SystemDefinition } from "./definition.ts";
 import type { Executor } from "./executor.ts";
 import { CommandFailure } from "./failure.ts";
 import { type BinaryString, binaryOfBytes, entityName } from "./keys.ts";
@@ -236,20 +236,6 @@ export class Core {
       error: failure instanceof CommandFailure ? failure.causeText : undefined,
     });
   }
-}
-
-/** Throws `unknown-command` with a hint. */
-export function commandOf({ name: kind, commands }: EntityDefinition, name: string): CommandDefinition {
-  const command = commands.get(name);
-  if (command !== undefined) return command;
-  throw new OnefoldError("unknown-command", `${kind} has no command '${name}'${didYouMean(name, commands.keys())}.`);
-}
-
-/** Throws `unknown-query` with a hint. */
-export function queryOf({ name: kind, queries }: EntityDefinition, name: string): QueryDefinition {
-  const query = queries.get(name);
-  if (query !== undefined) return query;
-  throw new OnefoldError("unknown-query", `${kind} has no query '${name}'${didYouMean(name, queries.keys())}.`);
 }
 
 /** For messages: `; did you mean 'account'?`, or nothing. */
