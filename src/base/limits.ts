@@ -235,7 +235,7 @@ export const limits = {
    * What a shard that is given up has accepted is finished within this; the rest was not begun, and goes to its next owner. Without it two
    * shards could wait for one another: transactions that nobody can reach any more hold what those wait for that are to be finished.
    */
-  handoverMs: 100,
+  handoverMs: 1000,
 
   /** The owner of a shard that is to move serves on until the next one is ready, or for so long. */
   handoverReadyMs: 2000,

@@ -82,6 +82,8 @@ interface Hosted {
 }
 
 const proposeMs = 5000;
+/** Between two looks whether a log that somebody asks about has been opened. */
+const openLookMs = 10;
 const repairGraceMs = 5000;
 const repairRetryMs = 1000;
 const repairWaitsMessage =
@@ -136,7 +138,16 @@ export class NodeShards implements LocalShards, HandoverReceiver {
   }
 
   async hasReached(log: string, sequence: number, atMostMs: number): Promise<void> {
-    await this.#hosted.get(log)?.host?.hasReached(sequence, atMostMs);
+    const { clock, timers } = this.#parts.host;
+    const endMs = clock.monotonicMs() + atMostMs;
+    // Who was just told to follow it may not have opened it, or not even have read that yet.
+    for (;;) {
+      const { host } = this.#hosted.get(log) ?? {};
+      const leftMs = endMs - clock.monotonicMs();
+      if (host !== undefined) return host.hasReached(sequence, leftMs);
+      if (leftMs <= 0 || this.#isClosed) return;
+      await new Promise<void>((resolve) => timers.after(openLookMs, resolve));
+    }
   }
 
   handed(log: string, handed: Handed): void {
