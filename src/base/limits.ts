@@ -13,6 +13,8 @@ const MiB = 1024 * KiB;
 export const limits = {
   /** Fixed number of slots that keys hash to. A change would move every key: never. */
   slotCount: 4096,
+  /** Slots of a region that kinds can be pinned to. A change would move every key of those kinds: never. */
+  regionSlotCount: 64,
 
   // ---- data
   batchBytesMax: 512 * KiB,
@@ -406,6 +408,7 @@ export function assertLimits(l: Limits): void {
   assert(l.leaseExpireMs < l.unavailableMs, "a member must not give its work up before others can take it over");
   assert(l.membersMax * 4 <= l.checkpointRecordsMax, "checkpoints must be rare beside renewals");
   assert(l.slotCount === 4096, "the number of slots is part of the format");
+  assert(l.regionSlotCount === 64, "the number of a region's slots is part of the format");
 }
 
 /** The same for what only a cluster needs: a lone node may have smaller batches. */
