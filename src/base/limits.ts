@@ -206,6 +206,14 @@ export const limits = {
   memberBytesMax: 720,
   /** Shards that hold slots; as many again may be retired, at most. */
   shardsMax: 256,
+  /** The same in a cluster with regions, which are a part of its state, too. */
+  shardsWithRegionsMax: 240,
+  /** Of one cluster. */
+  regionsMax: 8,
+  /** Kinds of a cluster with regions, those that are not pinned included: all that it has ever had. */
+  kindsWithRegionsMax: 128,
+  /** The regions of a cluster and the kinds in them, encoded. */
+  regionsBytesMax: 16 * KiB,
   /** One shard that holds slots, encoded, and one that is retired. */
   shardBytesMax: 1072,
   shardRetiredBytesMax: 640,
@@ -245,6 +253,8 @@ export const limits = {
   leaseGraceMs: 2000,
   /** Without a renewal of its own that was sent within so long, a member serves no writes and no strong reads. */
   unavailableMs: 1500,
+  /** So much longer are these four times in a cluster with regions: whose renewals come from far lose to those from nearby, again and again. */
+  leaseRegionsFactor: 5,
   /** A wall clock that is farther from those of the others than this does not become an owner's. */
   clockSkewMsMax: 10_000,
   /** What a log lacks or shows wrongly for longer is no stale server: 25 s were measured (`direct get` until a partition heals). */
@@ -420,6 +430,10 @@ export function assertClusterLimits(l: Limits): void {
       recordOverheadMax <=
       l.batchBytesMax,
     "a cluster's whole state must fit in its checkpoint",
+  );
+  assert(
+    l.regionsBytesMax <= (l.shardsMax - l.shardsWithRegionsMax) * (l.shardBytesMax + l.shardRetiredBytesMax),
+    "the regions take the room of the shards that there can't be with them",
   );
 }
 

@@ -37,8 +37,10 @@ import type { SystemLog } from "./system-log.ts";
 import type { SystemRecord } from "./system-records.ts";
 import {
   type ClusterIdentity,
+  isInReach,
   type ParentPosition,
   presentShards,
+  regionOfShard,
   type ShardState,
   type SystemState,
 } from "./system-state.ts";
@@ -50,7 +52,7 @@ export interface NodeShardsParts {
   readonly cluster: ClusterIdentity;
   readonly engine: LogEngine;
   /** Places for blobs, by name: made when they are first written to. */
-  readonly blobs: (place: string) => Blobs;
+  readonly blobs: (place: string, region?: string) => Blobs;
   readonly storeEngine: (log: string) => StoreEngine;
   readonly systemLog: SystemLog;
   readonly membership: Membership;
@@ -271,7 +273,8 @@ export class NodeShards implements LocalShards {
     const { engine, host } = this.#parts;
     while (!hosted.isClosing) {
       try {
-        const log = await engine.create(shard.log, { firstSequence: (shard.parent?.sequence ?? 0) + 1 });
+        const region = regionOfShard(this.#parts.systemLog.state, shard);
+        const log = await engine.create(shard.log, { firstSequence: (shard.parent?.sequence ?? 0) + 1, region });
         return new ShardHost(this.#hostParts(shard, log), role);
       } catch (error) {
         if (!(error instanceof OnefoldError) || error.code !== "unavailable") throw error;
@@ -300,6 +303,8 @@ export class NodeShards implements LocalShards {
   ): ConstructorParameters<typeof ShardHost>[0] {
     const { host, limits, system, cluster, membership, blobs, storeEngine } = this.#parts;
     const { id } = shard;
+    // For ever: neither the shard's slots change nor the regions'.
+    const region = regionOfShard(this.#parts.systemLog.state, shard);
     const present = (): ShardState => this.#parts.systemLog.state.shards.get(id) ?? shard;
     return {
       host,
@@ -310,8 +315,8 @@ export class NodeShards implements LocalShards {
       log,
       directory: copyDirectory(shard.log),
       storeEngine: storeEngine(shard.log),
-      newestBlobs: () => newestPlace(present(), shard.log, blobs),
-      blobsOfEpoch: (epoch) => blobs(`${shard.log}.${epoch}`),
+      newestBlobs: () => newestPlace(present(), shard.log, (place) => blobs(place, region)),
+      blobsOfEpoch: (epoch) => blobs(`${shard.log}.${epoch}`, region),
       newestSnapshotSequence: () => (present().log === shard.log ? (present().snapshot?.sequence ?? 0) : 0),
       publishSnapshot: (position) => this.#publishSnapshot(shard, position),
       segmentBytes: this.#parts.segmentBytes,
@@ -324,7 +329,7 @@ export class NodeShards implements LocalShards {
         return new PastLog({ limits, open: (name) => engine.open(name), replica, slots: shard });
       },
       anchors: () => this.#anchors(shard),
-      mayClaim: () => membership.mayClaim,
+      mayClaim: () => membership.mayClaim && isInReach(this.#parts.systemLog.state, present(), membership.id),
       mayTellDurable: this.#parts.mayTellDurable,
       onOwned: () => this.#parts.onOwned(),
       beforeClaim: (replica) => this.#verifyMoved(shard, replica),
@@ -421,7 +426,8 @@ export class NodeShards implements LocalShards {
       member: membership.id,
       shard,
       replica,
-      blobsOfNew: (log) => blobs(firstPlace(log)),
+      regionOf: (range) => regionOfShard(this.#parts.systemLog.state, range),
+      blobsOfNew: (log, range) => blobs(firstPlace(log), regionOfShard(this.#parts.systemLog.state, range)),
       isWanted,
     });
     await this.#publish(record);
@@ -452,6 +458,7 @@ export class NodeShards implements LocalShards {
           const record = await repairShard({
             host,
             engine,
+            region: regionOfShard(systemLog.state, shard),
             member: membership.id,
             shard,
             replica,
@@ -461,7 +468,7 @@ export class NodeShards implements LocalShards {
               hasSaid = true;
             },
             positions: () => askPositions(peers, systemLog.state, membership.id, hosted.log),
-            blobsOfNew: (log) => blobs(firstPlace(log)),
+            blobsOfNew: (log) => blobs(firstPlace(log), regionOfShard(systemLog.state, shard)),
             isWanted,
           });
           if (record !== undefined) await this.#publish(record);

@@ -18,6 +18,7 @@
  *      │    for room) v                                 │ restarted
  *      └─sealed──> moving ──────activated──────────> moved
  */
+import { regionsToFound } from "../cluster/declared-kinds.ts";
 import { OnefoldError } from "../base/errors.ts";
 import { assertLimits, limits as defaultLimits, type Limits } from "../base/limits.ts";
 import type { SystemHandle } from "../entity/definition.ts";
@@ -209,6 +210,8 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
     const { connectEngine } = this.#options;
     if (connectEngine === undefined) throw cannotMove();
     const life = this.#present();
+    const { shardCount } = options;
+    const regions = regionsToFound(this.#options.system.definition, { named: [], shardCount });
     const engine = await connectEngine(options.target);
     let isPaused = false;
     const system: MovingSystem = {
@@ -225,7 +228,7 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
     let outcome: PromotionOutcome;
     try {
       const { host } = this.#options;
-      outcome = await promote({ host, limits: this.#limits, system, options, engine, onProgress });
+      outcome = await promote({ host, limits: this.#limits, system, options, regions, engine, onProgress });
     } catch (error) {
       if (isPaused) await this.#resume(life);
       throw error;
