@@ -163,7 +163,7 @@ class Cluster {
   }
 }
 
-/** CT4 and CT7, of a cluster with regions. */
+/** CT4 and CT8, of a cluster with regions. */
 function checkRegions(cluster: Cluster): void {
   const { state } = cluster;
   assert.deepEqual(decide(state, cluster.observations()), [], "a settled cluster decides nothing");
@@ -328,6 +328,30 @@ describe("the controller", () => {
     const before = cluster.placement;
     cluster.settle();
     assert.equal(cluster.placement, before, "where all drain, there is nobody to move anything to");
+  });
+
+  test("makes no new copies while shards move off a member that drains, and as many as there shall be afterwards (CT7)", () => {
+    const cluster = new Cluster(clusterOf(["a", "b", "c"], { shardCount: 16 }));
+    cluster.settle();
+    cluster.append({ type: "draining", member: "b" });
+    const ownedByB = (): number => presentShards(cluster.state).filter(({ owner }) => owner === "b").length;
+    assert.equal(ownedByB() > limits.movesMax, true, "it takes more than one round");
+    while (ownedByB() > 0) {
+      const decided = decide(cluster.state, cluster.observations());
+      assert.deepEqual([...new Set(decided.map(({ type }) => type))], ["move-planned"]);
+      cluster.round();
+      cluster.react();
+    }
+    assert.equal(
+      presentShards(cluster.state).some(({ followers }) => followers.includes("b")),
+      true,
+    );
+    cluster.settle();
+    cluster.checkSettled();
+    assert.equal(
+      presentShards(cluster.state).some(({ followers }) => followers.includes("b")),
+      false,
+    );
   });
 
   test("gives nothing to who has a wrong clock, and takes away what it has", () => {
@@ -530,7 +554,7 @@ describe("the controller of a cluster with regions", () => {
     assert.equal(presentShards(cluster.state).length, 4 + 2 * (3 + 2) - 1);
   });
 
-  test("settles from any state, after any crashes, in bounded rounds, with nothing outside of its region (CT7)", () => {
+  test("settles from any state, after any crashes, in bounded rounds, with nothing outside of its region (CT8)", () => {
     let waits = 0;
     fc.assert(
       fc.property(fc.integer(), (seed) => {

@@ -12,7 +12,9 @@
  * CT5 A system that was moved here in one piece is cut where regions begin and end, and split until it has as many shards as the cluster is
  *     to have.
  * CT6 A round has at most `controllerDecisionsMax` decisions, and at most `movesMax` moves are under way.
- * CT7 A shard that is pinned to a region is given to nobody elsewhere, to own or to follow: it waits.
+ * CT7 While shards move off a member that drains, load is not evened out, and no shard that has followers enough, those that drain included,
+ *     gets others: that takes the disks and processors that those moves wait for. Meanwhile who drains still has its copies.
+ * CT8 A shard that is pinned to a region is given to nobody elsewhere, to own or to follow: it waits.
  */
 import { limits } from "../base/limits.ts";
 import { deployable } from "./deployed-code.ts";
@@ -106,8 +108,21 @@ class Round {
   follow(id: string): void {
     const shard = this.state.shards.get(id)!;
     if (shard.owner === undefined || !isAtRest(shard)) return;
+    // CT7.
+    if (this.#isEmptying && shard.followers.length >= (this.state.cluster?.followerCount ?? 0)) return;
     const followers = chooseFollowers(shard, this.state, this.#loads());
     if (!equalLists(followers, shard.followers)) this.#assign(shard, shard.owner, followers);
+  }
+
+  /** A member that drains still owns what somebody else can take over. */
+  get #isEmptying(): boolean {
+    const loads = this.#loads();
+    const { members } = this.state;
+    return presentShards(this.state).some((shard) => {
+      const { owner, status } = shard;
+      const isDraining = owner !== undefined && members.get(owner)?.status === "draining";
+      return isDraining && status === "active" && loads.leastFor(shard) !== undefined;
+    });
   }
 
   split(id: string): void {
@@ -136,6 +151,7 @@ class Round {
       (shard) => !loads.mayOwn(shard, shard.owner!) && loads.leastFor(shard) !== undefined,
     );
     if (unwanted.length > 0) return this.#moveAway(unwanted, loads);
+    if (this.#isEmptying) return false;
     for (const { from, to } of loads.unequal()) {
       const movable = owned.filter((shard) => (shard.movingTo ?? shard.owner) === from && loads.mayHave(shard, to));
       // Where all that could go there are on their way somewhere, that is waited for.
