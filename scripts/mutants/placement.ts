@@ -100,6 +100,18 @@ export const placement: readonly Mutant[] = [
     trial: { kind: "tests", files: ["src/cluster/system-log.test.ts"] },
   },
   {
+    name: "a system log goes on without nodes that are gone by an old copy",
+    breaks: ["hazard 1", "SY1"],
+    edits: [
+      {
+        file: "src/cluster/system-succession.ts",
+        from: "  if (final.length === peers.known(state).length) return true;",
+        to: "  if (final.length === peers.others(state).length) return true;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/system-succession.test.ts"] },
+  },
+  {
     name: "any follower takes over, also one that is far behind",
     breaks: ["CT2"],
     edits: [
@@ -187,7 +199,7 @@ export const placement: readonly Mutant[] = [
         to: "    if (anchor.sequence < 0) later = anchor;",
       },
     ],
-    trial: { kind: "tests", files: ["test/regressions/plans.test.ts"] },
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
   },
   {
     name: "claims on a log that went back count for a repair like what they replaced",

@@ -12,7 +12,7 @@ import type { Limits } from "../base/limits.ts";
 import type { SystemDefinition } from "../entity/definition.ts";
 import type { Neighbours } from "../entity/neighbours.ts";
 import { stateDigest } from "../entity/state-digest.ts";
-import { DiskError, type Host } from "../host/host.ts";
+import type { Host } from "../host/host.ts";
 import type { LogEngine } from "../log/engine-log.ts";
 import type { Log, LogPosition } from "../log/log.ts";
 import type { Blobs } from "../store/blobs.ts";
@@ -21,6 +21,7 @@ import { seal } from "./claim.ts";
 import { firstPlace } from "./continuing-log.ts";
 import { askPositions } from "./copy-positions.ts";
 import type { CopyReach } from "./copy-reach.ts";
+import { isDiskRefusal } from "./disk-refusal.ts";
 import { FollowerReader } from "./follower-reader.ts";
 import { copyDirectory, type KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
@@ -29,6 +30,7 @@ import type { Membership } from "./membership.ts";
 import { PastLog } from "./past-log.ts";
 import type { Peers } from "./peers.ts";
 import { movedShard } from "./promotion-fold.ts";
+import { QuarantinedNames } from "./quarantined-names.ts";
 import type { Anchor, Replica } from "./replica.ts";
 import { ShardHost, type ShardRole } from "./shard-host.ts";
 import { positionAsText, repairShard } from "./shard-repair.ts";
@@ -91,11 +93,13 @@ export class NodeShards implements LocalShards {
   readonly #hosted = new Map<string, Hosted>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #tidying = new Set<string>();
+  readonly #quarantined: QuarantinedNames;
   readonly #stopListening: () => void;
   #isClosed = false;
 
   constructor(parts: NodeShardsParts) {
     this.#parts = parts;
+    this.#quarantined = new QuarantinedNames(parts.system);
     this.#stopListening = parts.systemLog.onChange((state) => this.#reconcile(state));
   }
 
@@ -121,7 +125,9 @@ export class NodeShards implements LocalShards {
     if (hosted.reader?.of !== replica) {
       const { host, limits, system } = this.#parts;
       const confirmedAtMs = () => hosted.host?.confirmedAtMs;
-      hosted.reader = { reads: new FollowerReader({ host, limits, system, replica, confirmedAtMs }), of: replica };
+      const quarantined = () => this.#quarantinedIn(shardId);
+      const reads = new FollowerReader({ host, limits, system, replica, confirmedAtMs, quarantined });
+      hosted.reader = { reads, of: replica };
     }
     return hosted.reader.reads;
   }
@@ -184,6 +190,12 @@ export class NodeShards implements LocalShards {
     this.#stopListening();
     await Promise.all([...this.#hosted.values()].map((hosted) => this.#end(hosted)));
     await Promise.all(this.#tasks);
+  }
+
+  #quarantinedIn(shardId: string): ReadonlySet<string> {
+    const { state } = this.#parts.systemLog;
+    const shard = state.shards.get(shardId);
+    return shard === undefined ? new Set() : this.#quarantined.of(state, shard);
   }
 
   #of(shardId: string): Hosted | undefined {
@@ -326,6 +338,7 @@ export class NodeShards implements LocalShards {
       anchors: () => this.#anchors(shard),
       mayClaim: () => membership.mayClaim,
       mayTellDurable: this.#parts.mayTellDurable,
+      quarantined: () => this.#quarantinedIn(id),
       onOwned: () => this.#parts.onOwned(),
       beforeClaim: (replica) => this.#verifyMoved(shard, replica),
       onReleased: (assignment, reach) => {
@@ -525,9 +538,4 @@ function isSuperfluous(state: SystemState, log: string, reach: CopyReach | null)
   return (
     children.length > 0 && children.every(({ status, snapshot }) => status === "retired" || snapshot !== undefined)
   );
-}
-
-function isDiskRefusal(error: unknown): boolean {
-  // A log that has stopped says so, with the disk's own refusal as its cause.
-  return error instanceof DiskError || (error instanceof OnefoldError && error.code === "stopped");
 }
