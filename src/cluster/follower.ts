@@ -99,7 +99,8 @@ export class Follower {
         return;
       }
       if (this.#mustLook) return await this.#look();
-      await this.#fold();
+      // Something may have come meanwhile: that must not wait for what comes next.
+      if (replica.hasUnfolded) return await this.#fold();
       await this.#wait(pollMs);
     } catch (error) {
       await this.#afterFailure(error);
@@ -157,11 +158,11 @@ export class Follower {
     return bytes;
   }
 
+  /** Now, or waits until it is time or something else is to be done. */
   async #fold(): Promise<void> {
     const { replica, host } = this.#parts;
     const dueMs = this.#foldedAtMs + this.#foldIntervalMs - host.clock.monotonicMs();
-    if (dueMs > 0 && replica.hasUnfolded) await this.#wait(dueMs);
-    if (this.#inbox.size > 0 || !replica.hasUnfolded) return;
+    if (dueMs > 0) return this.#wait(dueMs);
     const beganMs = host.clock.monotonicMs();
     await replica.fold();
     await replica.trimLikeEngine();
