@@ -22,6 +22,7 @@ import { firstPlace } from "./continuing-log.ts";
 import { askPositions } from "./copy-positions.ts";
 import type { CopyReach } from "./copy-reach.ts";
 import { isDiskRefusal } from "./disk-refusal.ts";
+import { FoldPace } from "./fold-pace.ts";
 import { FollowerReader } from "./follower-reader.ts";
 import { copyDirectory, type KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
@@ -91,6 +92,7 @@ const lackingMessage =
 export class NodeShards implements LocalShards {
   readonly #parts: NodeShardsParts;
   readonly #hosted = new Map<string, Hosted>();
+  readonly #foldPace: FoldPace;
   readonly #tasks = new Set<Promise<void>>();
   readonly #tidying = new Set<string>();
   readonly #quarantined: QuarantinedNames;
@@ -100,6 +102,7 @@ export class NodeShards implements LocalShards {
   constructor(parts: NodeShardsParts) {
     this.#parts = parts;
     this.#quarantined = new QuarantinedNames(parts.system);
+    this.#foldPace = new FoldPace(parts.host.clock);
     this.#stopListening = parts.systemLog.onChange((state) => this.#reconcile(state));
   }
 
@@ -322,6 +325,7 @@ export class NodeShards implements LocalShards {
       log,
       directory: copyDirectory(shard.log),
       storeEngine: storeEngine(shard.log),
+      foldPace: this.#foldPace,
       newestBlobs: () => newestPlace(present(), shard.log, blobs),
       blobsOfEpoch: (epoch) => blobs(`${shard.log}.${epoch}`),
       newestSnapshotSequence: () => (present().log === shard.log ? (present().snapshot?.sequence ?? 0) : 0),
