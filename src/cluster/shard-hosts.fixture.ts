@@ -14,7 +14,7 @@ import { type Blobs, openDiskBlobs } from "../store/blobs.ts";
 import { type MemoryStoreEngine, memoryStore } from "../store/engine/memory.ts";
 import { FoldPace } from "./fold-pace.ts";
 import type { LogFault } from "./log-fault.ts";
-import { ShardHost, type ShardRole } from "./shard-host.ts";
+import { type Handed, ShardHost, type ShardRole } from "./shard-host.ts";
 import type { SealPayload } from "./shard-records.ts";
 
 const cluster = {
@@ -36,6 +36,8 @@ export class HostedNode {
   readonly faults: LogFault[] = [];
   readonly epochs: number[] = [];
   readonly released: number[] = [];
+  /** What it has said to whom its shard moves to. */
+  readonly handed: Handed[] = [];
   mayClaim = true;
   #world: ShardWorld;
   #host: SimulatedHost | undefined;
@@ -93,6 +95,8 @@ export class HostedNode {
         quarantined: () => this.quarantined,
         onOwned: (epoch) => this.epochs.push(epoch),
         beforeClaim: () => undefined,
+        nextIsReady: (end) => this.#world.nextIsReady(this, end),
+        tellNext: (handed) => this.handed.push(handed),
         onReleased: (assignment) => void this.released.push(assignment),
         split: () => Promise.reject(new Error("nothing is split here")),
         onSealed: (seal) => this.seals.push(seal),
@@ -141,6 +145,8 @@ export class ShardWorld {
   snapshotBytes = 1024 * 1024 * 1024;
   /** What happens between a node's claim and the answers of the others. */
   beforeAnchors: (asking: HostedNode) => Promise<void> = async () => undefined;
+  /** What the one that a shard moves to says of its copy. */
+  nextIsReady: (owner: HostedNode, end: LogPosition) => Promise<void> = async () => undefined;
   readonly #random: SeededRandom;
   readonly #disk: SimulatedHost;
   readonly #blobs = new Map<string, Blobs>();
