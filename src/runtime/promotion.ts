@@ -100,7 +100,16 @@ export async function promote(parts: PromotionParts): Promise<PromotionOutcome> 
   }
 }
 
-async function assertStrict({ engine, options, host }: PromotionParts): Promise<void> {
+/** Throws `invalid-configuration` (retry never) for an engine that may lose what it acknowledges, unless told otherwise. */
+export async function assertStrict({
+  engine,
+  options,
+  host,
+}: {
+  readonly engine: ClusterEngine;
+  readonly options: Pick<PromotionOptions, "allowsLaxEngine">;
+  readonly host: Pick<Host, "trace">;
+}): Promise<void> {
   const laxities = await engine.logs.laxities();
   if (laxities.length === 0) return;
   const what = laxities.join(" ");
@@ -108,7 +117,7 @@ async function assertStrict({ engine, options, host }: PromotionParts): Promise<
     const message = `The engine may lose what it acknowledges: ${what} Mend that, or pass --unsafe-durability.`;
     throw new OnefoldError("invalid-configuration", message, { details: { laxities: [...laxities] } });
   }
-  host.trace("warn", "The engine may lose what it acknowledges, and the system was told to move there all the same.", {
+  host.trace("warn", "The engine may lose what it acknowledges, and this was told to write there all the same.", {
     laxities,
   });
 }
