@@ -85,7 +85,12 @@ class Attempt {
   async run(): Promise<ClusterCut> {
     const { limits, map } = this.#parts;
     try {
-      const { cluster } = map.state;
+      const { cluster, regions } = map.state;
+      if (regions !== undefined) {
+        const message =
+          "A cluster with regions can't be backed up yet: its backup would not say which slots are whose.";
+        throw new OnefoldError("invalid-configuration", message);
+      }
       const all = this.#owned();
       // CC4.
       for (const asked of all) {
@@ -172,7 +177,9 @@ class Attempt {
   }
 }
 
+const lasting: ReadonlySet<string> = new Set(["damaged", "unsupported-version", "invalid-configuration"]);
+
 /** Another attempt may succeed. */
 function isPassing(error: unknown): boolean {
-  return error instanceof OnefoldError && error.code !== "damaged" && error.code !== "unsupported-version";
+  return error instanceof OnefoldError && !lasting.has(error.code);
 }

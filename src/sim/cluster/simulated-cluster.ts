@@ -217,15 +217,16 @@ export class SimulatedCluster {
   async #live(name: string, member: Member, host: SimulatedHost): Promise<void> {
     const failed = (error: unknown): void => this.#failed(name, member, host, error);
     try {
+      const system = this.#options.system(member.codeChoice);
       const cluster = await ClusterNode.open({
-        system: this.#options.system(member.codeChoice),
+        system,
         host,
         engine: this.engine.attach(name, host.life),
         blobs: (place) => this.engine.blobs(place, { node: name, life: host.life }),
         storeEngine: (log) => this.#store(name, member, log),
         name,
         address: `${name}:1`,
-        labels: { zone: name },
+        labels: { zone: name, ...this.#regionOf(name, system) },
         shardCount: this.#options.shardCount,
         followerCount: this.#options.followerCount ?? 1,
         segmentBytes: this.#options.segmentBytes ?? segmentBytesDefault,
@@ -240,6 +241,13 @@ export class SimulatedCluster {
     } catch (error) {
       failed(error);
     }
+  }
+
+  /** Where kinds are pinned, nodes are in one region after the other. */
+  #regionOf(name: string, { definition }: SystemHandle): { readonly region?: string } {
+    const regions = [...new Set([...definition.entities.values()].flatMap(({ region }) => region?.name ?? []))].sort();
+    const region = regions[this.names.indexOf(name) % Math.max(1, regions.length)];
+    return region === undefined ? {} : { region };
   }
 
   #failed(name: string, member: Member, host: SimulatedHost, error: unknown): void {
