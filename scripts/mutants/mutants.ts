@@ -1,4 +1,5 @@
 /** All mutants, in the order in which they are looked for. */
+import { backups } from "./backups.ts";
 import { claims } from "./claims.ts";
 import { crossing } from "./crossing.ts";
 import { engine } from "./engine.ts";
@@ -15,5 +16,6 @@ export const mutants: readonly Mutant[] = [
   ...claims,
   ...crossing,
   ...placement,
+  ...backups,
   ...testsAlone,
 ];

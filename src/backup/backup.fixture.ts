@@ -15,7 +15,7 @@ export interface MadeBackup {
 
 export function makeBackup(seed: string, pieceCount = 3): MadeBackup {
   const random = new SeededRandom(seed);
-  const encoder = new BackupEncoder({ id: random.bytes(16), takenAtMs: 1_795_449_600_000 });
+  const encoder = new BackupEncoder({ version: 1, id: random.bytes(16), takenAtMs: 1_795_449_600_000 });
   const parts: Uint8Array[] = [encoder.begin()];
   const contents = Array.from({ length: pieceCount }, (_, index) => pieceOf(random, `${seed}-${index}`));
   const pieces = contents.map((content) => ({

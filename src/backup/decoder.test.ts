@@ -109,7 +109,7 @@ describe("a backup", () => {
   });
 
   test("whose summary names other parts than stand before it is damaged", () => {
-    const header = { id: new Uint8Array(16).fill(7), takenAtMs: 1 };
+    const header = { version: 1, id: new Uint8Array(16).fill(7), takenAtMs: 1 } as const;
     const contents = [Uint8Array.of(1), Uint8Array.of(2)];
     const inOrder = new BackupEncoder(header);
     const reversed = new BackupEncoder(header);
@@ -139,7 +139,7 @@ describe("a backup", () => {
   test("of a newer format says so, and is not taken for damage", () => {
     const newer = bytes.slice();
     const view = new DataView(newer.buffer);
-    view.setUint16(6, 2, true);
+    view.setUint16(6, 3, true);
     view.setUint32(60, crc32(newer.subarray(0, 60)), true);
     assert.throws(() => read(newer), { code: "unsupported-version", retry: "never" });
   });

@@ -21,10 +21,11 @@ import {
   partHeaderBytes,
 } from "./format.ts";
 import { PartsDigest } from "./parts-digest.ts";
-import { type BackupSummary, decodeSummary } from "./summary.ts";
+import { type AnySummary, decodeSummary } from "./summary.ts";
 
 /** A verified blob of a backup. */
 export interface BackupBlob {
+  readonly kind: "blob" | "manifest";
   readonly content: Uint8Array;
   /** Where its part starts, and which it is, to name it where it turns out not to belong. */
   readonly index: number;
@@ -33,7 +34,7 @@ export interface BackupBlob {
 
 export interface WholeBackup {
   readonly header: BackupHeader;
-  readonly summary: BackupSummary;
+  readonly summary: AnySummary;
   readonly sizeBytes: number;
 }
 
@@ -41,7 +42,7 @@ type Step =
   | { readonly kind: "header" }
   | { readonly kind: "part-header" }
   | { readonly kind: "content"; readonly part: PartHeader }
-  | { readonly kind: "over"; readonly summary: BackupSummary }
+  | { readonly kind: "over"; readonly summary: AnySummary }
   | { readonly kind: "failed" };
 
 export class BackupDecoder {
@@ -56,6 +57,11 @@ export class BackupDecoder {
   #startOffset = 0;
   #index = 0;
   #blobBytes = 0;
+
+  /** Once it has come. */
+  get header(): BackupHeader | undefined {
+    return this.#header;
+  }
 
   /** Bytes taken in so far. */
   get sizeBytes(): number {
@@ -113,10 +119,10 @@ export class BackupDecoder {
         this.#startOffset = this.#offset;
         return undefined;
       case "part-header": {
-        const expected = { id: this.#header!.id, index: this.#index, offset: this.#startOffset };
+        const expected = { ...this.#header!, index: this.#index, offset: this.#startOffset };
         const part = decodePartHeader(bytes, expected);
         this.#want(part.contentBytes, { kind: "content", part });
-        if (part.kind === "blob") this.#digest.add(bytes);
+        if (part.kind !== "summary") this.#digest.add(bytes);
         return undefined;
       }
       case "content":
@@ -133,17 +139,17 @@ export class BackupDecoder {
       throw damagedBackup(`part ${part.index}`, offset, "its content does not match its hash");
     }
     if (part.kind === "summary") {
-      this.#step = { kind: "over", summary: this.#checked(decodeSummary(content)) };
+      this.#step = { kind: "over", summary: this.#checked(decodeSummary(content, this.#header!.version)) };
       return undefined;
     }
     this.#blobBytes += content.length;
     this.#index++;
     this.#startOffset = this.#offset;
     this.#want(partHeaderBytes, { kind: "part-header" });
-    return { content, index: part.index, offset };
+    return { kind: part.kind, content, index: part.index, offset };
   }
 
-  #checked(summary: BackupSummary): BackupSummary {
+  #checked(summary: AnySummary): AnySummary {
     const isRight =
       summary.blobCount === this.#index &&
       summary.blobBytes === this.#blobBytes &&

@@ -1,7 +1,7 @@
 /**
  * Makes the bytes of a backup, part by part: pure but for what it has made so far.
  *
- * N1  Each content is there once, however often the snapshot names it.
+ * N1  Each content is there once, however often the snapshot names it; in a cluster's backup once for each shard.
  * N2  Its memory is the addresses of the blobs, 32 bytes and what a set takes for each MiB of state; contents pass through.
  */
 import { assert } from "../base/assert.ts";
@@ -17,10 +17,13 @@ import {
   partHeaderBytes,
 } from "./format.ts";
 import { PartsDigest } from "./parts-digest.ts";
-import { type BackupSummary, encodeSummary } from "./summary.ts";
+import { type AnySummary, type BackupSummary, type ClusterSummary, encodeSummary } from "./summary.ts";
 
 /** What the encoder can't know of a summary. */
-export type SummaryFacts = Omit<BackupSummary, "blobCount" | "blobBytes" | "partsHash">;
+export type LogFacts = Omit<BackupSummary, Counted>;
+export type ClusterFacts = Omit<ClusterSummary, Counted>;
+type SummaryFacts = LogFacts | ClusterFacts;
+type Counted = "blobCount" | "blobBytes" | "partsHash";
 
 export class BackupEncoder {
   readonly #header: BackupHeader;
@@ -57,9 +60,21 @@ export class BackupEncoder {
     return this.#part({ kind: "blob", hash: fromHex(address) }, content);
   }
 
+  /** Begins the section of a shard (version 2): its pieces follow. */
+  manifest(content: Uint8Array, address: BlobAddress = blobAddress(content)): readonly Uint8Array[] {
+    this.#present.clear();
+    this.#blobBytes += content.length;
+    return this.#part({ kind: "manifest", hash: fromHex(address) }, content);
+  }
+
   /** The last part. */
   end(facts: SummaryFacts): readonly Uint8Array[] {
-    const summary = { ...facts, blobCount: this.#count, blobBytes: this.#blobBytes, partsHash: this.#digest.value() };
+    const summary: AnySummary = {
+      ...facts,
+      blobCount: this.#count,
+      blobBytes: this.#blobBytes,
+      partsHash: this.#digest.value(),
+    };
     const content = encodeSummary(summary);
     const part = this.#part({ kind: "summary", hash: sha256(content) }, content);
     this.#isOver = true;

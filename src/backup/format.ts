@@ -12,21 +12,30 @@ import { crc32, sha256Bytes } from "../base/digest.ts";
 import { OnefoldError } from "../base/errors.ts";
 import { blobBytesMax } from "../store/blobs.ts";
 
-/** The newest version that this program writes and reads. */
-export const backupFormatVersion = 1;
+/** The newest version that this program reads. A backup of one log is written in version 1, which older programs read; of a cluster in 2. */
+export const backupFormatVersion = 2;
+export type BackupVersion = 1 | 2;
 export const backupContentType = "application/vnd.onefold.backup";
 export const backupHeaderBytes = 64;
 export const partHeaderBytes = 64;
 export const backupIdBytes = 16;
 
-/** A blob of the snapshot (a piece, or the manifest), or what the backup is: the last part. */
-export const partKinds = { blob: 1, summary: 2 } as const;
+/**
+ * A blob of the snapshot (a piece; in version 1 also the manifest, behind them), or what the backup is: the last part. In version 2 a
+ * manifest begins the section of one shard, whose pieces follow.
+ */
+export const partKinds = { blob: 1, summary: 2, manifest: 3 } as const;
 export type PartKind = keyof typeof partKinds;
 
 /** No content is larger; a longer one is damage, not a reason to take so much memory. */
-export const partContentBytesMax: Readonly<Record<PartKind, number>> = { blob: blobBytesMax, summary: 1024 * 1024 };
+export const partContentBytesMax: Readonly<Record<PartKind, number>> = {
+  blob: blobBytesMax,
+  manifest: blobBytesMax,
+  summary: 1024 * 1024,
+};
 
 export interface BackupHeader {
+  readonly version: BackupVersion;
   /** 16 random bytes, of this backup alone. */
   readonly id: Uint8Array;
   /** When it was begun, milliseconds since the Unix epoch; for people. */
@@ -51,8 +60,8 @@ export function encodeBackupHeader(header: BackupHeader): Uint8Array {
   const bytes = new Uint8Array(backupHeaderBytes);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, headerMagic, true);
-  view.setUint16(4, backupFormatVersion, true);
-  view.setUint16(6, backupFormatVersion, true);
+  view.setUint16(4, header.version, true);
+  view.setUint16(6, header.version, true);
   setWhole(view, 8, header.takenAtMs);
   bytes.set(header.id, 16);
   view.setUint32(crcOffset, crc32(bytes.subarray(0, crcOffset)), true);
@@ -72,7 +81,11 @@ export function decodeBackupHeader(bytes: Uint8Array): BackupHeader {
       details: { neededVersion, supportedVersion: backupFormatVersion },
     });
   }
-  return { id: Uint8Array.from(bytes.subarray(16, 16 + backupIdBytes)), takenAtMs: getWhole(view, 8) };
+  return {
+    version: neededVersion < 2 ? 1 : 2,
+    id: Uint8Array.from(bytes.subarray(16, 16 + backupIdBytes)),
+    takenAtMs: getWhole(view, 8),
+  };
 }
 
 /** `id` is the backup's. */
@@ -93,10 +106,10 @@ export function encodePartHeader(header: PartHeader, id: Uint8Array): Uint8Array
 /** Throws `damaged` unless these are the header of part `index` of backup `id`. `offset` is where they stand, for the error. */
 export function decodePartHeader(
   bytes: Uint8Array,
-  expected: { readonly id: Uint8Array; readonly index: number; readonly offset: number },
+  expected: Pick<BackupHeader, "id" | "version"> & { readonly index: number; readonly offset: number },
 ): PartHeader {
   const view = viewOf(bytes, partHeaderBytes);
-  const { id, index, offset } = expected;
+  const { id, version, index, offset } = expected;
   const damaged = (reason: string): OnefoldError => damagedBackup(`part ${index}`, offset, reason);
   if (view.getUint32(0, true) !== partMagic) throw damaged("its header does not begin as one does");
   if (view.getUint32(crcOffset, true) !== partChecksum(bytes, id)) {
@@ -104,7 +117,7 @@ export function decodePartHeader(
   }
   const found = getWhole(view, 8);
   if (found !== index) throw damaged(`part ${found} stands in its place`);
-  const kind = kindOf(view.getUint8(4));
+  const kind = kindOf(view.getUint8(4), version);
   if (kind === undefined) throw damaged("its kind is unknown");
   const contentBytes = getWhole(view, 16);
   if (contentBytes > partContentBytesMax[kind]) throw damaged(`it is said to have ${contentBytes} bytes`);
@@ -133,8 +146,10 @@ function partChecksum(bytes: Uint8Array, id: Uint8Array): number {
   return crc32(bytes.subarray(0, crcOffset), crc32(id));
 }
 
-function kindOf(code: number): PartKind | undefined {
-  return code === partKinds.blob ? "blob" : code === partKinds.summary ? "summary" : undefined;
+function kindOf(code: number, version: BackupVersion): PartKind | undefined {
+  if (code === partKinds.blob) return "blob";
+  if (code === partKinds.summary) return "summary";
+  return code === partKinds.manifest && version === 2 ? "manifest" : undefined;
 }
 
 function viewOf(bytes: Uint8Array, length: number): DataView {

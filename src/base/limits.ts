@@ -147,6 +147,15 @@ export const limits = {
   // ---- backups
   /** That are under way at once on a node: each keeps the pieces of its snapshot on the disk until it is over. */
   backupsOpenMax: 2,
+  /** No shard's log rests longer than this for the cut of a cluster's backup; what is not cut by then is tried again. */
+  backupRestMs: 2000,
+  /** So often a cut is tried, with `backupCutRetryMs` in between, before the backup is given up. */
+  backupCutAttemptsMax: 20,
+  backupCutRetryMs: 500,
+  /** An owner keeps what a backup reads for so long after it was last told that somebody does. */
+  backupKeepMs: 30_000,
+  /** Time to write a shard's part of a backup into the engine. */
+  backupPartMs: 3_600_000,
 
   // ---- network between nodes, for each endpoint
   networkMessageBytesMax: 1 * MiB,
@@ -397,6 +406,8 @@ export function assertLimits(l: Limits): void {
   );
   assert(l.effectsBytesMax <= l.preparedBytesMax, "there must be room for any one prepared transaction");
   assert(l.deadlineMsDefault <= l.deadlineMsMax, "the default deadline must be allowed");
+  assert(l.backupRestMs * 2 < l.deadlineMsDefault, "calls must outlive the rest of a shard's log");
+  assert(l.backupRestMs < l.backupKeepMs, "what is kept for a backup must outlive its cut");
   assert(l.networkMessageBytesMax * 2 <= l.networkQueueBytesMax, "a queue of messages must hold several");
   assert(l.networkRedialMs < l.networkAnswerMs, "a peer that is back must be found sooner than one is given up");
   assert(l.batchBytesMax < l.networkMessageBytesMax, "a batch must fit in a message");

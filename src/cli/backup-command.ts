@@ -9,8 +9,10 @@ import { join, resolve } from "node:path";
 import { BackupContents } from "../backup/contents.ts";
 import { BackupDecoder, type WholeBackup } from "../backup/decoder.ts";
 import { backupContentType } from "../backup/format.ts";
+import { type AnySummary, isOfCluster } from "../backup/summary.ts";
 import { toHex } from "../base/bytes.ts";
 import { limits } from "../base/limits.ts";
+import type { LogPosition } from "../log/log.ts";
 import { dataLayout } from "../runtime/data-layout.ts";
 import { verifyBackup } from "../runtime/restore.ts";
 import { backUpDataDirectory } from "../runtime/stopped-backup.ts";
@@ -85,7 +87,7 @@ async function write(
     await backUpDataDirectory({ dataDirectory: resolve(options.data), write: pass });
   }
   const whole = decoder.end();
-  contents.manifest(whole);
+  contents.manifests(whole);
   return whole;
 }
 
@@ -195,25 +197,43 @@ export function plainBackup(
   { header, summary, sizeBytes }: WholeBackup,
   file: string,
 ): Readonly<Record<string, unknown>> {
-  const { systemName, position, blobCount, partsHash } = summary;
+  const { systemName, blobCount, partsHash } = summary;
   return {
     file,
     system: systemName,
     takenAtMs: header.takenAtMs,
     sizeBytes,
     blobCount,
-    incarnation: toHex(position.incarnation),
-    epoch: position.epoch,
-    sequence: position.sequence,
-    hash: toHex(position.hash),
+    ...(isOfCluster(summary)
+      ? {
+          cluster: summary.cluster.id,
+          shards: summary.shards.map(({ id, from, to, position }) => ({
+            shard: id,
+            from,
+            to,
+            ...plainPosition(position),
+          })),
+        }
+      : plainPosition(summary.position)),
     partsHash: toHex(partsHash),
   };
 }
 
+/** A position in a log, for `--json`. */
+export function plainPosition({ incarnation, epoch, sequence, hash }: LogPosition): Readonly<Record<string, unknown>> {
+  return { incarnation: toHex(incarnation), epoch, sequence, hash: toHex(hash) };
+}
+
+/** What is in it, in some words. */
+export function extentText(summary: AnySummary): string {
+  const { systemName } = summary;
+  if (!isOfCluster(summary)) return `${systemName} at ${summary.position.sequence}`;
+  return `${systemName}, the cluster ${summary.cluster.id} with ${summary.shards.length} shards`;
+}
+
 function backupText({ summary, sizeBytes }: WholeBackup, place: string): string {
-  const { systemName, position, partsHash } = summary;
   return [
-    `Backed up ${systemName} at ${position.sequence} to ${place}: ${bytesText(sizeBytes)}, verified.`,
-    `  fingerprint ${toHex(partsHash)}`,
+    `Backed up ${extentText(summary)} to ${place}: ${bytesText(sizeBytes)}, verified.`,
+    `  fingerprint ${toHex(summary.partsHash)}`,
   ].join("\n");
 }

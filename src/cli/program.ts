@@ -6,7 +6,7 @@
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { limits } from "../base/limits.ts";
 import { version } from "../base/version.ts";
-import { addMemberOptions, addPromoteOptions, addUpOptions } from "./cluster/cluster-grammar.ts";
+import { addEngineOptions, addMemberOptions, addPromoteOptions, addUpOptions } from "./cluster/cluster-grammar.ts";
 import { completeCommand, shells } from "./completion/shell-scripts.ts";
 import { exitCodeHelp } from "./exit-code.ts";
 import type { Output } from "./output.ts";
@@ -207,10 +207,16 @@ function addTools(onefold: Command, output: Output): void {
     );
   onefold
     .command("verify")
-    .description("check every byte of a data directory: chain, anchors, snapshots; the node must not be running")
+    .description(
+      "check every byte of a data directory: chain, anchors, snapshots; the node must not be running; or of a backup",
+    )
+    .argument("[backup]", "a backup's file, instead of a data directory")
     .addOption(dataOption())
     .option("--json", "print the report as JSON")
-    .action(async (options) => (await import("./verify-command.ts")).verify(options, output));
+    .action(async (file: string | undefined, options) => {
+      if (file === undefined) await (await import("./verify-command.ts")).verify(options, output);
+      else await (await import("./restore-command.ts")).verifyFile(file, options, output);
+    });
   addBackups(onefold, output);
   addMoving(onefold, output);
   const quarantine = onefold
@@ -294,15 +300,22 @@ function addSimulation(onefold: Command, output: Output): void {
 
 function addBackups(onefold: Command, output: Output): void {
   asksNode(onefold.command("backup"), "print what was backed up as JSON")
-    .description("write all that a node holds to one file, verified, while it goes on; or that of a data directory")
+    .description(
+      "write all that a node, or its whole cluster, holds to one file, verified, while it goes on; or that of a data directory",
+    )
     .requiredOption("-o, --output <file>", "a new file, or - for the standard output")
     .option("--data <directory>", "back up this directory instead of asking a node; no node may have it open")
     .action(async (options) => (await import("./backup-command.ts")).backup(options, output));
-  onefold
+  const restore = onefold
     .command("restore")
-    .description("make a data directory of a backup, verified; it continues under a new incarnation")
+    .description("make a data directory of a backup, or with --to a cluster, verified; its logs are new incarnations")
     .argument("<file>", "the backup, or - for the standard input")
     .addOption(dataOption())
+    .option(
+      "--to <urls>",
+      "of a cluster's backup: servers of an engine without a cluster, nats://…, with commas between",
+    );
+  addEngineOptions(restore)
     .option("--check", "only verify the backup; nothing is written")
     .option("--json", "print what was restored as JSON")
     .action(async (file: string, options) => (await import("./restore-command.ts")).restore(file, options, output));

@@ -14,23 +14,15 @@ import {
   type PromotionReport,
   promotionContentType,
 } from "../wire/promotion.ts";
-import { readLogins } from "./cluster/engine-connector.ts";
+import { type EngineTargetOptions, targetOf } from "./cluster/engine-target.ts";
 import { CommandFailure, exitCodeOfRetry, exitCodes } from "./exit-code.ts";
 import { type NodeOptions, streamNode } from "./node-client.ts";
 import type { Output } from "./output.ts";
-import { readNodeTls } from "./tls-files.ts";
 
-export interface PromoteOptions extends NodeOptions {
-  readonly to: string;
+export interface PromoteOptions extends NodeOptions, EngineTargetOptions {
   readonly data?: string;
   readonly shards: number;
   readonly followers: number;
-  readonly engineCredentials?: string;
-  readonly engineReplicas: string;
-  readonly engineName?: string;
-  readonly nodeCert?: string;
-  readonly nodeKey?: string;
-  readonly nodeCa?: string;
   readonly unsafeDurability?: boolean;
 }
 
@@ -55,19 +47,8 @@ export async function promote(options: PromoteOptions, output: Output): Promise<
 }
 
 async function optionsOf(options: PromoteOptions): Promise<PromotionOptions> {
-  const { nodeCa, nodeCert, nodeKey, engineName } = options;
-  const hasTls = (await readNodeTls(options)) !== undefined;
-  const tls = hasTls
-    ? { tls: { caFile: resolve(nodeCa!), certFile: resolve(nodeCert!), keyFile: resolve(nodeKey!) } }
-    : {};
   return {
-    target: {
-      to: options.to,
-      replicaCount: Number(options.engineReplicas) as 1 | 3 | 5,
-      ...(engineName === undefined ? {} : { engineName }),
-      ...(await readLogins(options.engineCredentials)),
-      ...tls,
-    },
+    target: await targetOf(options),
     shardCount: options.shards,
     followerCount: options.followers,
     allowsLaxEngine: options.unsafeDurability === true,

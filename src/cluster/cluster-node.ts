@@ -22,6 +22,8 @@ import type { Log } from "../log/log.ts";
 import { readableVersionMax } from "../log/record.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
+import { handleCuts } from "./backup-cuts.ts";
+import { type ClusterCut, cutCluster } from "./cluster-cut.ts";
 import { ClusterService } from "./cluster-service.ts";
 import { handlePositions } from "./copy-positions.ts";
 import { clockOffsetMs } from "./clock-check.ts";
@@ -162,6 +164,7 @@ export class ClusterNode {
     handleHandovers(this.#peers, this.#limits, () => this.#life?.shards);
     handleReaches(this.#peers, () => this.#life?.shards.reaches ?? {});
     handleStandings(this.#viewParts);
+    handleCuts(this.#peers, (shard, log) => this.#life?.shards.snapshotsOf(shard, log));
   }
 
   /**
@@ -224,6 +227,17 @@ export class ClusterNode {
   /** The cluster as this node and those that answer it see it. Throws `not-ready` (retry safe). */
   view(): Promise<ClusterView> {
     return clusterView(this.#viewParts, this.#options.name);
+  }
+
+  /** See `cutCluster`. Throws `unavailable` (retry safe) also where this node is cut off. */
+  cut(): Promise<ClusterCut> {
+    const { host } = this.#options;
+    return cutCluster({ host, limits: this.#limits, peers: this.#peers, map: this.#systemLog });
+  }
+
+  /** What a shard's owner of this epoch has written to the engine's blobs. */
+  snapshotPlace(log: string, epoch: number): Pick<Blobs, "get"> {
+    return this.#options.blobs(`${log}.${epoch}`);
   }
 
   /** See `askForSplit`. */

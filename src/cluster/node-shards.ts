@@ -36,6 +36,7 @@ import { QuarantinedNames } from "./quarantined-names.ts";
 import type { Anchor, Replica } from "./replica.ts";
 import { type Handed, ShardHost, type ShardRole } from "./shard-host.ts";
 import { positionAsText, repairShard } from "./shard-repair.ts";
+import type { ShardSnapshots } from "./shard-snapshots.ts";
 import { splitShard } from "./shard-split.ts";
 import type { SystemLog } from "./system-log.ts";
 import type { SystemRecord } from "./system-records.ts";
@@ -124,6 +125,12 @@ export class NodeShards implements LocalShards, HandoverReceiver {
 
   owned(shardId: string): OwnedShard | undefined {
     return this.#of(shardId)?.host?.owned?.shard;
+  }
+
+  /** Of a shard that this node owns in this log. */
+  snapshotsOf(shardId: string, log: string): ShardSnapshots | undefined {
+    const hosted = this.#of(shardId);
+    return hosted?.log === log ? hosted.host?.owned?.snapshots : undefined;
   }
 
   follower(shardId: string): FollowerReads | undefined {

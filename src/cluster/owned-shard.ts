@@ -54,7 +54,8 @@ export function openOwnedShard(
     log,
     blobs: parts.blobsOfEpoch(epoch),
     publish: parts.publishSnapshot,
-    applier: shard.applier,
+    shard,
+    limits,
     snapshotBytes: parts.snapshotBytes,
   });
   shard.start();

@@ -38,7 +38,7 @@ export type Activation = Omit<Extract<SystemRecord, { readonly type: "promotion-
 const roundMs = 2000;
 
 /** Nobody asks it, and it asks nobody: where members exist, they repair their log. */
-const noPeers: SystemPeers = {
+export const noPeers: SystemPeers = {
   others: (state) => presentMembers(state).map(({ name }) => name),
   known: (state) => [...state.members.values()].map(({ name }) => name),
   ask: () => Promise.resolve([]),

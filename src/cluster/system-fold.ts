@@ -16,6 +16,7 @@ import * as placement from "./placement-fold.ts";
 import * as promotion from "./promotion-fold.ts";
 import * as regions from "./regions-fold.ts";
 import type { MemberDescription, SystemRecord } from "./system-records.ts";
+import { restore } from "./restore-fold.ts";
 import * as suspects from "./suspect-fold.ts";
 import { deploy } from "./deployed-code.ts";
 import { imageOf, stateOf } from "./system-image.ts";
@@ -42,6 +43,8 @@ export function foldOne(state: SystemState, record: SystemRecord, sequence: numb
       return promotion.abandon(state, record);
     case "promotion-verified":
       return promotion.verify(state, record);
+    case "restored":
+      return restore(state, record);
     case "regions-founded":
       return regions.foundRegions(state, record.regions);
     case "kinds-declared":

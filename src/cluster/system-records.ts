@@ -53,6 +53,9 @@ export interface PublishedChild {
   readonly parent: ParentPosition;
 }
 
+/** A shard as a backup had it, in a log that continues the one it was taken of. */
+export interface RestoredShard extends PublishedChild, ChildRange {}
+
 /** A whole state, as a checkpoint holds it. */
 export interface StateImage {
   readonly cluster: ClusterIdentity | undefined;
@@ -98,6 +101,8 @@ export type SystemRecord =
       readonly member: string;
       readonly digest: string;
     }
+  /** Instead of `founded`: a cluster that begins with what is in a backup; see `restore-fold.ts`. */
+  | { readonly type: "restored"; readonly cluster: ClusterIdentity; readonly shards: readonly RestoredShard[] }
   // ---- regions: see `regions-fold.ts`
   /** Right behind the founding, in the same payload, and nowhere else. A cluster without regions has none. */
   | { readonly type: "regions-founded"; readonly regions: RegionsState }
@@ -299,6 +304,10 @@ const readers: { readonly [T in SystemRecordType]: Reader<Omit<OfType<T>, "type"
   "promotion-activated": object({ attempt, log: logName, incarnation, parent }),
   "promotion-abandoned": object({ attempt }),
   "promotion-verified": object({ attempt, member: memberId, digest: hash }),
+  restored: object<Omit<OfType<"restored">, "type">>({
+    cluster,
+    shards: listOf(object<RestoredShard>({ id: shardId, from: whole, to: whole, log: logName, incarnation, parent })),
+  }),
   "regions-founded": object({ regions }),
   "kinds-declared": object({ kinds }),
   joined: object({ member: object<MemberDescription>(description), wallMs: whole }),

@@ -247,7 +247,7 @@ export class SystemWriter {
     const { log, link, sequence, records, proposals } = parts;
     const { clock, random } = this.#parts.host;
     const first = records[0]?.type;
-    const isFounding = first === "founded" || (link === null && first === "promotion-begun");
+    const isFounding = first === "founded" || first === "restored" || (link === null && first === "promotion-begun");
     assert((link === null) === isFounding, "the system log begins with its founding, and no other");
     const { bytes, hash } = encodeRecord(
       {

@@ -10,7 +10,8 @@ export function waitForBarrier(core: Core, deadlineMs: number, settle: Settle<vo
   core.executor.commitSoon();
 }
 
-class Barrier implements Work {
+/** Only waits. */
+export class Barrier implements Work {
   readonly deadlineMs: number;
   readonly sizeBytes = 0;
   readonly #settle: Settle<void>;

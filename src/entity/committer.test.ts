@@ -68,3 +68,60 @@ describe("an answer", () => {
     assert.equal(log.open.length, 0, "nobody waits, so nothing is appended");
   });
 });
+
+describe("a pause of the log (M6)", () => {
+  test("begins no append, and goes on with all that has come meanwhile", async () => {
+    const { log, committer, answered, work } = makeCommitter({ mayTellDurable: false });
+    const end = await committer.pause();
+    assert.equal(end.sequence, 1);
+    committer.hold(work("read"), 1);
+    committer.kick();
+    assert.equal(log.open.length, 0, "the log rests");
+    committer.resume();
+    assert.equal(log.open.length, 1);
+    await log.settle();
+    assert.deepEqual(answered, ["read"]);
+  });
+
+  test("waits for the append under way, and begins no other behind it", async () => {
+    const { log, committer, answered, work } = makeCommitter({ mayTellDurable: false });
+    committer.hold(work("first"), 1);
+    committer.kick();
+    const pausing = committer.pause();
+    committer.hold(work("second"), 1);
+    await log.settle();
+    assert.equal((await pausing).sequence, 2);
+    assert.deepEqual([answered, log.open.length], [["first"], 0]);
+    committer.resume();
+    await log.settle();
+    assert.deepEqual(answered, ["first", "second"]);
+  });
+
+  test("that is called off while it waits has not come to rest", async () => {
+    const { committer, work } = makeCommitter({ mayTellDurable: false });
+    committer.hold(work("first"), 1);
+    committer.kick();
+    const pausing = committer.pause();
+    committer.resume();
+    await assert.rejects(pausing, { code: "unavailable" });
+  });
+
+  test("is proven by a batch that begins after it, even an empty one, whatever may be told at once", async () => {
+    const { log, committer, answered, work } = makeCommitter({ mayTellDurable: true });
+    await committer.pause();
+    committer.resume(work("proof"));
+    assert.deepEqual([answered, log.open.length], [[], 1]);
+    await log.settle();
+    assert.deepEqual(answered, ["proof"]);
+  });
+
+  test("is not proven where another's record stands behind it", async () => {
+    const { log, committer, answered, work } = makeCommitter({ mayTellDurable: true });
+    await committer.pause();
+    committer.resume(work("proof"));
+    log.open.shift()!({ kind: "displaced" });
+    for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+    assert.deepEqual(answered, ["proof failed: not-owner"]);
+    await assert.rejects(committer.pause(), { code: "not-owner" });
+  });
+});

@@ -10,6 +10,8 @@
  * M5  Where the log is one of many machines, whatever is told of the state, own effects or not, waits for a batch whose append starts
  *     after it was asked for: so no other owner can have written meanwhile what it had to see (G4, hazard 8). An empty batch is
  *     appended where there is nothing else.
+ * M6  Between `pause` and `resume` no append is begun; all else goes on, up to a full batch. What is proven by `resume` is durable in a
+ *     record of this ownership whose append began after it: nobody has written to the log meanwhile.
  */
 import { assert } from "../base/assert.ts";
 import { equalBytes } from "../base/bytes.ts";
@@ -75,6 +77,9 @@ export class Committer {
   #stopped: OnefoldError | undefined;
   /** Resolves when nothing is open or in flight. */
   #idle: (() => void)[] = [];
+  #isPaused = false;
+  /** Resolves what waits, in `pause`, for the append under way. */
+  #paused: (() => void) | undefined;
 
   constructor(parts: {
     readonly log: Log;
@@ -181,6 +186,7 @@ export class Committer {
   /** Appends the open batch if there is something in it, or somebody waits for it (M5), and no append under way. */
   kick(): void {
     if (this.#inFlight !== undefined) return;
+    if (this.#isPaused) return this.#paused?.();
     const batch = this.#stopped === undefined ? this.#open : undefined;
     if (batch === undefined || isIdle(batch)) {
       this.#open = undefined;
@@ -207,6 +213,35 @@ export class Committer {
       (outcome) => this.#finish(batch, position, outcome, bytes),
       (cause: unknown) => this.#stop({ kind: "failed", cause }),
     );
+  }
+
+  /**
+   * M6. Resolves with the log's end once no append is under way. Throws `unavailable` (retry safe) where it was resumed before, and what
+   * the committer has stopped with. One at a time; the caller sees to it that it is resumed soon.
+   */
+  async pause(): Promise<LogPosition> {
+    assert(!this.#isPaused, "one pause at a time");
+    this.#isPaused = true;
+    if (this.#inFlight !== undefined) {
+      await new Promise<void>((resolve) => {
+        this.#paused = resolve;
+      });
+      this.#paused = undefined;
+    }
+    if (this.#stopped !== undefined) throw this.#stopped;
+    if (!this.#isPaused) throw new OnefoldError("unavailable", "The log did not come to rest in time.");
+    return this.#end;
+  }
+
+  /** M6. `proof` is released when that is proven, and failed where it can't be. Idempotent without one. */
+  resume(proof?: Work): void {
+    this.#isPaused = false;
+    this.#paused?.();
+    if (proof !== undefined) {
+      if (this.#stopped !== undefined) return proof.fail(this.#stopped);
+      this.open().held.push(proof);
+    }
+    this.kick();
   }
 
   /** M2: goes on until it is known what stands at the sequence. */
@@ -262,6 +297,7 @@ export class Committer {
     const neverSent = new OnefoldError("stopped", reason.message, { cause: reason, retry: "safe" });
     for (const work of open?.held ?? []) work.fail(neverSent);
     if (this.#inFlight === undefined) this.#resolveIdle();
+    this.#paused?.();
   }
 
   #drop(error: OnefoldError): void {
@@ -271,6 +307,7 @@ export class Committer {
     this.#owner.onDropped(error);
     for (const batch of dropped) for (const work of batch?.held ?? []) work.fail(error);
     this.#resolveIdle();
+    this.#paused?.();
   }
 
   #stop(outcome: AppendOutcome): void {
@@ -292,6 +329,7 @@ export class Committer {
     for (const work of inFlight?.held ?? []) work.fail(doubt);
     for (const work of open?.held ?? []) work.fail(neverSent);
     this.#resolveIdle();
+    this.#paused?.();
   }
 
   #resolveIdle(): void {

@@ -26,6 +26,7 @@ import { Executor } from "./executor.ts";
 import { notBegunBecause } from "./failure.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { entityName } from "./keys.ts";
+import { LogRest } from "./log-rest.ts";
 import { Mailroom } from "./mailroom.ts";
 import { assertPrincipal } from "./principal.ts";
 import { type RequestIdentity, Requests } from "./requests.ts";
@@ -456,6 +457,10 @@ export class Shard implements Service {
   /** Of its log, in hex. */
   get incarnation(): string {
     return toHex(this.#committer.durable.incarnation);
+  }
+
+  get rest(): LogRest {
+    return new LogRest(this.#committer, () => this.#state === "ready");
   }
 
   /** Bytes of log appended in this life, for the schedule of snapshots. */

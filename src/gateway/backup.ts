@@ -1,5 +1,5 @@
 /**
- * `GET /v1/backup`: all that the node holds, as one stream (`docs/backup.md`), while it goes on working.
+ * `GET /v1/backup`: all that the node holds, or its cluster, as one stream (`docs/backup.md`), while it goes on working.
  *
  * B1  The answer's length is known when it begins: a stream that was cut is shorter, for every client to see.
  * B2  Nothing is read ahead of the client, whatever its pace; one that takes nothing is destroyed (`connections.ts`, N3).
@@ -14,8 +14,8 @@ import { parseQueryString } from "./query-string.ts";
 
 /** A backup that can be read, once. */
 export interface OpenBackup {
-  /** Up to where in the log it holds everything. */
-  readonly sequence: number;
+  /** Up to where in the log it holds everything; undefined where there are many logs. */
+  readonly sequence: number | undefined;
   readonly sizeBytes: number;
   /** Exactly `sizeBytes` bytes, or it throws. Reads on only when asked to. */
   chunks(): AsyncIterable<Uint8Array>;
@@ -43,7 +43,7 @@ export const readBackup: OperationHandler = async (context, call) => {
   return {
     status: 200,
     contentType: backupContentType,
-    sequence,
+    ...(sequence === undefined ? {} : { sequence }),
     stream: { sizeBytes, chunks: () => opened.chunks(), close: () => opened.close() },
   };
 };

@@ -285,7 +285,7 @@ export function documentRoutes({ isGuarded }: { readonly isGuarded: boolean }): 
     "/v1/backup": {
       get: {
         operationId: "onefold:backup",
-        summary: "Everything that the node holds, of all tenants, as a stream. Scope `admin`.",
+        summary: "Everything that the node, or its cluster, holds, of all tenants, as a stream. Scope `admin`.",
         tags: [tag],
         parameters: [...["Session", "Deadline"].map(parameter), trace],
         responses: {

@@ -8,7 +8,7 @@
  * K3  At most `backupsOpenMax` at once; at the limit `overloaded`.
  * K4  Every piece is verified when it is read. One that is damaged ends the backup, without a summary: it is never one.
  */
-import { BackupEncoder, backupSizeBytes, type SummaryFacts } from "../backup/encoder.ts";
+import { BackupEncoder, backupSizeBytes, type LogFacts } from "../backup/encoder.ts";
 import { backupIdBytes } from "../backup/format.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
@@ -72,14 +72,18 @@ export class Backups {
     const record = await parts.log.read(position.sequence);
     if (record === undefined) throw new OnefoldError("damaged", "The log has lost the record of its newest snapshot.");
     const genesis = readingStore(() => readGenesisPayload(parts.store));
-    const facts: SummaryFacts = {
+    const facts: LogFacts = {
       systemName: decodeGenesis(genesis).systemName,
       codeVersion: version,
       position: { ...position, timeMs: record.timeMs },
       genesis,
       manifest: manifestAddress(manifest),
     };
-    const header = { id: this.#host.random.bytes(backupIdBytes), takenAtMs: this.#host.clock.wallMs() };
+    const header = {
+      version: 1,
+      id: this.#host.random.bytes(backupIdBytes),
+      takenAtMs: this.#host.clock.wallMs(),
+    } as const;
     const encodedManifest = encodeManifest(manifest);
     const sizes = sizesOf(manifest);
     const sizeBytes = backupSizeBytes([...sizes.values(), encodedManifest.length], facts);

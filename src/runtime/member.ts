@@ -15,6 +15,7 @@ import { OnefoldError } from "../base/errors.ts";
 import { assertLimits, limits as defaultLimits, type Limits } from "../base/limits.ts";
 import { ClusterNode, type ClusterNodeOptions } from "../cluster/cluster-node.ts";
 import { awaitsSystem } from "../cluster/promotion-fold.ts";
+import type { BackupSource, OpenBackup } from "../gateway/backup.ts";
 import type { ClusterSource } from "../gateway/cluster-source.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import { suspectViews } from "../entity/suspects.ts";
@@ -23,6 +24,7 @@ import type { Host } from "../host/host.ts";
 import type { Log } from "../log/log.ts";
 import type { StoreEngine } from "../store/store.ts";
 import type { ClusterView, SuspectView } from "../wire/cluster-view.ts";
+import { ClusterBackups } from "./cluster-backups.ts";
 import type { ClusterEngine } from "./cluster-engine.ts";
 import { assertRole, lockDirectory } from "./directory-role.ts";
 import { MemberQuarantine } from "./member-quarantine.ts";
@@ -63,11 +65,12 @@ export interface MemberOptions extends MemberPlace {
 /** Between two attempts to become a member. */
 const retryMs = 500;
 
-export class MemberNode implements ClusterSource {
+export class MemberNode implements ClusterSource, BackupSource {
   readonly #options: MemberOptions;
   readonly #lock: { release(): Promise<void> };
   readonly #limits: Limits;
   readonly #proxy = new ServiceProxy();
+  readonly #backups: ClusterBackups;
   #quarantine: MemberQuarantine | undefined;
   #engine: ClusterEngine | undefined;
   #node: ClusterNode | undefined;
@@ -81,6 +84,7 @@ export class MemberNode implements ClusterSource {
     this.#lock = lock;
     this.#limits = { ...defaultLimits, ...options.limits };
     assertLimits(this.#limits);
+    this.#backups = new ClusterBackups(options.host, this.#limits, () => this.#present());
   }
 
   /** Takes the data directory. Throws `data-directory-busy` (retry safe), `invalid-configuration` (never), `DiskError`. */
@@ -126,6 +130,11 @@ export class MemberNode implements ClusterSource {
   /** See `ClusterSource`. */
   async lift(entity: Parameters<ClusterSource["lift"]>[0]): Promise<number> {
     return this.#present().lift(entity);
+  }
+
+  /** See `BackupSource`. */
+  openBackup(): Promise<OpenBackup> {
+    return this.#backups.open();
   }
 
   #present(): ClusterNode {

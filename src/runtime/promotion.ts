@@ -102,7 +102,18 @@ export async function promote(parts: PromotionParts): Promise<PromotionOutcome> 
   }
 }
 
-async function assertStrict({ engine, options, regions, host }: PromotionParts): Promise<void> {
+/** Throws `invalid-configuration` (retry never) for an engine that may lose what it acknowledges, unless told otherwise. */
+export async function assertStrict({
+  engine,
+  options,
+  regions,
+  host,
+}: {
+  readonly engine: ClusterEngine;
+  readonly options: Pick<PromotionOptions, "allowsLaxEngine">;
+  readonly regions?: PromotionParts["regions"];
+  readonly host: Pick<Host, "trace">;
+}): Promise<void> {
   const laxities = await engine.logs.laxities({ regions: regions?.list.map(({ name }) => name) ?? [] });
   if (laxities.length === 0) return;
   const what = laxities.join(" ");
@@ -110,7 +121,7 @@ async function assertStrict({ engine, options, regions, host }: PromotionParts):
     const message = `The engine may lose what it acknowledges: ${what} Mend that, or pass --unsafe-durability.`;
     throw new OnefoldError("invalid-configuration", message, { details: { laxities: [...laxities] } });
   }
-  host.trace("warn", "The engine may lose what it acknowledges, and the system was told to move there all the same.", {
+  host.trace("warn", "The engine may lose what it acknowledges, and this was told to write there all the same.", {
     laxities,
   });
 }

@@ -176,7 +176,7 @@ describe("a restored data directory", () => {
       await target.restore(backup);
       const restored = await target.open();
       const client = target.client(restored);
-      const expected = told.filter(({ sequence }) => sequence <= opened.sequence).map(({ cents }) => cents);
+      const expected = told.filter(({ sequence }) => sequence <= opened.sequence!).map(({ cents }) => cents);
       for (const waitMs of [4000, 4000]) {
         await scheduler.sleep(waitMs);
         const received: number[] = [];

@@ -8,8 +8,9 @@
  * R3  The log is a new incarnation, which goes on from the backup's numbers. Its first record cites (incarnation, epoch,
  *     sequence, hash) of the one that the backup was taken of.
  */
-import { BackupContents } from "../backup/contents.ts";
+import { BackupContents, clusterBackup } from "../backup/contents.ts";
 import { BackupDecoder, type WholeBackup } from "../backup/decoder.ts";
+import type { BackupSummary } from "../backup/summary.ts";
 import { OnefoldError } from "../base/errors.ts";
 import { DiskError, type Host } from "../host/host.ts";
 import { beginSegmentLog } from "../log/engine/segment/beginning.ts";
@@ -95,15 +96,15 @@ export async function verifyBackup(
     onProgress(decoder.sizeBytes);
   }
   const whole = decoder.end();
-  contents.manifest(whole);
+  contents.manifests(whole);
   return whole;
 }
 
 async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const { disk, random, clock } = options.host;
   const blobs = await openDiskBlobs({ disk, directory: restorePlace.snapshots });
-  const { whole, manifest } = await readInto(blobs, options);
-  const { header, summary, sizeBytes } = whole;
+  const { whole, manifest, summary } = await readInto(blobs, options);
+  const { header, sizeBytes } = whole;
   await verifyPieces(blobs, manifest, options);
 
   const parent = positionOf(summary.position);
@@ -126,19 +127,20 @@ async function restore(options: RestoreOptions): Promise<RestoreReport> {
 async function readInto(
   blobs: Blobs,
   options: RestoreOptions,
-): Promise<{ readonly whole: WholeBackup; readonly manifest: Manifest }> {
+): Promise<{ readonly whole: WholeBackup; readonly manifest: Manifest; readonly summary: BackupSummary }> {
   const { backup, sizeBytes: bytesTotal, onProgress } = options;
   const decoder = new BackupDecoder();
   const contents = new BackupContents();
   for await (const chunk of backup) {
     for (const blob of decoder.push(chunk)) {
+      if (blob.kind === "manifest") throw clusterBackup();
       contents.note(blob);
       await blobs.put(blob.content);
     }
     onProgress?.({ step: "reading", bytes: decoder.sizeBytes, bytesTotal });
   }
   const whole = decoder.end();
-  return { whole, manifest: contents.manifest(whole) };
+  return { whole, ...contents.manifest(whole) };
 }
 
 /** R1: what is on the disk now is what the manifest names, in the order and place that it says. */

@@ -117,6 +117,7 @@ export async function serveMember(options: ServeMemberOptions): Promise<ServedMe
         processText: async () => (await import("../host/node/process-metrics.ts")).processMetricsText(),
       },
       cluster: member,
+      backup: member,
       address: { hostname, port },
       ...(tls === undefined ? {} : { tls }),
       ...(options.limits === undefined ? {} : { limits: options.limits }),

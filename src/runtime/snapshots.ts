@@ -18,6 +18,7 @@ import type { Shard } from "../entity/shard.ts";
 import { type Disk, DiskError, type Trace } from "../host/host.ts";
 import type { SegmentLog } from "../log/engine/segment/engine.ts";
 import type { BlobAddress, Blobs } from "../store/blobs.ts";
+import { HeldBlobs } from "../store/held-blobs.ts";
 import { isSnapshotDamage, type Manifest, manifestAddress, piecesOf, readNewestManifests } from "../store/manifest.ts";
 import { collectGarbage, verifySnapshot, type WriteSnapshotOptions, writeSnapshot } from "../store/snapshot.ts";
 import {
@@ -28,7 +29,6 @@ import {
   snapshotRoomBytes,
 } from "../store/snapshot-room.ts";
 import type { Store } from "../store/store.ts";
-import { HeldBlobs } from "./held-blobs.ts";
 import { StoreDamage, watchedView } from "./store-damage.ts";
 
 export interface SnapshotsParts {

@@ -5,7 +5,7 @@
  * B2  Nothing else is changed, and no directory without data is made one.
  * B3  The sink's pace is the backup's; no more than some pieces are in memory.
  */
-import { BackupEncoder, type SummaryFacts } from "../backup/encoder.ts";
+import { BackupEncoder, type LogFacts } from "../backup/encoder.ts";
 import { backupIdBytes } from "../backup/format.ts";
 import { OnefoldError } from "../base/errors.ts";
 import { version } from "../base/version.ts";
@@ -111,7 +111,11 @@ async function openLog({ host }: StoppedBackupOptions, blobs: Blobs, store: Stor
 
 async function compose(options: StoppedBackupOptions, log: SegmentLog, store: Store): Promise<LogPosition> {
   const { host, write } = options;
-  const encoder = new BackupEncoder({ id: host.random.bytes(backupIdBytes), takenAtMs: host.clock.wallMs() });
+  const encoder = new BackupEncoder({
+    version: 1,
+    id: host.random.bytes(backupIdBytes),
+    takenAtMs: host.clock.wallMs(),
+  });
   const writeAll = async (chunks: readonly Uint8Array[]): Promise<void> => {
     for (const chunk of chunks) await write(chunk);
   };
@@ -135,7 +139,7 @@ async function compose(options: StoppedBackupOptions, log: SegmentLog, store: St
     const { position } = manifest;
     const record = await log.read(position.sequence);
     if (record === undefined) throw new OnefoldError("damaged", "The log does not hold the record of its own end.");
-    const facts: SummaryFacts = {
+    const facts: LogFacts = {
       systemName: decodeGenesis(genesis).systemName,
       codeVersion: version,
       position: { ...position, timeMs: record.timeMs },

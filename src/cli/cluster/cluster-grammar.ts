@@ -66,7 +66,7 @@ export function addMemberOptions(start: Command): Command {
 
 /** `onefold promote`. */
 export function addPromoteOptions(promote: Command): Command {
-  return promote
+  const options = promote
     .requiredOption("--to <urls>", "servers of the cluster's engine, nats://…, with commas between")
     .option("--data <directory>", "move this directory's system instead of a running node's; no node may have it open")
     .addOption(new Option("--shards <number>", "of the cluster, a power of two").default(16).argParser(shardCount))
@@ -74,7 +74,13 @@ export function addPromoteOptions(promote: Command): Command {
       new Option("--followers <number>", "copies of each shard besides its owner's")
         .default(1)
         .argParser(wholeWithin(0, limits.followersMax)),
-    )
+    );
+  return addEngineOptions(options);
+}
+
+/** How the engine of a cluster is reached that is given with `--to`. */
+export function addEngineOptions(command: Command): Command {
+  return command
     .option("--engine-credentials <file>", "how the node signs in to the engine, see docs/clusters.md")
     .addOption(
       new Option("--engine-replicas <number>", "on how many of the engine's servers each log is kept")
@@ -88,7 +94,7 @@ export function addPromoteOptions(promote: Command): Command {
     .option("--node-cert <file>", "the node's certificate for the engine, in PEM, on the node's machine")
     .option("--node-key <file>", "its key")
     .option("--node-ca <file>", "who signs the engine's certificates")
-    .option("--unsafe-durability", "move although the engine may lose what it acknowledged");
+    .option("--unsafe-durability", "go on although the engine may lose what it acknowledged");
 }
 
 /** `onefold cluster up`. */

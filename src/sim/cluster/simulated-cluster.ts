@@ -30,6 +30,8 @@ export interface SimulatedClusterOptions {
   readonly shardCount: number;
   readonly followerCount?: number;
   readonly snapshotBytes?: number;
+  /** Of nodes' copies of logs: no batch is larger. */
+  readonly segmentBytes?: number;
   /** Looks now and then whether nodes know to be cut off: for `cutOffForMs`, which is 0 otherwise. */
   readonly watchesCutOffs?: boolean;
   /** What ends user code that takes long in real time; by default nothing does. */
@@ -40,7 +42,7 @@ export interface SimulatedClusterOptions {
 }
 
 const restartMs = 300;
-const segmentBytes = 64 * 1024;
+const segmentBytesDefault = 64 * 1024;
 
 /** One node over its lives. */
 interface Member {
@@ -227,7 +229,7 @@ export class SimulatedCluster {
         labels: { zone: name, ...this.#regionOf(name, system) },
         shardCount: this.#options.shardCount,
         followerCount: this.#options.followerCount ?? 1,
-        segmentBytes,
+        segmentBytes: this.#options.segmentBytes ?? segmentBytesDefault,
         snapshotBytes: this.#options.snapshotBytes ?? 64 * 1024,
         onFailed: failed,
       });

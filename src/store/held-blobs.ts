@@ -3,7 +3,7 @@
  *
  * W1  A blob is held as long as one of its holders holds it.
  */
-import type { BlobAddress } from "../store/blobs.ts";
+import type { BlobAddress } from "./blobs.ts";
 
 export class HeldBlobs {
   readonly #holders = new Map<BlobAddress, number>();
