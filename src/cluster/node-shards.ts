@@ -92,11 +92,13 @@ export class NodeShards implements LocalShards {
   readonly #tasks = new Set<Promise<void>>();
   readonly #tidying = new Set<string>();
   readonly #stopListening: () => void;
+  /** What the shards were when they were reconciled last, if they are to be left alone until they change. */
+  #reconciled: SystemState["shards"] | undefined;
   #isClosed = false;
 
   constructor(parts: NodeShardsParts) {
     this.#parts = parts;
-    this.#stopListening = parts.systemLog.onChange((state) => this.#reconcile(state));
+    this.#stopListening = parts.systemLog.onChange((state) => this.#changed(state));
   }
 
   start(): void {
@@ -193,8 +195,16 @@ export class NodeShards implements LocalShards {
 
   // --------------------------------------------------------------------------------------------------------- reconciling
 
+  /** Most of what the system log says is renewals, which change no shard: only who may claim, as clocks go. */
+  #changed(state: SystemState): void {
+    if (state.shards === this.#reconciled) this.reconsider();
+    else this.#reconcile(state);
+  }
+
   #reconcile(state: SystemState): void {
     if (this.#isClosed) return;
+    const isAllWhole = [...state.shards.values()].every(({ status }) => status !== "quarantined");
+    this.#reconciled = isAllWhole ? state.shards : undefined;
     const wanted = new Map<string, { readonly shard: ShardState; readonly role: ShardRole }>();
     for (const shard of state.shards.values()) {
       const role = this.#roleIn(shard);

@@ -114,8 +114,10 @@ export class ShardHost {
 
   /** Idempotent; what follows from it happens later. */
   assign(role: ShardRole): void {
+    const isNews = !isSameRole(role, this.#role);
     this.#role = role;
-    this.#changed?.();
+    if (isNews) this.#changed?.();
+    else this.reconsider();
   }
 
   /** The system log says that nothing of this log is to be served any more. Idempotent. */
@@ -129,9 +131,9 @@ export class ShardHost {
     return this.#isIdle ? this.#replica : undefined;
   }
 
-  /** Looks again whether it may claim. */
+  /** Looks again whether it may claim, where it is to: anybody may call this as often as they like. */
   reconsider(): void {
-    this.#changed?.();
+    if (this.#wantsToOwn && this.#owned === undefined) this.#changed?.();
   }
 
   /** Present only while calls may reach it (SH2). */
@@ -247,9 +249,17 @@ export class ShardHost {
     });
     this.#follower = follower;
     follower.start();
+    // Once, not with each change that is waited for: what waits for a promise that lasts as long as the follower is kept as long.
+    let hasEnded = false;
+    const ended = (): void => {
+      hasEnded = true;
+      this.#changed?.();
+    };
+    follower.ended.then(ended, ended);
     try {
       while (!this.#isClosing && !this.#isSealed && !(this.#wantsToOwn && this.#parts.mayClaim())) {
-        await Promise.race([this.#change(), follower.ended]);
+        if (hasEnded) await follower.ended;
+        await this.#change();
         this.#declineMove();
       }
     } finally {
@@ -390,3 +400,8 @@ export class ShardHost {
 
 /** So long an owner that stops waits for its release to be acknowledged. */
 const releaseMs = 3000;
+
+function isSameRole(one: ShardRole, other: ShardRole): boolean {
+  if (one.kind === "follower" || other.kind === "follower") return one.kind === other.kind;
+  return one.assignment === other.assignment && one.intent === other.intent;
+}
