@@ -22,13 +22,14 @@ import { Load, scalingSystem, type ScalingWorkload } from "./load.ts";
 
 export interface ScalingOptions {
   readonly nodes: number;
-  readonly workload: ScalingWorkload;
+  /** One after the other, on the same cluster. */
+  readonly workloads: readonly ScalingWorkload[];
   /** Default: eight for each node, as a power of two, at most `shardsMax`. */
   readonly shards?: number;
   /** Servers of the engine; default: as many as nodes, at least three. */
   readonly servers?: number;
   readonly clientsPerNode?: number;
-  /** Of virtual time under load: not counted, then counted. */
+  /** Of virtual time under each load: not counted, then counted. */
   readonly warmMs?: number;
   readonly measuredMs?: number;
   readonly costs?: ScalingCosts;
@@ -79,7 +80,8 @@ const startMsMax = 120_000;
 const snapshotBytes = 1024 * 1024 * 1024;
 const segmentBytes = 4 * 1024 * 1024;
 
-export async function simulateScaling(options: ScalingOptions): Promise<ScalingReport> {
+/** A report for each workload. Throws where a node stops by itself, or the cluster does not come up. */
+export async function simulateScaling(options: ScalingOptions): Promise<readonly ScalingReport[]> {
   return new ScalingRun(options).run();
 }
 
@@ -132,7 +134,7 @@ class ScalingRun {
     this.#cluster.network.behaviour = { ...reliableLink, delayMs: costs.wayMs };
   }
 
-  async run(): Promise<ScalingReport> {
+  async run(): Promise<readonly ScalingReport[]> {
     try {
       return await this.#scheduler.complete(this.#drive());
     } finally {
@@ -140,22 +142,27 @@ class ScalingRun {
     }
   }
 
-  async #drive(): Promise<ScalingReport> {
-    const { warmMs, measuredMs } = this.#options;
+  async #drive(): Promise<readonly ScalingReport[]> {
     for (const name of this.#cluster.names) this.#cluster.start(name);
     await this.#settle();
     const startMs = this.#scheduler.nowMs;
-    const load = this.#load();
+    const reports: ScalingReport[] = [];
+    for (const workload of this.#options.workloads) reports.push(await this.#measure(workload, startMs));
+    if (this.#failure !== undefined) throw this.#failure;
+    return reports;
+  }
+
+  async #measure(workload: ScalingWorkload, startMs: number): Promise<ScalingReport> {
+    const { warmMs, measuredMs } = this.#options;
+    const load = this.#load(workload);
     const running = load.run();
     await Promise.race([running, this.#scheduler.sleep(warmMs)]);
     load.begin();
     const before = this.#work();
     await Promise.race([running, this.#scheduler.sleep(measuredMs)]);
-    const after = this.#work();
-    const report = this.#report({ load, before, after, startMs });
+    const report = this.#report(workload, { load, before, after: this.#work(), startMs });
     load.stop();
     await running;
-    if (this.#failure !== undefined) throw this.#failure;
     return report;
   }
 
@@ -171,14 +178,14 @@ class ScalingRun {
     }
   }
 
-  #load(): Load {
-    const { workload, clientsPerNode, costs, nodes } = this.#options;
+  #load(workload: ScalingWorkload): Load {
+    const { clientsPerNode, costs, nodes } = this.#options;
     return new Load({
       workload,
       clientsPerNode,
       entityCount: 1000 * nodes,
       scheduler: this.#scheduler,
-      random: this.#random.fork("load"),
+      random: this.#random.fork(`load ${workload}`),
       costs,
       nodes: this.#cluster.serving.map((serving) => ({
         host: this.#cluster.host(serving.name)!,
@@ -201,14 +208,17 @@ class ScalingRun {
     return { nodes, servers, systemSequence: sequence };
   }
 
-  #report(measured: {
-    readonly load: Load;
-    readonly before: WorkDone;
-    readonly after: WorkDone;
-    readonly startMs: number;
-  }): ScalingReport {
+  #report(
+    workload: ScalingWorkload,
+    measured: {
+      readonly load: Load;
+      readonly before: WorkDone;
+      readonly after: WorkDone;
+      readonly startMs: number;
+    },
+  ): ScalingReport {
     const { load, before, after, startMs } = measured;
-    const { nodes, servers, shards, workload, clientsPerNode, measuredMs, costs } = this.#options;
+    const { nodes, servers, shards, clientsPerNode, measuredMs, costs } = this.#options;
     const { calls, forwarded, refused, latenciesMs } = load.counts;
     const sorted = latenciesMs.toSorted((a, b) => a - b);
     const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
