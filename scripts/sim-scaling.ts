@@ -6,6 +6,7 @@
  * `--nodes 1,3`: other sizes. `--clients 64`: of each node. `--json`: a line for each result. A hundred nodes take some minutes: a
  * tenth of a second under each load is all that is simulated of them.
  */
+import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -22,6 +23,8 @@ const { values } = parseArgs({
   },
 });
 
+const tableBegins = "<!-- table -->\n\n";
+const tableEnds = "<!-- end of the table -->";
 /** The program runs compiled, from elsewhere; the documents are where it was started. */
 const documents = new URL("docs/", `file://${process.cwd()}/`);
 
@@ -76,9 +79,10 @@ for (const nodes of values.nodes.split(",").map(Number)) {
 if (values.write) {
   await writeFile(new URL("scaling.svg", documents), scalingPlot(reports));
   const page = new URL("scaling.md", documents);
-  const [before, , after] = (await readFile(page, "utf8")).split(
-    /(?<=<!-- table -->\n)([^]*?)(?=<!-- end of the table -->)/,
-  );
-  await writeFile(page, `${before}\n${[...head, ...reports.map(line)].join("\n")}\n\n${after}`);
+  const text = await readFile(page, "utf8");
+  const [from, to] = [text.indexOf(tableBegins) + tableBegins.length, text.indexOf(tableEnds)];
+  assert.ok(from >= tableBegins.length && to >= from, "the document has a place for the table");
+  const table = [...head, ...reports.map(line)].join("\n");
+  await writeFile(page, `${text.slice(0, from)}${table}\n\n${text.slice(to)}`);
   console.error(`${fileURLToPath(page)} and its plot are written.`);
 }
