@@ -3,7 +3,7 @@
  * `--write` puts it, its figures and the plot into `docs/`. What is assumed is in `docs/scaling.md`, what is charged in
  * `src/sim/scaling/costs.ts`.
  *
- * `--nodes 1,3`: other sizes. `--clients 64`: of each node. `--json`: a line for each result. A hundred nodes take some minutes: a
+ * `--nodes 1,3`: other sizes. `--clients 64`: of each node. `--shards 32`: of all, a power of two. `--json`: a line for each result. A hundred nodes take some minutes: a
  * tenth of a second under each load is all that is simulated of them.
  */
 import assert from "node:assert/strict";
@@ -18,6 +18,7 @@ const { values } = parseArgs({
   options: {
     nodes: { type: "string", default: "1,3,10,30,100" },
     clients: { type: "string", default: "64" },
+    shards: { type: "string" },
     json: { type: "boolean", default: false },
     write: { type: "boolean", default: false },
   },
@@ -71,7 +72,13 @@ const reports: ScalingReport[] = [];
 if (!values.json) console.log(head.join("\n"));
 for (const nodes of values.nodes.split(",").map(Number)) {
   const clientsPerNode = Number(values.clients);
-  const some = await simulateScaling({ nodes, workloads: scalingWorkloads, clientsPerNode, ...durations(nodes) });
+  const some = await simulateScaling({
+    nodes,
+    workloads: scalingWorkloads,
+    clientsPerNode,
+    ...durations(nodes),
+    ...(values.shards === undefined ? {} : { shards: Number(values.shards) }),
+  });
   reports.push(...some);
   for (const report of some) console.log(values.json ? JSON.stringify(report) : line(report));
 }

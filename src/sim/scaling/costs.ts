@@ -48,26 +48,47 @@ export interface ScalingCosts {
   readonly wayMs: readonly [number, number];
 }
 
+/**
+ * Of two runs of `npm run sim:costs` on 2026-12-01 (two processors of a cloud machine that others used all the while, Node 20, nats-server
+ * 2.15.1), about the middle; what they gave is behind each. A lone append cost 424 and 619: most of that is waking up.
+ */
 export const measuredCosts: ScalingCosts = {
   node: {
-    turnUs: 5,
-    entryUs: 8,
-    commandUs: 12,
-    frameUs: 30,
-    frameByteUs: 0.02,
-    appendUs: 150,
+    // Assumed; a timer's turn does next to nothing, and what others do is in the rest.
+    turnUs: 2,
+    // Assumed from docs/performance.md: all of a call without a number over the socket, on a lone node, took 5.
+    entryUs: 5,
+    // 19.6, 14.7
+    commandUs: 17,
+    // 69, 73
+    frameUs: 70,
+    // 0.041, 0.058
+    frameByteUs: 0.05,
+    // 391, under load
+    appendUs: 390,
+    // Assumed: hashing, checksums and copies.
     appendByteUs: 0.01,
-    followUs: 100,
+    // 187, 37: a small difference of large figures
+    followUs: 110,
+    // Assumed, as for an append.
     followByteUs: 0.01,
-    questionUs: 60,
+    // Assumed: a question and its answer, without a disk.
+    questionUs: 100,
   },
   server: {
+    // Assumed.
     processors: 2,
-    requestUs: 4,
-    leadUs: 12,
-    followUs: 6,
+    // 17.6, 13.8: what the client's own server took more than another follower
+    requestUs: 16,
+    // 62, 48, of 64 under way
+    leadUs: 55,
+    // 37, 27
+    followUs: 32,
+    // Assumed.
     byteUs: 0.002,
-    tellUs: 4,
+    // 9, 0: a stream that is read from its beginning
+    tellUs: 5,
+    // docs/performance.md: one synced write took 0.12 to 0.15 ms on the idle machine.
     syncUs: 120,
   },
   wayMs: [0.05, 0.15],

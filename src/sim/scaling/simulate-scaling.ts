@@ -24,7 +24,7 @@ export interface ScalingOptions {
   readonly nodes: number;
   /** One after the other, on the same cluster. */
   readonly workloads: readonly ScalingWorkload[];
-  /** Default: eight for each node, as a power of two, at most `shardsMax`. */
+  /** Default: four for each node or more, as a power of two, at most `shardsMax`. */
   readonly shards?: number;
   /** Servers of the engine; default: as many as nodes, at least three. */
   readonly servers?: number;
@@ -284,7 +284,7 @@ function spread(values: readonly number[]): Spread {
 }
 
 function shardsFor(nodes: number): number {
-  return Math.min(limits.shardsMax, 2 ** Math.ceil(Math.log2(8 * nodes)));
+  return Math.min(limits.shardsMax, 2 ** Math.ceil(Math.log2(4 * nodes)));
 }
 
 function isElsewhere({ cluster }: ServingNode, kind: string, id: string): boolean {
