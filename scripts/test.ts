@@ -1,12 +1,13 @@
 /**
  * Runs the tests: `npm test` all of them, `npm test -- log gateway/` those whose path contains one of the words.
  *
- * Node's own runner does the work, in processes of its own, and its summary is the last thing printed; the exit code is the
- * runner's. The package is built first where sources are newer, because tests of the command line run what users run. `nats-server` is brought
+ * Node's own runner does the work, and its summary is the last thing printed; the exit code is the runner's. Files that are named by a word, and
+ * all that are not beside their sources, have a process each. Of all others those of a folder of `src` share one: to start a process and to load
+ * what it tests costs most of a second of processor, more than most of them take. The package is built first where sources are newer, because tests of the command line run what users run. `nats-server` is brought
  * into the project's cache first where the machine has none that is new enough, so that no two tests do so at once.
  */
 import { spawn } from "node:child_process";
-import { readdir, stat } from "node:fs/promises";
+import { mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -34,14 +35,32 @@ async function main(filters: readonly string[]): Promise<number> {
     }
   }
   await natsServerForTests((sentence) => console.error(sentence));
-  return await run([
-    "--import",
-    "tsx",
-    "--test",
-    `--test-concurrency=${concurrency}`,
-    "--test-reporter=spec",
-    ...chosen,
-  ]);
+  const runs = filters.length === 0 ? await grouped(chosen) : chosen;
+  return await run(["--import", "tsx", "--test", `--test-concurrency=${concurrency}`, "--test-reporter=spec", ...runs]);
+}
+
+/** The tests with one module for those of each folder of `src` that imports them. What takes longest, real processes, comes first. */
+async function grouped(tests: readonly string[]): Promise<readonly string[]> {
+  const directory = join(root, ".cache", "test-groups");
+  await rm(directory, { recursive: true, force: true });
+  await mkdir(directory, { recursive: true });
+  const groups = new Map<string, string[]>();
+  for (const path of tests) {
+    const folder = /^src\/([^/]+)\//.exec(path)?.[1];
+    if (folder !== undefined) groups.set(folder, [...(groups.get(folder) ?? []), path]);
+  }
+  const modules = [...groups].map(async ([folder, paths]) => {
+    const lines = paths.map((path) => `import "../../${path}";\n`);
+    await writeFile(join(directory, `${folder}.test.mts`), lines.join(""));
+    return `.cache/test-groups/${folder}.test.mts`;
+  });
+  const alone = tests.filter((path) => !/^src\/[^/]+\//.test(path));
+  const isOfProcesses = (path: string): boolean => path.startsWith("test/");
+  return [
+    ...alone.filter(isOfProcesses),
+    ...(await Promise.all(modules)),
+    ...alone.filter((path) => !isOfProcesses(path)),
+  ];
 }
 
 /** Paths relative to the root with `/`, whatever the platform; none for an absent folder. */

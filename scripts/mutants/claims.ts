@@ -91,8 +91,8 @@ export const claims: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/shard-host.ts",
-        from: '    while (stopped === undefined && isWanted() && this.#intent === "serve") await this.#change();',
-        to: "    while (stopped === undefined && !this.#isClosing) await this.#change();",
+        from: '    const isToGoOn = (): boolean => stopped === undefined && isWanted() && this.#intent === "serve";',
+        to: "    const isToGoOn = (): boolean => stopped === undefined && !this.#isClosing;",
       },
     ],
     trial: { kind: "cluster", regime: "moves" },
@@ -148,7 +148,7 @@ export const claims: readonly Mutant[] = [
         to: '    if (error instanceof OnefoldError && error.code === "damaged") {\n      await storeEngine.destroy();\n      const { directory } = this.#parts;\n      for (const name of await host.disk.list(directory)) await host.disk.remove([directory, name].join("/"));\n    }',
       },
     ],
-    trial: { kind: "cluster", regime: "rollback" },
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
   },
   {
     name: "a sealed log is claimed over",

@@ -195,7 +195,7 @@ export const crossing: readonly Mutant[] = [
         to: "    if",
       },
     ],
-    trial: { kind: "tests", files: ["src/transaction/crossing-simulation.test.ts"] },
+    trial: { kind: "tests", files: ["src/entity/locks.test.ts"] },
   },
   {
     name: "a retry is as young as its attempt",
@@ -275,7 +275,7 @@ export const crossing: readonly Mutant[] = [
     edits: [
       {
         file: "src/entity/fold.ts",
-        from: "  if (entry.result !== null) foldResult(entry.result.key, entry.result.outcome, writes);",
+        from: "  if (entry.result !== null) foldResult(entry.result, writes);",
         to: "",
       },
     ],

@@ -82,7 +82,7 @@ export const oneNodeRequests: readonly Mutant[] = [
         to: "  }\n\n  #removed",
       },
     ],
-    trial: { kind: "tests", files: ["test/regressions/plans.test.ts"] },
+    trial: { kind: "tests", files: ["src/entity/dead-letters.test.ts"] },
   },
   {
     name: "timers beyond the window are forgotten",
@@ -137,8 +137,8 @@ export const oneNodeRequests: readonly Mutant[] = [
     edits: [
       {
         file: "src/entity/live-sessions.ts",
-        from: "return number < lowest ? place : this.#placeCount;",
-        to: "return number <= lowest ? place : this.#placeCount;",
+        from: "return first !== undefined && first.number < lowest ? first.place : this.#placeCount;",
+        to: "return first !== undefined && first.number <= lowest ? first.place : this.#placeCount;",
       },
     ],
     trial: {

@@ -62,7 +62,7 @@ export const oneNode: readonly Mutant[] = [
     edits: [
       {
         file: "src/entity/fold.ts",
-        from: "  if (entry.result !== null) foldResult(entry.result.key, entry.result.outcome, writes);",
+        from: "  if (entry.result !== null) foldResult(entry.result, writes);",
         to: "",
       },
     ],
@@ -178,7 +178,7 @@ export const oneNode: readonly Mutant[] = [
         to: "",
       },
     ],
-    trial: { kind: "tests", files: ["test/regressions/plans.test.ts"] },
+    trial: { kind: "tests", files: ["src/transaction/transaction.test.ts"] },
   },
   {
     name: "damage that is found while opening ends the node",
@@ -284,8 +284,8 @@ export const oneNode: readonly Mutant[] = [
     edits: [
       {
         file: "src/runtime/opening.ts",
-        from: "    verifiedThrough,",
-        to: "    verifiedThrough: [],",
+        from: "[store.position, ...manifests.map(({ position }) => position)].filter(",
+        to: "[...(manifests.length < 0 ? manifests.map(({ position }) => position) : [])].filter(",
       },
     ],
     trial: {

@@ -187,7 +187,7 @@ export const placement: readonly Mutant[] = [
         to: "    if (anchor.sequence < 0) later = anchor;",
       },
     ],
-    trial: { kind: "tests", files: ["test/regressions/plans.test.ts"] },
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
   },
   {
     name: "claims on a log that went back count for a repair like what they replaced",

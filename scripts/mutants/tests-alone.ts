@@ -90,12 +90,36 @@ export const testsAlone: readonly Mutant[] = [
     breaks: ["hazard 18"],
     edits: [
       {
-        file: "src/runtime/suspects.ts",
+        file: "src/entity/suspects.ts",
         from: "  return deaths >= suspectDeathsMax;",
         to: "  return deaths >= 1e9 * suspectDeathsMax;",
       },
     ],
-    trial: { kind: "tests", files: ["src/runtime/suspects.test.ts"] },
+    trial: { kind: "tests", files: ["src/entity/suspects.test.ts"] },
+  },
+  {
+    name: "an entity's poison is tried again by each owner",
+    breaks: ["hazard 18", "SU2", "G10"],
+    edits: [
+      {
+        file: "src/cluster/shard-host.ts",
+        from: "    const quarantined = this.#parts.quarantined();\n    const owned",
+        to: "    const quarantined = new Set<string>();\n    const owned",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
+  },
+  {
+    name: "a death that is told twice counts twice",
+    breaks: ["hazard 18", "SU1"],
+    edits: [
+      {
+        file: "src/entity/suspects.ts",
+        from: "told.lastDeathMs <= before.lastDeathMs",
+        to: "told.lastDeathMs < before.lastDeathMs",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/entity/suspects.test.ts"] },
   },
   {
     name: "a shard's queue has no bound",

@@ -205,12 +205,16 @@ export const limits = {
   /** Shards that hold slots; as many again may be retired, at most. */
   shardsMax: 256,
   /** One shard that holds slots, encoded, and one that is retired. */
-  shardBytesMax: 1072,
-  shardRetiredBytesMax: 640,
+  shardBytesMax: 1040,
+  shardRetiredBytesMax: 608,
+  /** Entities that a cluster suspects, or has in quarantine, at once; beyond it, those go whose last death is the oldest. */
+  clusterSuspectsMax: 10,
+  /** One of them, encoded. */
+  suspectBytesMax: 832,
   nodeNameBytesMax: 55,
   memberIdBytesMax: 64,
   shardIdBytesMax: 26,
-  logNameBytesMax: 64,
+  logNameBytesMax: 48,
   followersMax: 2,
   /** Shards that one split makes of one. */
   splitPartsMax: 4,
@@ -414,6 +418,7 @@ export function assertClusterLimits(l: Limits): void {
   assert(
     (l.membersMax + l.membersGoneMax) * l.memberBytesMax +
       l.shardsMax * (l.shardBytesMax + l.shardRetiredBytesMax) +
+      l.clusterSuspectsMax * l.suspectBytesMax +
       recordOverheadMax <=
       l.batchBytesMax,
     "a cluster's whole state must fit in its checkpoint",

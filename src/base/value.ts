@@ -15,6 +15,7 @@ import { clearSource, Packr, RESET_BUFFER_MODE } from "msgpackr";
 import { isWellFormed } from "./bytes.ts";
 import { OnefoldError } from "./errors.ts";
 import { limits } from "./limits.ts";
+import { MessagePackWriter } from "./message-pack.ts";
 import { explainInvalidValue, isPlainObject } from "./value-explanation.ts";
 
 export type Value =
@@ -133,11 +134,93 @@ const packr = new Packr({
 /** Decoding from one long-lived array spares a `DataView` per value, which would be most of a small one's cost. */
 const decodeScratch = new Uint8Array(16 * 1024);
 
+/** Where values are written that are small and of the usual kinds. */
+const writer = new MessagePackWriter(16 * 1024);
+/** What is not small in this sense takes the general way. Maps of more properties have another head. */
+const smallTextMax = 64;
+const smallBytesMax = 4096;
+const smallMapMax = 15;
+const smallDepthMax = 8;
+/** How often something was written there: user code that is called in the middle (a getter) may encode a value of its own. */
+let writings = 0;
+
+/**
+ * Checks and writes in one go what most values are made of: true, or false for what only the general way can do, which is whatever isn't
+ * plain, short, ASCII and already in normal form. Throws what a getter throws.
+ */
+function writeSmall(value: unknown, depthLeft: number): boolean {
+  switch (typeof value) {
+    case "number":
+      if (!Number.isFinite(value)) return false;
+      writer.number(value);
+      return true;
+    case "string":
+      // Its UTF-8 is known to be right only where it is ASCII.
+      if (value.length > smallTextMax || !isAscii(value)) return false;
+      writer.text(value);
+      return true;
+    case "boolean":
+      writer.boolean(value);
+      return true;
+    case "object":
+      if (value === null) {
+        writer.nil();
+        return true;
+      }
+      if (depthLeft === 0 || writer.size > smallBytesMax) return false;
+      if (Array.isArray(value)) return writeSmallArray(value, depthLeft);
+      return isPlainObject(value) && writeSmallObject(value as Readonly<Record<string, unknown>>, depthLeft);
+    default:
+      return false;
+  }
+}
+
+function writeSmallArray(value: readonly unknown[], depthLeft: number): boolean {
+  const { length } = value;
+  writer.array(length);
+  for (let i = 0; i < length; i++) {
+    if (writer.size > smallBytesMax || !writeSmall(value[i], depthLeft - 1)) return false;
+  }
+  return true;
+}
+
+function writeSmallObject(object: Readonly<Record<string, unknown>>, depthLeft: number): boolean {
+  const at = writer.reserveMap();
+  let count = 0;
+  for (const key in object) {
+    if (!Object.hasOwn(object, key)) continue;
+    if (count === smallMapMax || key.length > smallTextMax || key === "__proto__" || !isAscii(key)) return false;
+    writer.text(key);
+    if (!writeSmall(object[key], depthLeft - 1)) return false;
+    count++;
+  }
+  writer.patchMap(at, count);
+  return true;
+}
+
+function isAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return false;
+  return true;
+}
+
+function encodeSmall(value: unknown): Uint8Array | undefined {
+  const writing = ++writings;
+  writer.reset();
+  try {
+    if (writeSmall(value, smallDepthMax) && writings === writing) return writer.take();
+  } catch {
+    // A getter or a proxy threw, which the general way says in full.
+  }
+  return undefined;
+}
+
 /**
  * The value's MessagePack (profile in `docs/format.md`), checked as by `checkValue`, which it throws like.
  * The bytes are the caller's own.
  */
 export function encodeValue(value: unknown, options?: ValueOptions): Uint8Array {
+  const small = encodeSmall(value);
+  if (small !== undefined) return small;
   const encodable: unknown = survey(value, options) ? copy(value as Value) : value;
   // RESET_BUFFER_MODE lets the next call write over the encoder's buffer, so the copy is what owns the bytes (V4).
   return new Uint8Array(packr.pack(encodable, RESET_BUFFER_MODE));

@@ -165,6 +165,16 @@ function addCluster(onefold: Command, output: Output): void {
     .action(async (shard: string, options) =>
       (await import("./cluster/split-command.ts")).clusterSplit(shard, options, output),
     );
+  asksNode(cluster.command("suspects"))
+    .description("list entities whose commands ended nodes, and those in quarantine for it")
+    .action(async (options) => (await import("./cluster/suspects-command.ts")).clusterSuspects(options, output));
+  asksNode(cluster.command("lift"))
+    .description("let an entity in quarantine serve again, on all nodes")
+    .argument("<kind/id>", "the entity, e.g. account/alice")
+    .option("--tenant <name>", "only of this tenant; default: of all")
+    .action(async (path: string, options) =>
+      (await import("./cluster/suspects-command.ts")).clusterLift(path, options, output),
+    );
 }
 
 function addTools(onefold: Command, output: Output): void {

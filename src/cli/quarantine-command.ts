@@ -3,10 +3,10 @@ import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { OnefoldError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import { type Suspect, type Suspects, suspectViews, without } from "../entity/suspects.ts";
 import { DiskError, type Host } from "../host/host.ts";
 import { nodeHost } from "../host/node/host.ts";
 import { dataLayout } from "../runtime/data-layout.ts";
-import { isInQuarantine, type Suspect, type Suspects, without } from "../runtime/suspects.ts";
 import { readSuspects, writeSuspects } from "../runtime/suspects-file.ts";
 import { splitEntityPath } from "./entity-path.ts";
 import { CommandFailure, exitCodes } from "./exit-code.ts";
@@ -23,15 +23,13 @@ export interface QuarantineOptions {
 /** Prints suspects, those in quarantine first; also while the node runs. Throws `CommandFailure` (usage) where there is no data. */
 export async function listQuarantine(options: QuarantineOptions, output: Output): Promise<void> {
   const suspects = await suspectsIn(await hostOf(options));
-  const shown = [...suspects.values()]
-    .filter(({ tenant }) => options.tenant === undefined || tenant === options.tenant)
-    .sort((a, b) => b.deaths - a.deaths || b.lastDeathMs - a.lastDeathMs);
-  if (options.json === true) {
-    const plain = shown.map((suspect) => ({ ...suspect, isInQuarantine: isInQuarantine(suspect, limits) }));
-    return output.result(JSON.stringify({ suspects: plain }));
-  }
+  const meant = [...suspects.values()].filter(
+    ({ tenant }) => options.tenant === undefined || tenant === options.tenant,
+  );
+  const shown = suspectViews(meant, limits);
+  if (options.json === true) return output.result(JSON.stringify({ suspects: shown }));
   if (shown.length === 0) return output.result("No entity is in quarantine, and none is a suspect.");
-  for (const suspect of shown) output.result(lineOf(suspect));
+  for (const suspect of shown) output.result(suspectText(suspect));
 }
 
 /**
@@ -91,9 +89,10 @@ async function lockData({ disk }: Host): Promise<{ release(): Promise<void> }> {
   }
 }
 
-function lineOf(suspect: Suspect): string {
-  const { tenant, kind, id, what, deaths, lastDeathMs } = suspect;
-  const state = isInQuarantine(suspect, limits) ? "quarantined" : "suspect";
+/** A line for people. */
+export function suspectText(suspect: Suspect & { readonly isInQuarantine: boolean }): string {
+  const { tenant, kind, id, what, deaths, lastDeathMs, isInQuarantine } = suspect;
+  const state = isInQuarantine ? "quarantined" : "suspect";
   const count = deaths === 1 ? "1 death" : `${deaths} deaths`;
   const where = `${kind}/${id}${tenant === "default" ? "" : ` of tenant ${tenant}`}`;
   return printableLine(

@@ -1,5 +1,6 @@
 /** What a node of a cluster says of itself. */
 import type { Health } from "../entity/service.ts";
+import { quarantinedEntities } from "./suspect-fold.ts";
 import { awaitsSystem } from "./promotion-fold.ts";
 import type { LocalShards, ShardMap, Standing } from "./local-shards.ts";
 
@@ -21,6 +22,11 @@ export function clusterHealth({ map, local, standing }: HealthParts, openCalls: 
   if (cluster === undefined) problems.push("The cluster is not founded yet.");
   if (isWaiting) problems.push("The cluster waits for its system, which is being moved to it.");
   if (standing.isCutOff) problems.push("unavailable: this node is cut off from the cluster's majority.");
+  const held = quarantinedEntities(map.state);
+  if (held.length > 0) {
+    const kinds = [...new Set(held.map(({ kind }) => kind))].sort().join(", ");
+    problems.push(`quarantined: ${held.length} of ${kinds}, whose commands ended nodes; see onefold cluster suspects`);
+  }
   let isStuck = false;
   for (const { id, status, owner } of shards.values()) {
     if (status === "retired") continue;

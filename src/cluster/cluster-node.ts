@@ -31,6 +31,7 @@ import { lagOf, schemaVersions } from "./deployed-code.ts";
 import { handleFarewells, sayFarewell } from "./farewell.ts";
 import { foundOrJoin } from "./founding.ts";
 import { KeptCopies } from "./kept-copies.ts";
+import { type LiftedEntity, liftQuarantine } from "./lift-request.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
 import { Membership } from "./membership.ts";
 import { listenForPeers, type NetworkPeers } from "./network-peers.ts";
@@ -77,6 +78,8 @@ export interface ClusterNodeOptions {
   readonly leaseReads?: { readonly clockDriftPpmMax: number };
   /** Serves although the engine may lose what it has acknowledged. */
   readonly allowsLaxEngine?: boolean;
+  /** Called once, before the node is a member for the first time. What it throws, `open` throws. */
+  readonly beforeMember?: (log: SystemLog) => Promise<void>;
   /** The node can't go on: `damaged`, `unsupported-version`, a failed disk. */
   readonly onFailed?: (error: unknown) => void;
 }
@@ -185,6 +188,7 @@ export class ClusterNode {
         },
         { deadlineMs: joinWithinMs(limits) },
       );
+      await options.beforeMember?.(systemLog);
       const kept = await KeptCopies.open({ disk: host.disk, random, trace, segmentBytes });
       node = new ClusterNode(options, { limits, systemLog, peers, cluster, kept });
       await node.#begin();
@@ -213,6 +217,11 @@ export class ClusterNode {
   /** See `askForSplit`. */
   split(shard: string, parts: number): Promise<void> {
     return askForSplit(this.#systemLog, shard, parts);
+  }
+
+  /** See `liftQuarantine`. */
+  lift(entity: LiftedEntity): Promise<number> {
+    return liftQuarantine(this.#systemLog, entity);
   }
 
   get memberId(): string | undefined {

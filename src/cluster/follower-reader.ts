@@ -27,6 +27,8 @@ export interface FollowerReaderParts {
   readonly replica: Replica;
   /** By the monotonic clock; undefined before the first look at the log's end. */
   readonly confirmedAtMs: () => number | undefined;
+  /** Names of entities none of whose user code is to run; the same object for as long as nothing changes. */
+  readonly quarantined: () => ReadonlySet<string>;
 }
 
 export class FollowerReader implements FollowerReads {
@@ -35,6 +37,7 @@ export class FollowerReader implements FollowerReads {
   /** What is decoded of the state at one position. */
   #working: WorkingSet;
   #workingAt = -1;
+  #workingWith: ReadonlySet<string> | undefined;
 
   constructor(parts: FollowerReaderParts) {
     this.#parts = parts;
@@ -95,9 +98,11 @@ export class FollowerReader implements FollowerReads {
     const parsed = parseId(id);
     const slot = guardedSlotOf(this.#guarded, definition, { id: parsed, tenant });
     const name = entityName(tenant, definition.name, parsed);
-    if (this.#workingAt !== this.sequence) {
+    const quarantined = this.#parts.quarantined();
+    if (this.#workingAt !== this.sequence || this.#workingWith !== quarantined) {
       this.#working = this.#newWorkingSet();
       this.#workingAt = this.sequence;
+      this.#workingWith = quarantined;
     }
     return this.#working.cached(name) ?? this.#working.load(definition, slot, name, tenant, parsed);
   }
@@ -108,7 +113,8 @@ export class FollowerReader implements FollowerReads {
   }
 
   #newWorkingSet(): WorkingSet {
-    return new WorkingSet(this.#parts.replica.store, this.#parts.limits.entityCacheBytesDefault);
+    const { replica, limits, quarantined } = this.#parts;
+    return new WorkingSet(replica.store, limits.entityCacheBytesDefault, quarantined());
   }
 
   #surroundings(caller: Principal): Surroundings {

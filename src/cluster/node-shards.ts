@@ -29,6 +29,7 @@ import type { Membership } from "./membership.ts";
 import { PastLog } from "./past-log.ts";
 import type { Peers } from "./peers.ts";
 import { movedShard } from "./promotion-fold.ts";
+import { QuarantinedNames } from "./quarantined-names.ts";
 import type { Anchor, Replica } from "./replica.ts";
 import { ShardHost, type ShardRole } from "./shard-host.ts";
 import { positionAsText, repairShard } from "./shard-repair.ts";
@@ -91,6 +92,7 @@ export class NodeShards implements LocalShards {
   readonly #hosted = new Map<string, Hosted>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #tidying = new Set<string>();
+  readonly #quarantined: QuarantinedNames;
   readonly #stopListening: () => void;
   /** What the shards were when they were reconciled last, if they are to be left alone until they change. */
   #reconciled: SystemState["shards"] | undefined;
@@ -98,6 +100,7 @@ export class NodeShards implements LocalShards {
 
   constructor(parts: NodeShardsParts) {
     this.#parts = parts;
+    this.#quarantined = new QuarantinedNames(parts.system);
     this.#stopListening = parts.systemLog.onChange((state) => this.#changed(state));
   }
 
@@ -123,7 +126,9 @@ export class NodeShards implements LocalShards {
     if (hosted.reader?.of !== replica) {
       const { host, limits, system } = this.#parts;
       const confirmedAtMs = () => hosted.host?.confirmedAtMs;
-      hosted.reader = { reads: new FollowerReader({ host, limits, system, replica, confirmedAtMs }), of: replica };
+      const quarantined = () => this.#quarantinedIn(shardId);
+      const reads = new FollowerReader({ host, limits, system, replica, confirmedAtMs, quarantined });
+      hosted.reader = { reads, of: replica };
     }
     return hosted.reader.reads;
   }
@@ -188,6 +193,12 @@ export class NodeShards implements LocalShards {
     await Promise.all(this.#tasks);
   }
 
+  #quarantinedIn(shardId: string): ReadonlySet<string> {
+    const { state } = this.#parts.systemLog;
+    const shard = state.shards.get(shardId);
+    return shard === undefined ? new Set() : this.#quarantined.of(state, shard);
+  }
+
   #of(shardId: string): Hosted | undefined {
     const log = this.#parts.systemLog.state.shards.get(shardId)?.log;
     return log === undefined ? undefined : this.#hosted.get(log);
@@ -195,7 +206,7 @@ export class NodeShards implements LocalShards {
 
   // --------------------------------------------------------------------------------------------------------- reconciling
 
-  /** Most of what the system log says is renewals, which change no shard: only who may claim, as clocks go. */
+  /** Most of what the system log says is renewals, which change no shard: only who may claim, as clocks go. Hosts look for what else is there. */
   #changed(state: SystemState): void {
     if (state.shards === this.#reconciled) this.reconsider();
     else this.#reconcile(state);
@@ -336,6 +347,7 @@ export class NodeShards implements LocalShards {
       anchors: () => this.#anchors(shard),
       mayClaim: () => membership.mayClaim,
       mayTellDurable: this.#parts.mayTellDurable,
+      quarantined: () => this.#quarantinedIn(id),
       onOwned: () => this.#parts.onOwned(),
       beforeClaim: (replica) => this.#verifyMoved(shard, replica),
       onReleased: (assignment, reach) => {

@@ -19,12 +19,12 @@ export interface OpenOwnedShard {
  * stopped by itself, perhaps before this returns: with `damaged` where the store must be made anew.
  */
 export function openOwnedShard(
-  parts: ShardHostParts,
+  parts: Omit<ShardHostParts, "quarantined"> & { readonly quarantined: ReadonlySet<string> },
   replica: Replica,
   epoch: number,
   onStopped: (error: OnefoldError) => void,
 ): OpenOwnedShard {
-  const { host, limits, system, cluster, neighbours, mayTellDurable, cacheBytes, measureLog } = parts;
+  const { host, limits, system, cluster, neighbours, mayTellDurable, cacheBytes, measureLog, quarantined } = parts;
   const { store } = replica;
   const log = new OwnedLog(replica, host.clock);
   let isStopped = false;
@@ -38,6 +38,7 @@ export function openOwnedShard(
     secret: cluster.secret,
     sessionsOf: fromHex(cluster.id),
     mayTellDurable,
+    quarantined,
     neighbours,
     past: parts.pastOf(replica),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),

@@ -21,7 +21,7 @@ export function randomRecord(state: SystemState, random: SeededRandom): SystemRe
   const term = about(state.controller?.term ?? 0);
   const assignment = about(shard.assignment ?? 0);
   const parent = parentPosition(random.chance(0.8) ? log : "shard-0");
-  switch (random.integer(18)) {
+  switch (random.integer(19)) {
     case 0:
       return founding();
     case 1:
@@ -87,6 +87,11 @@ export function randomRecord(state: SystemState, random: SeededRandom): SystemRe
     }
     case 15:
       return { type: "quarantined", shard: id, log, detail: "drawn" };
+    case 17: {
+      const entity = { tenant: "default", kind: "note", id: random.pick(["a", "b", "c"]) };
+      if (random.chance(0.2)) return { type: random.pick(["cleared", "quarantine-lifted"] as const), entity };
+      return { type: "suspected", suspect: { ...entity, what: "hook", deaths: 1, lastDeathMs: random.integer(100) } };
+    }
     case 16:
       return { type: "deployed", term, code: { readerVersion: 1, schemas: random.pick([{}, { note: 2 }]) } };
     default:

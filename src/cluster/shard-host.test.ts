@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { entityName } from "../entity/keys.ts";
 import { tester } from "../entity/shard.fixture.ts";
 import type { EngineAppendOutcome, EngineLog } from "../log/engine-log.ts";
 import type { OwnerIntent } from "./shard-host.ts";
@@ -317,6 +318,34 @@ describe("a shard on several nodes", () => {
       a.crash();
       b.shardHost.assign(owner(2));
       assert.equal(await b.write("x0", "fourth"), 4);
+    });
+  });
+
+  test("an entity that is put into quarantine is refused by its owner and by copies, and what was sent to it arrives when that is lifted", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const a = world.node("a");
+      await a.start(owner(1));
+      await a.write("x", "one");
+      await a.write("y", "one");
+      a.quarantined = new Set([entityName("default", "note", "x")]);
+      a.shardHost.reconsider();
+      await world.until(() => a.epochs.length === 2);
+      await assert.rejects(a.write("x", "two"), { code: "quarantined", retry: "never" });
+      assert.equal(await a.write("y", "two"), 2);
+      const mail = { to: "x", lines: ["mailed"] };
+      await a.shardHost.owned!.shard.command({ kind: "note", id: "y" }, "mail", mail, { principal: tester });
+      a.quarantined = new Set();
+      a.shardHost.reconsider();
+      await world.until(() => a.epochs.length === 3);
+      const lines = async () => (await a.lines("x")).join();
+      let seen = "";
+      for (let look = 0; look < 100 && seen !== "one,mailed"; look++) {
+        await world.scheduler.sleep(10);
+        seen = await lines();
+      }
+      assert.equal(seen, "one,mailed");
+      assert.deepEqual(a.released, [], "nobody else had to take it over");
     });
   });
 

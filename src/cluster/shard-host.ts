@@ -71,6 +71,8 @@ export interface ShardHostParts {
   readonly mayClaim: () => boolean;
   /** See `Committer`, M5. */
   readonly mayTellDurable: () => boolean;
+  /** Names of its entities in quarantine; the same object for as long as nothing changes. */
+  readonly quarantined: () => ReadonlySet<string>;
   readonly onOwned: (epoch: number) => void;
   /** It is about to claim: nobody changes the replica's store before this has returned. */
   readonly beforeClaim: (replica: Replica) => void;
@@ -93,6 +95,8 @@ export class ShardHost {
   #replica: Replica | undefined;
   #follower: Follower | undefined;
   #owned: OpenOwnedShard | undefined;
+  /** Of the shard that is owned: what it was opened with. */
+  #quarantined: ReadonlySet<string> | undefined;
   /** The last assignment that was given up, or lost for good. */
   #doneWith = 0;
   #isSealed = false;
@@ -131,9 +135,10 @@ export class ShardHost {
     return this.#isIdle ? this.#replica : undefined;
   }
 
-  /** Looks again whether it may claim, where it is to: anybody may call this as often as they like. */
+  /** Looks again whether it may claim, or what it serves is in quarantine by now: anybody may call this as often as they like. */
   reconsider(): void {
-    if (this.#wantsToOwn && this.#owned === undefined) this.#changed?.();
+    const isDue = this.#owned === undefined ? this.#wantsToOwn : this.#parts.quarantined() !== this.#quarantined;
+    if (isDue) this.#changed?.();
   }
 
   /** Present only while calls may reach it (SH2). */
@@ -326,7 +331,9 @@ export class ShardHost {
 
   async #serve(replica: Replica, assignment: number, epoch: number, isWanted: () => boolean): Promise<void> {
     let stopped: OnefoldError | undefined;
-    const owned = openOwnedShard(this.#parts, replica, epoch, (error) => {
+    const quarantined = this.#parts.quarantined();
+    this.#quarantined = quarantined;
+    const owned = openOwnedShard({ ...this.#parts, quarantined }, replica, epoch, (error) => {
       stopped = error;
       this.#owned = undefined;
       this.#changed?.();
@@ -335,10 +342,14 @@ export class ShardHost {
       this.#owned = owned;
       this.#parts.onOwned(epoch);
     }
-    while (stopped === undefined && isWanted() && this.#intent === "serve") await this.#change();
+    const isToGoOn = (): boolean => stopped === undefined && isWanted() && this.#intent === "serve";
+    // A shard object's quarantine stays as it is: what waits for its end is looked for when the next one begins.
+    while (isToGoOn() && this.#parts.quarantined() === quarantined) await this.#change();
+    const isToBeginAnew = isToGoOn();
     this.#owned = undefined;
     await owned.snapshots.stop();
     await owned.shard.close({ settleMs: this.#parts.limits.handoverMs });
+    if (isToBeginAnew && isToGoOn()) return;
     if (stopped === undefined) await this.#giveUp(replica, assignment, epoch);
     else if ((stopped as OnefoldError).code === "damaged") throw stopped;
   }

@@ -56,6 +56,9 @@ export class HostedNode {
     return this.#shardHost;
   }
 
+  /** Another object for another quarantine. */
+  quarantined: ReadonlySet<string> = new Set();
+
   async start(role: ShardRole, tamper: Tamper = (log) => log): Promise<void> {
     const host = this.node.start();
     this.#host = host;
@@ -85,6 +88,7 @@ export class HostedNode {
         anchors: () => this.#world.anchors(this),
         mayClaim: () => this.mayClaim,
         mayTellDurable: () => false,
+        quarantined: () => this.quarantined,
         onOwned: (epoch) => this.epochs.push(epoch),
         beforeClaim: () => undefined,
         onReleased: (assignment) => void this.released.push(assignment),

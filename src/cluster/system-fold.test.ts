@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { z } from "zod";
+import { slotOf } from "../base/ids.ts";
 import { limits } from "../base/limits.ts";
 import { SeededRandom } from "../base/random.ts";
+import { entity } from "../entity/define.ts";
+import { entityName } from "../entity/keys.ts";
 import { randomRecord } from "./random-records.fixture.ts";
 import { clusterOf, founding, joining, parentPosition, records, stateAfter } from "./system.fixture.ts";
+import { quarantinedEntities, quarantinedIn } from "./suspect-fold.ts";
 import { checkpointOf, fold } from "./system-fold.ts";
 import { decodeSystemRecords, encodeSystemRecords, type SystemRecord } from "./system-records.ts";
 import {
@@ -312,6 +317,41 @@ describe("the fold of the system log", () => {
     assert.ok(changes > 3000, `only ${changes} records changed a shard: the property says little`);
   });
 
+  test("counts the deaths of all nodes together, until an operator lifts the quarantine", () => {
+    const entity = { tenant: "default", kind: "note", id: "ogre" };
+    const died = (lastDeathMs: number, id = "ogre"): SystemRecord => ({
+      type: "suspected",
+      suspect: { ...entity, id, what: "eat", deaths: 1, lastDeathMs },
+    });
+    const held = (state: SystemState): readonly string[] => quarantinedEntities(state).map(({ id }) => id);
+    const twice = stateAfter([founding(), died(1), died(1), died(2), died(3, "other")]);
+    assert.deepEqual(held(twice), []);
+    assert.deepEqual(held(stateAfter([{ type: "cleared", entity }, died(4), died(5)], twice)), []);
+    const third = stateAfter([died(4), { type: "cleared", entity }], twice);
+    assert.deepEqual(held(third), ["ogre"]);
+    const of = (from: number, to: number) => quarantinedIn(third, { entities: new Map() }, { from, to }).size;
+    assert.equal(of(0, 4096), 0, "a kind that this node's code doesn't know");
+    assert.deepEqual(held(stateAfter([{ type: "quarantine-lifted", entity }], third)), []);
+  });
+
+  test("names those in quarantine in the shard that has their slot, and with an affinity in all", () => {
+    const deaths = ["plain", "near"].map((kind): SystemRecord => {
+      const suspect = { tenant: "default", kind, id: "x", what: "eat", deaths: 3, lastDeathMs: 1 };
+      return { type: "suspected", suspect };
+    });
+    const state = stateAfter([founding(), ...deaths]);
+    const plain = entity("plain").state(z.object({}), () => ({}));
+    const near = entity("near")
+      .state(z.object({}), () => ({}))
+      .affinity((id) => id);
+    const entities = new Map([plain, near].map(({ definition }) => [definition.name, definition]));
+    const slot = slotOf("plain", "x", "default");
+    const names = (from: number, to: number) => [...quarantinedIn(state, { entities }, { from, to })];
+    const [plainName, nearName] = ["plain", "near"].map((kind) => entityName("default", kind, "x"));
+    assert.deepEqual(names(slot, slot + 1), [plainName, nearName]);
+    assert.deepEqual(names(slot + 1, slot + 2), [nearName]);
+  });
+
   test("is bounded: the largest state fits in a checkpoint (SF7)", () => {
     const id = (index: number): string => `${"m".repeat(52)}${String(index).padStart(3, "0")}.${"f".repeat(8)}`;
     assert.equal(id(0).length, limits.memberIdBytesMax);
@@ -347,6 +387,17 @@ describe("the fold of the system log", () => {
         .length;
     };
     const none = sizeOf([]);
+    const suspects = Array.from({ length: limits.clusterSuspectsMax + 5 }, (_, index): SystemRecord => {
+      const name = "n".repeat(limits.nameBytesMax);
+      const id = `${"i".repeat(limits.idBytesMax - 3)}${String(index).padStart(3, "0")}`;
+      const suspect = { tenant: name, kind: name, id, what: name, deaths: 2 ** 50, lastDeathMs: 2 ** 50 + index };
+      return { type: "suspected", suspect };
+    });
+    const suspicious = stateAfter(suspects);
+    assert.equal(suspicious.suspects.size, limits.clusterSuspectsMax);
+    const spared = encodeSystemRecords([checkpointOf(emptySystemState)]).length;
+    const suspectBytes = encodeSystemRecords([checkpointOf(suspicious)]).length - spared;
+    assert.ok(suspectBytes <= limits.clusterSuspectsMax * limits.suspectBytesMax, `${suspectBytes}`);
     assert.ok(sizeOf([largest]) - none <= limits.shardBytesMax, `${sizeOf([largest]) - none}`);
     const retired = {
       ...largest,

@@ -15,6 +15,7 @@ import { limits } from "../base/limits.ts";
 import * as placement from "./placement-fold.ts";
 import * as promotion from "./promotion-fold.ts";
 import type { MemberDescription, SystemRecord } from "./system-records.ts";
+import * as suspects from "./suspect-fold.ts";
 import { deploy } from "./deployed-code.ts";
 import { imageOf, stateOf } from "./system-image.ts";
 import { isPresent, type MemberState, presentMembers, type SystemState } from "./system-state.ts";
@@ -78,6 +79,12 @@ export function foldOne(state: SystemState, record: SystemRecord, sequence: numb
       return placement.quarantine(state, record);
     case "repaired":
       return placement.repair(state, record);
+    case "suspected":
+      return suspects.suspect(state, record.suspect);
+    case "cleared":
+      return suspects.clear(state, record.entity);
+    case "quarantine-lifted":
+      return suspects.lift(state, record.entity);
     case "continued":
       return state;
     case "checkpoint": {

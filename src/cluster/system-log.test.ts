@@ -475,6 +475,7 @@ describe("the system log on a node", () => {
               sequence: state.sequence,
               members: [...wrong.members.values()],
               shards: [...wrong.shards.values()],
+              suspects: [],
             },
           },
         ],

@@ -10,6 +10,7 @@
 import { OnefoldError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { decodeValue, encodeValue, type Value } from "../base/value.ts";
+import type { Suspect } from "../entity/suspects.ts";
 import type {
   ChildRange,
   ClusterIdentity,
@@ -39,6 +40,9 @@ import {
   whole,
 } from "./value-shape.ts";
 
+/** An entity by what its name is made of. */
+export type EntityParts = Pick<Suspect, "tenant" | "kind" | "id">;
+
 /** A part of a split as its owner has made it. */
 export interface PublishedChild {
   readonly id: string;
@@ -52,6 +56,7 @@ export interface StateImage {
   readonly cluster: ClusterIdentity | undefined;
   readonly members: readonly MemberState[];
   readonly shards: readonly ShardState[];
+  readonly suspects: readonly Suspect[];
   readonly controller: SystemState["controller"];
   readonly deployed: SystemState["deployed"];
   readonly promotion: SystemState["promotion"];
@@ -164,6 +169,13 @@ export type SystemRecord =
       readonly incarnation: string;
       readonly parent: ParentPosition;
     }
+  // ---- entities that end processes: see `suspect-fold.ts`
+  /** A node that starts again has died while this entity ran: so many times, the last at that moment. */
+  | { readonly type: "suspected"; readonly suspect: Suspect }
+  /** A call of it that looked dangerous has ended by itself: it was not to blame. Not for one in quarantine. */
+  | { readonly type: "cleared"; readonly entity: EntityParts }
+  /** An operator lets it serve again, or forgets what it is suspected of. */
+  | { readonly type: "quarantine-lifted"; readonly entity: EntityParts }
   /**
    * This log goes on from a damaged one, whose position this is. In the first record of a successor, before the checkpoint that holds the
    * state there.
@@ -217,6 +229,11 @@ const parent = object<ParentPosition>({ log: logName, incarnation, epoch: whole,
 const place = object<LogPlace>({ epoch: whole, sequence: whole, hash });
 const child = object<ChildRange>({ id: shardId, from: whole, to: whole });
 
+const entity = { tenant: text, kind: text, id: text } as const;
+const suspect = object<Suspect>({ ...entity, what: text, deaths: whole, lastDeathMs: whole });
+/** Absent where an earlier version wrote it. */
+const suspects: Reader<readonly Suspect[]> = (value, what) => (value === undefined ? [] : listOf(suspect)(value, what));
+
 const image = object<StateImage>({
   cluster: optional(cluster),
   members: listOf(
@@ -246,6 +263,7 @@ const image = object<StateImage>({
       children: listOf(child),
     }),
   ),
+  suspects,
   controller: optional(object<{ readonly member: string; readonly term: number }>({ member: memberId, term: whole })),
   deployed: optional(deployedCode),
   promotion: optional(
@@ -293,6 +311,9 @@ const readers: { readonly [T in SystemRecordType]: Reader<Omit<OfType<T>, "type"
   "snapshot-published": object({ shard: shardId, log: logName, epoch: whole, sequence: whole }),
   quarantined: object({ shard: shardId, log: logName, detail: text }),
   repaired: object({ shard: shardId, log: logName, incarnation, parent }),
+  suspected: object({ suspect }),
+  cleared: object({ entity: object<EntityParts>(entity) }),
+  "quarantine-lifted": object({ entity: object<EntityParts>(entity) }),
   continued: object({ parent }),
   checkpoint: object({ state: image }),
 };

@@ -2,6 +2,7 @@
  * What the system log says: members, the shard map, who is to own what. The fold itself is in `system-fold.ts`; every node has the
  * same, as far as it has read the log.
  */
+import type { Suspects } from "../entity/suspects.ts";
 
 /** A member. Its id is its name and the random life that it joined with: a restarted node is another member. */
 export interface MemberState {
@@ -103,6 +104,8 @@ export interface ParentPosition extends LogPlace {
 }
 
 export interface SystemState {
+  /** Entities whose calls nodes died in, by name: one with enough deaths is in quarantine on every node (G10). */
+  readonly suspects: Suspects;
   /** 16 random bytes as hex, and the system's name; undefined before the founding record. */
   readonly cluster: ClusterIdentity | undefined;
   readonly members: ReadonlyMap<string, MemberState>;
@@ -144,6 +147,7 @@ export interface ClusterIdentity {
 }
 
 export const emptySystemState: SystemState = {
+  suspects: new Map(),
   cluster: undefined,
   members: new Map(),
   shards: new Map(),

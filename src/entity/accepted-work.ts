@@ -11,15 +11,22 @@ export class AcceptedWork {
     return this.#count;
   }
 
-  /** Counts until it is settled. Throws what `submit` throws, which has not accepted then. */
-  accept<T>(asker: Settle<T>, submit: (settle: Settle<T>) => void): void {
-    submit(new Settlement(this, asker));
+  /** Counts until what it returns is settled, which settles the asker; or until `settled`, for what was refused after all. */
+  accept<T>(asker: Settle<T>): Settle<T> {
     this.#count++;
+    return new Settlement(this, asker);
   }
 
   /** The same as a promise, which rejects where `submit` throws. */
   promise<T>(submit: (settle: Settle<T>) => void): Promise<T> {
-    return new Promise((resolve, reject) => this.accept({ resolve, reject }, submit));
+    return new Promise((resolve, reject) => {
+      const settle = this.accept({ resolve, reject });
+      try {
+        submit(settle);
+      } catch (error) {
+        settle.reject(error as Error);
+      }
+    });
   }
 
   /** Resolves when all that was accepted has been settled, or after `atMostMs`, if that is given. */
@@ -34,6 +41,7 @@ export class AcceptedWork {
     });
   }
 
+  /** One is no longer counted. */
   settled(): void {
     this.#count--;
     if (this.#count > 0) return;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { unpack } from "msgpackr";
+import { Packr, unpack } from "msgpackr";
 import { slotOf } from "../base/ids.ts";
 import { decodeRecord } from "../log/record.ts";
 import { decodeBatch, type EntityEffect, type Entry, encodeBatch, entryBytesMax, readerVersionOf } from "./batch.ts";
@@ -148,6 +148,16 @@ describe("a batch", () => {
         assert.deepEqual(plain(decodeBatch(encodeBatch(entries))), plain(entries));
       }),
       { numRuns: 300 },
+    );
+  });
+
+  test("is written as the general encoder writes what it decodes to", () => {
+    const general = new Packr({ useRecords: false, useBigIntExtension: true });
+    fc.assert(
+      fc.property(fc.array(entry, { maxLength: 20 }), (entries) => {
+        const payload = encodeBatch(entries);
+        assert.deepEqual(Buffer.from(payload), Buffer.from(general.pack(unpack(payload))));
+      }),
     );
   });
 

@@ -4,7 +4,7 @@ import type { Core, EntryDraft, KeptResult } from "./core.ts";
 import type { CommandDefinition } from "./definition.ts";
 import { EntityCommand } from "./entity-command.ts";
 import { failureOf } from "./failure.ts";
-import { isKept, replyOf } from "./outcome.ts";
+import { isKept, type KeptOutcome, replyOf } from "./outcome.ts";
 import type { RequestIdentity } from "./requests.ts";
 import type { CommandResult } from "./run-command.ts";
 import type { CallReply } from "./service.ts";
@@ -120,7 +120,7 @@ export class CommandCall extends EntityCommand {
 }
 
 /** A kept outcome as it is to be settled again. */
-export function replayed(outcome: Uint8Array): Settled {
+export function replayed(outcome: KeptOutcome): Settled {
   try {
     return { reply: replyOf(outcome) };
   } catch (error) {

@@ -20,7 +20,7 @@ import type { Age } from "./locks.ts";
 import type { Mailroom } from "./mailroom.ts";
 import type { Neighbours } from "./neighbours.ts";
 import { quarantined } from "./out-of-reach.ts";
-import { encodeOutcome, type Outcome } from "./outcome.ts";
+import { keepOutcome, type Outcome } from "./outcome.ts";
 import type { RequestIdentity, Requests } from "./requests.ts";
 import type { Surroundings, UnnumberedMessage } from "./run-command.ts";
 import type { Principal } from "./service.ts";
@@ -136,7 +136,11 @@ export class Core {
 
   /** An affinity is the user's code. */
   slotOf(definition: EntityDefinition, tenant: string, id: string): number {
-    if (definition.affinity === undefined) return slotOfEntity(definition, id, tenant);
+    if (definition.affinity === undefined) {
+      // What is in use knows its slot. Where other nodes may name slots, their code may be of another version than this one's.
+      const known = this.neighbours === undefined ? this.working.recent(tenant, definition.name, id) : undefined;
+      return known?.slot ?? slotOfEntity(definition, id, tenant);
+    }
     if (this.working.isQuarantined(entityName(tenant, definition.name, id))) throw quarantined(definition.name, id);
     return guardedSlotOf({ guard: this.host.guard, limits: this.limits }, definition, { id, tenant });
   }
@@ -208,7 +212,7 @@ export class Core {
   #resultEffect({ request, slot, outcome, outputBytes }: KeptResult): ResultEffect {
     return {
       key: this.requests.resultKey(request, slot, this.working, this.committer.timeMs),
-      outcome: encodeOutcome(outcome, this.committer.openSequence, outputBytes),
+      outcome: keepOutcome(outcome, this.committer.openSequence, outputBytes),
     };
   }
 

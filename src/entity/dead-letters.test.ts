@@ -212,6 +212,22 @@ describe("dead letters are bounded", () => {
       { limits: { deadLettersPerSlotMax: 3 } },
     ));
 
+  test("and a letter whose batch was dropped takes nobody's room", () =>
+    withNotebook(
+      async (parts) => {
+        const { rig, client } = parts;
+        await refused(parts, "b", numbered(2));
+        await client.note("a").mail({ to: "b", lines: ["2"], command: "refuse" });
+        // The append of the mail has succeeded: the next one holds the letter.
+        rig.outcomes.push({ kind: "full" });
+        await rig.until(() => recordedCount(rig) === 3);
+        await rig.applied();
+        assert.equal(rig.outcomes.length, 0);
+        assert.deepEqual(await linesOf(rig), numbered(3));
+      },
+      { limits: { deadLettersPerSlotMax: 3 } },
+    ));
+
   test("also where the bounds were higher before: those that are too many go a portion at a time", () => {
     const limits = { deadLettersPerSlotMax: 100, deadLettersMax: 100 };
     return withNotebook(

@@ -27,7 +27,8 @@ export class Executor {
   readonly #elsewhere: { hasOpen(): boolean; failExpired(nowMs: number): void };
   /** A work threw what it should have settled: memory can't be trusted any more. */
   readonly #onBug: (error: unknown) => void;
-  #queue: Work[] = [];
+  /** From `#head` on; nothing is kept of those before it. */
+  #queue: (Work | undefined)[] = [];
   #head = 0;
   #queuedBytes = 0;
   readonly #parked = new Set<Work>();
@@ -133,7 +134,7 @@ export class Executor {
   stop(error: OnefoldError): void {
     this.#stopped = error;
     this.#sweep?.cancel();
-    const waiting = [...this.#queue.slice(this.#head), ...this.#parked];
+    const waiting = [...(this.#queue.slice(this.#head) as Work[]), ...this.#parked];
     this.#queue = [];
     this.#head = 0;
     this.#queuedBytes = 0;
@@ -192,7 +193,8 @@ export class Executor {
     const began = clock.monotonicMs();
     for (let done = 0; done < sliceCommandsMax && this.#head < this.#queue.length; done++) {
       if (!this.#committer.hasRoom) return;
-      const work = this.#queue[this.#head++]!;
+      const work = this.#queue[this.#head]!;
+      this.#queue[this.#head++] = undefined;
       this.#queuedBytes -= work.sizeBytes;
       this.#current = work;
       if (!work.isSettled) work.execute();

@@ -6,9 +6,11 @@
  * F3  The only knowledge of the tables' values is in this file and its readers at the bottom.
  */
 import { Packr } from "msgpackr";
+import { assert } from "../base/assert.ts";
 import { OnefoldError } from "../base/errors.ts";
+import { MessagePackWriter } from "../base/message-pack.ts";
 import type { StoreReader, Write } from "../store/store.ts";
-import { type EntityEffect, type Entry, type ResultKey, type StoredPrepared, storedRecords } from "./batch.ts";
+import { type EntityEffect, type Entry, type ResultEffect, type StoredPrepared, storedRecords } from "./batch.ts";
 import { type DecisionPart, homeOf, type TransactionPart } from "./transaction-parts.ts";
 import {
   afterPrefix,
@@ -20,6 +22,7 @@ import {
   readUint16,
   type TableName,
 } from "./keys.ts";
+import { type KeptOutcome, writeKept } from "./outcome.ts";
 
 const packr = new Packr({ useRecords: false, useBigIntExtension: true, mapsAsObjects: true });
 
@@ -28,7 +31,7 @@ const placesMax = 0x1_0000;
 
 /** The store's writes of many batches, one for each key. What changes often is encoded only once it is final. */
 export class WriteSet {
-  readonly #writes = new Map<BinaryString, Uint8Array | StoredSessionResult | null>();
+  readonly #writes = new Map<BinaryString, Uint8Array | ResultEffect | null>();
   /** By name, which an entity has at hand where its key would have to be made for each of its effects. */
   readonly #roots = new Map<BinaryString, Root>();
   readonly #resultKeys = new Map<BinaryString, Map<number, BinaryString>>();
@@ -37,7 +40,7 @@ export class WriteSet {
   /** Whether an entity's life ended, so that items may have been left behind. */
   hasGarbage = false;
 
-  put(key: BinaryString, value: Uint8Array | StoredSessionResult | null): void {
+  put(key: BinaryString, value: Uint8Array | ResultEffect | null): void {
     this.#writes.set(key, value);
   }
 
@@ -101,8 +104,25 @@ interface Root {
   sequence: number;
 }
 
-function encodeSessionResult({ number, lowest, outcome }: StoredSessionResult): Uint8Array {
-  return packr.pack([number, lowest, outcome]);
+const writer = new MessagePackWriter(1024);
+
+function encodeSessionResult({ key, outcome }: ResultEffect): Uint8Array {
+  assert(key.type === "session", "of results only those of sessions are encoded late");
+  writer.reset();
+  writer.array(3);
+  writer.number(key.number);
+  writer.number(key.lowest);
+  writeKept(writer, outcome);
+  return writer.take();
+}
+
+function encodeIdempotency({ expiresMs, fingerprint, outcome }: StoredIdempotency): Uint8Array {
+  writer.reset();
+  writer.array(3);
+  writer.number(expiresMs);
+  writer.binary(fingerprint);
+  writeKept(writer, outcome);
+  return writer.take();
 }
 
 const present = new Uint8Array(0);
@@ -139,7 +159,7 @@ export function foldEntry(entry: Entry, sequence: number, index: number, writes:
       storedRecords.encodeDeadLetter({ ...entry.deadLetter, subject: entry.subject, by: entry.origin }),
     );
   }
-  if (entry.result !== null) foldResult(entry.result.key, entry.result.outcome, writes);
+  if (entry.result !== null) foldResult(entry.result, writes);
   if (entry.transaction !== null) foldTransactionPart(entry.transaction, entry, writes);
 }
 
@@ -197,16 +217,17 @@ function foldEffect(effect: EntityEffect, sequence: number, writes: WriteSet): v
   }
 }
 
-function foldResult(key: ResultKey, outcome: Uint8Array, writes: WriteSet): void {
+function foldResult(result: ResultEffect, writes: WriteSet): void {
+  const { key, outcome } = result;
   writes.slots.add(key.slot);
   if (key.type === "idempotency") {
     const at = keys.idempotency(key.slot, key.digest);
-    writes.put(at, packr.pack([key.expiresMs, key.fingerprint, outcome]));
+    writes.put(at, encodeIdempotency({ expiresMs: key.expiresMs, fingerprint: key.fingerprint, outcome }));
     writes.put(keys.expiry(key.expiresMs, at), present);
     return;
   }
-  const { slot, session, number, lowest, place, isBirth, expiresMs } = key;
-  writes.put(writes.resultKey(slot, session, place), { number, lowest, outcome });
+  const { slot, session, place, isBirth, expiresMs } = key;
+  writes.put(writes.resultKey(slot, session, place), result);
   if (isBirth) writes.put(keys.expiry(expiresMs, keys.session(slot, session)), present);
 }
 
@@ -292,7 +313,7 @@ export function readSessionResult(bytes: Uint8Array): StoredSessionResult {
 export interface StoredIdempotency {
   readonly expiresMs: number;
   readonly fingerprint: Uint8Array;
-  readonly outcome: Uint8Array;
+  readonly outcome: KeptOutcome;
 }
 
 export function readIdempotency(store: StoreReader, slot: number, digest: BinaryString): StoredIdempotency | undefined {

@@ -16,15 +16,19 @@ import type { StoreReader } from "../store/store.ts";
 import type { ResultKey } from "./batch.ts";
 import { entriesWithPrefix, readSessionResult, type StoredSessionResult } from "./fold.ts";
 import { type BinaryString, bytesOfBinary, keys, readUint16, tables } from "./keys.ts";
+import type { KeptOutcome } from "./outcome.ts";
 
 type SessionResultKey = Extract<ResultKey, { readonly type: "session" }>;
 
 interface KeptResult {
-  readonly place: number;
+  readonly number: number;
+  place: number;
   /** Undefined: the store has it. */
-  outcome: Uint8Array | undefined;
+  outcome: KeptOutcome | undefined;
   /** The batch that it stands in; 0: long durable. */
-  readonly sequence: number;
+  sequence: number;
+  /** The one that came after it. */
+  next: KeptResult | undefined;
 }
 
 /** Beyond so many sessions, or kept outcomes, those go that the store could give again. */
@@ -34,7 +38,13 @@ const looksPerLoad = 8;
 
 /** A session as one slot sees it. */
 export class LiveSession {
-  readonly #kept = new Map<number, KeptResult>();
+  // In the order in which they came: a list that costs nothing but its members. Most slots have one or two outcomes of a session, and a
+  // map of those, in which one comes as one goes, is made anew all the time.
+  #first: KeptResult | undefined = undefined;
+  #last: KeptResult | undefined = undefined;
+  #keptCount = 0;
+  /** No number above this one was ever kept: of nearly all that are asked for, no list has to be searched. */
+  #highest = 0;
   /** Places whose outcome nobody may ask for any more. */
   readonly #free: number[] = [];
   #placeCount = 0;
@@ -47,7 +57,7 @@ export class LiveSession {
   }
 
   get keptCount(): number {
-    return this.#kept.size;
+    return this.#keptCount;
   }
 
   /** No outcome of it was ever kept at this slot. */
@@ -55,33 +65,58 @@ export class LiveSession {
     return this.#placeCount === 0;
   }
 
-  has(number: number): boolean {
-    return this.#kept.has(number);
-  }
-
   kept(number: number): KeptResult | undefined {
-    return this.#kept.get(number);
+    if (number > this.#highest) return undefined;
+    let kept = this.#first;
+    while (kept !== undefined && kept.number !== number) kept = kept.next;
+    return kept;
   }
 
   /** Where the next outcome goes, if its request has told `lowest`. Changes nothing (D1). */
   nextPlace(lowest: number): number {
-    const free = this.#free.at(-1);
+    const free = this.#free.length > 0 ? this.#free.at(-1) : undefined;
     if (free !== undefined) return free;
-    for (const [number, { place }] of this.#kept) return number < lowest ? place : this.#placeCount;
-    return this.#placeCount;
+    const first = this.#first;
+    return first !== undefined && first.number < lowest ? first.place : this.#placeCount;
   }
 
-  absorb({ number, lowest, place }: SessionResultKey, outcome: Uint8Array, sequence: number): void {
-    this.#lowest = Math.max(this.#lowest, lowest);
-    // Numbers come about in order; one that is out of order is let go of when its turn comes.
-    for (const [old, kept] of this.#kept) {
-      if (old >= this.#lowest) break;
-      this.#kept.delete(old);
-      if (kept.place !== place) this.#free.push(kept.place);
-    }
+  absorb({ number, lowest, place }: SessionResultKey, outcome: KeptOutcome, sequence: number): void {
+    if (lowest > this.#lowest) this.#lowest = lowest;
+    this.#letGo(place);
     this.#take(place);
-    this.#kept.set(number, { place, outcome, sequence });
+    this.#keep(number, place, outcome, sequence);
     this.lastSequence = sequence;
+  }
+
+  /** Numbers come about in order; one that is out of order is let go of when its turn comes. */
+  #letGo(placeTaken: number): void {
+    let first = this.#first;
+    while (first !== undefined && first.number < this.#lowest) {
+      if (first.place !== placeTaken) this.#free.push(first.place);
+      const { next } = first;
+      // What is old must not keep alive what came after it.
+      first.next = undefined;
+      first = next;
+      this.#keptCount--;
+    }
+    this.#first = first;
+    if (first === undefined) this.#last = undefined;
+  }
+
+  #keep(number: number, place: number, outcome: KeptOutcome | undefined, sequence: number): void {
+    const known = this.kept(number);
+    if (known !== undefined) {
+      known.place = place;
+      known.outcome = outcome;
+      known.sequence = sequence;
+      return;
+    }
+    const kept: KeptResult = { number, place, outcome, sequence, next: undefined };
+    if (this.#last === undefined) this.#first = kept;
+    else this.#last.next = kept;
+    this.#last = kept;
+    this.#keptCount++;
+    if (number > this.#highest) this.#highest = number;
   }
 
   #take(place: number): void {
@@ -99,7 +134,9 @@ export class LiveSession {
 
   /** The store has the outcome now. */
   applied(number: number, sequence: number): void {
-    const kept = this.#kept.get(number);
+    // Acknowledged meanwhile, as most are under load: it is let go of, or will be soon.
+    if (number < this.#lowest) return;
+    const kept = this.kept(number);
     if (kept !== undefined && kept.sequence <= sequence) kept.outcome = undefined;
   }
 
@@ -110,7 +147,7 @@ export class LiveSession {
     const inOrder = rows.toSorted((a, b) => a.row.number - b.row.number);
     for (const { place, row } of inOrder) {
       session.#take(place);
-      if (row.number >= session.#lowest) session.#kept.set(row.number, { place, outcome: undefined, sequence: 0 });
+      if (row.number >= session.#lowest) session.#keep(row.number, place, undefined, 0);
       else session.#free.push(place);
     }
     return session;
@@ -199,7 +236,7 @@ export class LiveSessions {
     slot: number,
     id: BinaryString,
     number: number,
-  ): { readonly value: Uint8Array; readonly sequence: number } | undefined {
+  ): { readonly value: KeptOutcome; readonly sequence: number } | undefined {
     const kept = this.get(slot, id).kept(number);
     if (kept === undefined) return undefined;
     if (kept.outcome !== undefined) return { value: kept.outcome, sequence: kept.sequence };
@@ -211,7 +248,7 @@ export class LiveSessions {
     return { value: row.outcome, sequence: 0 };
   }
 
-  absorb(key: SessionResultKey, outcome: Uint8Array, sequence: number): void {
+  absorb(key: SessionResultKey, outcome: KeptOutcome, sequence: number): void {
     const session = this.get(key.slot, key.session);
     const before = session.keptCount;
     session.absorb(key, outcome, sequence);

@@ -1,6 +1,7 @@
 /** The outcome of a request as it is kept for repetitions of the request (G6), and given to whoever asked. */
 import { type ErrorCode, errorTable, OnefoldError, Refused, type Retry } from "../base/errors.ts";
 import { decodeValue, encodeValue, type Value } from "../base/value.ts";
+import { MessagePackWriter, numberBytes } from "../base/message-pack.ts";
 import type { CallReply } from "./service.ts";
 
 export type Outcome =
@@ -20,11 +21,33 @@ type Kept = { readonly sequence: number } & (
     }
 );
 
-/** `outputBytes` is the encoded output where the caller has it already. */
+/**
+ * An outcome as it is kept: encoded; or, where the output is a number or there is none, as it is for most, what it is made of, and encoded
+ * where it is written. The bytes of one of those would be most of what a numbered request keeps in memory.
+ */
+export type KeptOutcome = Uint8Array | SmallDone;
+
+/** A success. */
+export interface SmallDone {
+  readonly sequence: number;
+  readonly output: number | undefined;
+}
+
+/** The outcome of a request in the batch `sequence`. `outputBytes` is the encoded output where the caller has it already. */
+export function keepOutcome(outcome: Outcome, sequence: number, outputBytes?: Uint8Array): KeptOutcome {
+  if (outcome.kind === "done") {
+    const { output } = outcome;
+    // The comparison holds for -0 too, which is kept as 0.
+    if (output === undefined || typeof output === "number") return { sequence, output: output === 0 ? 0 : output };
+  }
+  return encodeOutcome(outcome, sequence, outputBytes);
+}
+
+/** As it is written and sent. */
 export function encodeOutcome(outcome: Outcome, sequence: number, outputBytes?: Uint8Array): Uint8Array {
   if (outcome.kind === "done") {
-    const output = outcome.output === undefined ? undefined : (outputBytes ?? encodeValue(outcome.output));
-    return encodeDone(sequence, output);
+    const { output } = outcome;
+    return encodeDone(sequence, output === undefined ? undefined : (outputBytes ?? encodeValue(output)));
   }
   const { error } = outcome;
   if (error instanceof OnefoldError) {
@@ -35,50 +58,41 @@ export function encodeOutcome(outcome: Outcome, sequence: number, outputBytes?: 
   return encodeValue({ kind: "refused", sequence, code: error.code, details });
 }
 
-const doneHead = Buffer.from("\x83\xa4kind\xa4done\xa8sequence", "latin1");
-const doneTail = Buffer.from("\xa6output", "latin1");
-/** Where all that stands before the output is put together: a view of each outcome's own bytes costs more than all the rest of it. */
-const head = new Uint8Array(doneHead.length + 9 + doneTail.length + 5);
-const headView = new DataView(head.buffer);
-head.set(doneHead);
-
-/**
- * `{ kind: "done", sequence, output }` in MessagePack, byte by byte: every numbered request keeps one, and the general way
- * costs several times as much.
- */
-function encodeDone(sequence: number, output: Uint8Array | undefined): Uint8Array {
-  const headBytes = writeHead(sequence, output?.length);
-  const bytes = new Uint8Array(headBytes + (output?.length ?? 0));
-  for (let i = 0; i < headBytes; i++) bytes[i] = head[i]!;
-  if (output !== undefined) bytes.set(output, headBytes);
-  return bytes;
+/** How many bytes it takes encoded, at most. */
+export function keptBytesMax(kept: KeptOutcome): number {
+  return kept instanceof Uint8Array ? kept.length : smallDoneBytesMax;
 }
 
-/** Up to the output's own bytes; returns how many bytes of `head` that are. */
-function writeHead(sequence: number, outputBytes: number | undefined): number {
-  let at = doneHead.length;
-  if (sequence <= 0xffffffff) {
-    head[at] = 0xce;
-    headView.setUint32(at + 1, sequence);
-    at += 5;
-  } else {
-    head[at] = 0xcb;
-    headView.setFloat64(at + 1, sequence);
-    at += 9;
-  }
-  for (let i = 0; i < doneTail.length; i++) head[at++] = doneTail[i]!;
-  if (outputBytes === undefined) {
-    head[at] = 0xc0;
-    return at + 1;
-  }
-  if (outputBytes <= 0xff) {
-    head[at] = 0xc4;
-    head[at + 1] = outputBytes;
-    return at + 2;
-  }
-  head[at] = 0xc6;
-  headView.setUint32(at + 1, outputBytes);
-  return at + 5;
+const doneHead = Buffer.from("\x83\xa4kind\xa4done\xa8sequence", "latin1");
+const doneTail = Buffer.from("\xa6output", "latin1");
+/** The sequence has up to nine bytes, and so has a number as the output, behind two of its length. */
+const smallDoneBytesMax = doneHead.length + 9 + doneTail.length + 2 + 9;
+
+/** `{ kind: "done", sequence, output }`, written part by part. */
+function encodeDone(sequence: number, output: Uint8Array | undefined): Uint8Array {
+  writer.reset();
+  writer.raw(doneHead);
+  writer.number(sequence);
+  writer.raw(doneTail);
+  if (output === undefined) writer.nil();
+  else writer.binary(output);
+  return writer.take();
+}
+
+const writer = new MessagePackWriter(1024);
+
+/** Writes the encoded outcome as bytes. */
+export function writeKept(to: MessagePackWriter, kept: KeptOutcome): void {
+  if (kept instanceof Uint8Array) return to.binary(kept);
+  const { sequence, output } = kept;
+  const outputBytes = output === undefined ? 1 : 2 + numberBytes(output);
+  to.binaryHead(doneHead.length + numberBytes(sequence) + doneTail.length + outputBytes);
+  to.raw(doneHead);
+  to.number(sequence);
+  to.raw(doneTail);
+  if (output === undefined) return to.nil();
+  to.binaryHead(outputBytes - 2);
+  to.number(output);
 }
 
 function encodeDetails(details: unknown): Uint8Array | null {
@@ -90,8 +104,9 @@ function decodeDetails(details: Uint8Array | null): Value | undefined {
 }
 
 /** What a repeated request is answered: exactly what the first one was. Throws the kept refusal or error. */
-export function replyOf(bytes: Uint8Array): CallReply {
-  const kept = decodeValue(bytes) as unknown as Kept;
+export function replyOf(outcome: KeptOutcome): CallReply {
+  if (!(outcome instanceof Uint8Array)) return { output: outcome.output, sequence: outcome.sequence };
+  const kept = decodeValue(outcome) as unknown as Kept;
   if (kept.kind === "done") {
     const { output } = kept;
     return { output: output === null ? undefined : decodeValue(output), sequence: kept.sequence };

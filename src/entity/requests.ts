@@ -17,7 +17,7 @@ import type { Entry, ResultKey } from "./batch.ts";
 import type { DurableBatch } from "./committer.ts";
 import { entriesWithPrefix } from "./fold.ts";
 import { type BinaryString, binaryOfBytes, keys, readUint16, readUint64, tables } from "./keys.ts";
-import { encodeOutcome } from "./outcome.ts";
+import { keepOutcome, type KeptOutcome } from "./outcome.ts";
 import type { CallOptions, Principal } from "./service.ts";
 import { type SessionToken, SessionTokens } from "./session-tokens.ts";
 import type { WorkingSet } from "./working-set.ts";
@@ -33,8 +33,8 @@ export type RequestIdentity =
     }
   | { readonly type: "idempotency"; readonly digest: BinaryString; readonly fingerprint: Uint8Array };
 
-export interface KeptOutcome {
-  readonly outcome: Uint8Array;
+export interface FoundOutcome {
+  readonly outcome: KeptOutcome;
   /** The batch that it stands in; the answer waits until that is durable. */
   readonly sequence: number;
 }
@@ -119,11 +119,11 @@ export class Requests {
   }
 
   /** Q1, Q2. `slot` is where the request's outcome is kept. */
-  find(request: RequestIdentity, slot: number, working: WorkingSet, nowMs: number): KeptOutcome | undefined {
+  find(request: RequestIdentity, slot: number, working: WorkingSet, nowMs: number): FoundOutcome | undefined {
     if (request.type === "session") {
       if (request.expiresMs <= nowMs) throw new OnefoldError("session-expired", "The session has ended.");
       const session = working.sessions.get(slot, request.session);
-      if (session.has(request.number)) {
+      if (session.kept(request.number) !== undefined) {
         const kept = working.sessions.result(slot, request.session, request.number);
         if (kept !== undefined) return { outcome: kept.value, sequence: kept.sequence };
       }
@@ -145,7 +145,7 @@ export class Requests {
         "The idempotency key was used before for a different request.",
       );
       // Not thrown: the other request's record may not be durable yet, and this answer speaks of it (G3).
-      return { outcome: encodeOutcome({ kind: "failed", error }, kept.sequence), sequence: kept.sequence };
+      return { outcome: keepOutcome({ kind: "failed", error }, kept.sequence), sequence: kept.sequence };
     }
     return { outcome: kept.value.outcome, sequence: kept.sequence };
   }

@@ -135,6 +135,7 @@ class Slots {
       return this.#assertRightlyRefused(error, client, { number, lowest, slot });
     }
     if (found !== undefined) {
+      assert(found.outcome instanceof Uint8Array);
       assert.equal(Buffer.from(found.outcome).toString(), ran?.outcome, "it is answered with its own outcome");
       assert(found.sequence === ran?.sequence || (found.sequence === 0 && ran!.sequence <= this.#durable));
     } else {

@@ -279,8 +279,20 @@ export class Shard implements Service {
     return this.#accepted.promise((settle) => this.#submitCommand(address, name, input, options, settle));
   }
 
-  beginCommand(...[address, name, input, options, asker]: Parameters<Service["beginCommand"]>): void {
-    this.#accepted.accept(asker, (settle) => this.#submitCommand(address, name, input, options, settle));
+  beginCommand(
+    address: EntityAddress,
+    name: string,
+    input: unknown,
+    options: CallOptions,
+    asker: Settle<CallReply>,
+  ): void {
+    const settle = this.#accepted.accept(asker);
+    try {
+      this.#submitCommand(address, name, input, options, settle);
+    } catch (error) {
+      this.#accepted.settled();
+      throw error;
+    }
   }
 
   #submitCommand(
@@ -337,8 +349,14 @@ export class Shard implements Service {
     return this.#accepted.promise((settle) => this.#submitTransaction(name, input, options, settle));
   }
 
-  beginTransaction(...[name, input, options, asker]: Parameters<Service["beginTransaction"]>): void {
-    this.#accepted.accept(asker, (settle) => this.#submitTransaction(name, input, options, settle));
+  beginTransaction(name: string, input: unknown, options: CallOptions, asker: Settle<CallReply>): void {
+    const settle = this.#accepted.accept(asker);
+    try {
+      this.#submitTransaction(name, input, options, settle);
+    } catch (error) {
+      this.#accepted.settled();
+      throw error;
+    }
   }
 
   #submitTransaction(name: string, input: unknown, options: CallOptions, settle: Settle<CallReply>): void {

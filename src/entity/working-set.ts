@@ -25,6 +25,7 @@ import { LiveItems } from "./live-items.ts";
 import { LiveSessions } from "./live-sessions.ts";
 import { LiveTransactions } from "./live-transactions.ts";
 import type { EntityLock } from "./locks.ts";
+import type { KeptOutcome } from "./outcome.ts";
 import type { Pinned } from "./portion.ts";
 
 /** One entity in memory. Only this folder's files hold on to it. */
@@ -365,7 +366,7 @@ export class WorkingSet {
     this.#inboxNumbers.set(keys.inboxNumber(toSlot, fromSlot), { value: number, sequence });
   }
 
-  #absorbResult(key: ResultKey, outcome: Uint8Array, sequence: number): void {
+  #absorbResult(key: ResultKey, outcome: KeptOutcome, sequence: number): void {
     if (key.type === "idempotency") {
       const { expiresMs, fingerprint } = key;
       this.#idempotency.set(keys.idempotency(key.slot, key.digest), {

@@ -1,7 +1,7 @@
 /** `GET /v1/cluster`: nodes, shards, owners, epochs, lag. */
 import { OnefoldError } from "../base/errors.ts";
 import { parseTaggedJson } from "../base/tagged-json.ts";
-import type { ClusterView } from "../wire/cluster-view.ts";
+import type { ClusterView, SuspectView } from "../wire/cluster-view.ts";
 import { assertMayMeasure, authorize } from "./access.ts";
 import { jsonAnswer } from "./answer.ts";
 import type { OperationHandler } from "./operations.ts";
@@ -17,6 +17,13 @@ export interface ClusterSource {
    * `unavailable` and `not-ready` (safe).
    */
   split(shard: string, parts: number): Promise<void>;
+  /** Of all tenants, those with most deaths first. Throws `not-ready` (retry safe). */
+  suspects(): Promise<readonly SuspectView[]>;
+  /**
+   * Lets an entity serve again, of every tenant where none is named, and forgets its deaths: how many it was. Throws `not-found` (retry
+   * never) for one that is no suspect, `conflict` (never) where that takes a stopped node, `unavailable` and `not-ready` (safe).
+   */
+  lift(entity: { readonly kind: string; readonly id: string; readonly tenant: string | undefined }): Promise<number>;
 }
 
 /** `POST /v1/cluster/split` with `{shard, parts}`: 202 once it is asked for. Scope `admin`, and `authorize` with the action `operate`. */

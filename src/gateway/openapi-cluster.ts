@@ -24,6 +24,23 @@ export const clusterSchemas: Readonly<Record<string, JsonSchema>> = {
     shards: listOf("ClusterShard"),
   }),
   Split: { ...of({ shard: text, parts: { type: "integer", minimum: 2 } }), additionalProperties: false },
+  Suspects: of({ suspects: listOf("Suspect") }),
+  Suspect: of({
+    tenant: text,
+    kind: text,
+    id: text,
+    what: { description: "The command that ran at the last death.", ...text },
+    deaths: count,
+    lastDeathMs: { description: "Wall time.", type: "number" },
+    isInQuarantine: { description: "None of its code is run any more.", type: "boolean" },
+  }),
+  Lift: {
+    type: "object",
+    required: ["kind", "id"],
+    properties: { kind: text, id: text, tenant: { description: "Default: of all tenants.", ...text } },
+    additionalProperties: false,
+  },
+  Lifted: of({ lifted: count }),
   ClusterMember: of({
     name: text,
     status: { enum: ["live", "draining"] },

@@ -329,6 +329,28 @@ export function documentRoutes({ isGuarded }: { readonly isGuarded: boolean }): 
         },
       },
     },
+    "/v1/cluster/suspects": {
+      get: {
+        operationId: "onefold:suspects",
+        summary: "Entities whose calls ended nodes, and those in quarantine for it. Scope `admin`.",
+        tags: [tag],
+        parameters: [...["Session", "Deadline"].map(parameter), trace],
+        responses: { 200: ok("Of all tenants.", named("Suspects")), ...withProblems() },
+      },
+    },
+    "/v1/cluster/lift": {
+      post: {
+        operationId: "onefold:liftQuarantine",
+        summary: "Lets an entity in quarantine serve again. Scope `admin`.",
+        tags: [tag],
+        parameters: [...["Session", "IdempotencyKey", "Deadline"].map(parameter), trace],
+        requestBody: body({ $ref: `${schemasPointer}Lift` }, true),
+        responses: {
+          200: ok("How many entities it was, one of each tenant.", named("Lifted")),
+          ...withProblems(404, 409, 413, 415),
+        },
+      },
+    },
     "/openapi.json": {
       get: {
         operationId: "onefold:openapi",

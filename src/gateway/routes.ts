@@ -1,6 +1,7 @@
 /** Every route of the gateway in one table: the router, `OPTIONS`, 405 and the front page are made from it. */
 import { readBackup } from "./backup.ts";
 import { readCluster, splitShard } from "./cluster-source.ts";
+import { liftSuspect, readSuspects } from "./suspects.ts";
 import type { OperationHandler } from "./operations.ts";
 import {
   deleteEntity,
@@ -46,6 +47,8 @@ export const routes: readonly Route[] = [
   { method: "POST", pattern: "/v1/promote", handler: promoteSystem },
   { method: "GET", pattern: "/v1/cluster", handler: readCluster, urgent: true },
   { method: "POST", pattern: "/v1/cluster/split", handler: splitShard },
+  { method: "GET", pattern: "/v1/cluster/suspects", handler: readSuspects },
+  { method: "POST", pattern: "/v1/cluster/lift", handler: liftSuspect },
   { method: "GET", pattern: "/openapi.json", handler: readOpenApi },
   { method: "GET", pattern: "/metrics", handler: readMetrics, urgent: true },
   { method: "GET", pattern: "/healthz", handler: liveness, open: true },

@@ -8,7 +8,7 @@
  *     when there is room.
  * N4  One life at a time: what belongs to a life that has ended neither serves nor keeps anything up any more.
  * N5  A log that is sealed for a move to a cluster is served by nobody here before it is known that the move never takes hold
- *     (`promotion.ts`); where it has taken hold, never again.
+ *     (`move.ts`); where it has taken hold, never again.
  *
  *     opening ──> serving ──────────────────────────> closed
  *      │          │  │  ^                               ^
@@ -21,25 +21,24 @@
 import { OnefoldError } from "../base/errors.ts";
 import { assertLimits, limits as defaultLimits, type Limits } from "../base/limits.ts";
 import type { SystemHandle } from "../entity/definition.ts";
+import { suspectViews } from "../entity/suspects.ts";
 import type { Service } from "../entity/service.ts";
 import type { Shard } from "../entity/shard.ts";
 import type { BackupSource, OpenBackup } from "../gateway/backup.ts";
 import type { ClusterSource } from "../gateway/cluster-source.ts";
 import type { PromotionSource } from "../gateway/promotion.ts";
-import type { ClusterView } from "../wire/cluster-view.ts";
-import type { PromotionOptions, PromotionProgress, PromotionReport, PromotionTarget } from "../wire/promotion.ts";
-import { DiskError, type Host, type Timer } from "../host/host.ts";
+import type { ClusterView, SuspectView } from "../wire/cluster-view.ts";
+import type { PromotionOptions, PromotionProgress, PromotionReport } from "../wire/promotion.ts";
+import { DiskError, type Host } from "../host/host.ts";
 import type { SegmentLog } from "../log/engine/segment/engine.ts";
 import type { Log } from "../log/log.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { Backups } from "./backups.ts";
-import type { ClusterEngine } from "./cluster-engine.ts";
+import { closeFiles, endServing, type Life } from "./life.ts";
 import { loneView } from "./lone-view.ts";
 import { assertRole, lockDirectory } from "./directory-role.ts";
+import { type ConnectEngine, Move } from "./move.ts";
 import { type OpeningProgress, type OpenParts, openParts } from "./opening.ts";
-import { type MovingSystem, promote, type PromotionOutcome, settlePromotion } from "./promotion.ts";
-import { type PromotionFile, readPromotionFile, writePromotionFile } from "./promotion-file.ts";
-import { type PromotionSeal, SealedForPromotion } from "./promotion-seal.ts";
 import { Quarantine } from "./quarantine.ts";
 import { ServiceProxy } from "./service-proxy.ts";
 import { readingStore, StoreDamage } from "./store-damage.ts";
@@ -63,8 +62,8 @@ export interface EmbeddedOptions {
   readonly onProgress?: (progress: OpeningProgress) => void;
   /** The log as the shard is to append to it, for metrics. */
   readonly measureLog?: (log: Log) => Log;
-  /** Connects to the engine of a cluster that the system is to move to. Throws `unavailable` (retry safe). Absent: it can't move. */
-  readonly connectEngine?: (target: PromotionTarget) => Promise<ClusterEngine>;
+  /** To the engine of a cluster that the system is to move to. Absent: it can't move. */
+  readonly connectEngine?: ConnectEngine;
   /** The node has stopped for good; nothing is served any more. */
   readonly onStopped?: (error: OnefoldError) => void;
 }
@@ -73,14 +72,6 @@ const snapshotBytesDefault = 256 * 1024 * 1024;
 /** Between two attempts to rebuild the store on a full disk: twice as long each time, within these. */
 const roomFirstMs = 1000;
 const roomMaxMs = 30_000;
-
-/** A start waits so long for what has become of a move; then it goes on to wait beside it. */
-const decisionMs = 5000;
-
-/** One life of the shard, with what it lives on. */
-interface Life extends OpenParts {
-  readonly upkeep: Upkeep;
-}
 
 export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSource {
   readonly #options: EmbeddedOptions;
@@ -95,12 +86,7 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
   #wait: { readonly end: () => void } | undefined;
   #isClosing = false;
   #rebuildCount = 0;
-  /** A move to a cluster that is under way: of this life, or one that an earlier life has left undecided. */
-  #moving: Promise<unknown> | undefined;
-  #hasMoved = false;
-  #abandonedSeal: Uint8Array | undefined;
-  /** What has ended the shard while it was paused for a move. */
-  #lostWhilePaused: OnefoldError | undefined;
+  readonly #move: Move;
   readonly #backups: Backups;
 
   private constructor(options: EmbeddedOptions) {
@@ -109,6 +95,17 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
     this.#limits = { ...defaultLimits, ...options.limits };
     assertLimits(this.#limits);
     this.#backups = new Backups(options.host, this.#limits, () => this.#present());
+    this.#move = new Move({
+      host: this.#host,
+      limits: this.#limits,
+      connectEngine: options.connectEngine,
+      present: () => this.#present(),
+      isPresent: (life) => this.#life === life,
+      isClosing: () => this.#isClosing,
+      giveUp: (why) => this.#giveUp(why),
+      open: () => this.#open(),
+      stopped: (cause, what) => this.#stopped(cause, what),
+    });
   }
 
   /**
@@ -123,7 +120,7 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
     try {
       await assertRole(options.host.disk, "embedded");
       node.#quarantine = await Quarantine.open({ host: options.host, limits: node.#limits });
-      await node.#openOrAsk();
+      await node.#move.openOrAsk();
     } catch (error) {
       await node.#quarantine?.close();
       await node.#lock.release();
@@ -184,155 +181,31 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
     });
   }
 
+  /** See `ClusterSource`. */
+  async suspects(): Promise<readonly SuspectView[]> {
+    return suspectViews(this.#quarantine?.suspects ?? [], this.#limits);
+  }
+
+  /** See `ClusterSource`. */
+  async lift(): Promise<number> {
+    throw new OnefoldError("conflict", "Stop this node, and lift the quarantine with 'onefold quarantine lift'.", {
+      retry: "never",
+    });
+  }
+
   // ------------------------------------------------------------------------------------------------ moving to a cluster
 
   /**
-   * Moves the system to a cluster, while it serves (`promotion.ts`). Throws `not-ready`, `overloaded` and `unavailable` (retry safe),
+   * Moves the system to a cluster, while it serves (`move.ts`, `promotion.ts`). Throws `not-ready`, `overloaded` and `unavailable` (retry safe),
    * `invalid-configuration` (never); the node then serves on. When it resolves the cluster has the system, and this node serves it no more.
    */
   promote(options: PromotionOptions, onProgress: (progress: PromotionProgress) => void): Promise<PromotionReport> {
-    if (this.#moving !== undefined || this.#hasMoved) {
-      const message = this.#hasMoved ? "The system has moved already." : "The system is being moved already.";
-      return Promise.reject(new OnefoldError("overloaded", message, { retryAfterMs: 1000 }));
-    }
-    const moving = this.#promote(options, onProgress).finally(() => {
-      this.#moving = undefined;
-    });
-    this.#moving = moving;
-    return moving;
+    return this.#move.promote(options, onProgress);
   }
 
-  async #promote(
-    options: PromotionOptions,
-    onProgress: (progress: PromotionProgress) => void,
-  ): Promise<PromotionReport> {
-    const { connectEngine } = this.#options;
-    if (connectEngine === undefined) throw cannotMove();
-    const life = this.#present();
-    const engine = await connectEngine(options.target);
-    let isPaused = false;
-    const system: MovingSystem = {
-      log: life.log,
-      store: life.store,
-      pause: () => {
-        isPaused = true;
-        return this.#pauseLife(life);
-      },
-      watchDirtySlots: (listener) => life.shard.applier.watchDirtySlots(listener),
-      activated: (facts) => this.#moved(options.target, facts),
-      isWanted: () => !this.#isClosing && (isPaused || this.#life === life),
-    };
-    let outcome: PromotionOutcome;
-    try {
-      const { host } = this.#options;
-      outcome = await promote({ host, limits: this.#limits, system, options, engine, onProgress });
-    } catch (error) {
-      if (isPaused) await this.#resume(life);
-      throw error;
-    } finally {
-      await engine.close();
-    }
-    if (outcome.kind === "abandoned") {
-      this.#abandonedSeal = outcome.seal.hash;
-      await this.#resume(life);
-      const message = "The move could not be finished in time; the system is served here on. Try again.";
-      throw new OnefoldError("unavailable", message, { cause: outcome.cause, retryAfterMs: 1000 });
-    }
-    await closeBoth(life);
-    if (outcome.kind === "activated") return outcome.report;
-    throw new OnefoldError("not-ready", "The node stops; its next start finds out what became of the move.");
-  }
-
-  async #pauseLife(life: Life): Promise<void> {
-    this.#lostWhilePaused = undefined;
+  #giveUp(why: string): void {
     this.#life = undefined;
-    this.#proxy.disconnect("The system is moving to a cluster. Ask again in a moment, here or there.");
-    const upkeepEnded = life.upkeep.stop();
-    await life.snapshots.stop();
-    await life.shard.close();
-    await upkeepEnded;
-    if (this.#lostWhilePaused !== undefined) throw this.#lostWhilePaused;
-  }
-
-  /** The move has come to nothing. */
-  async #resume(life: Life): Promise<void> {
-    await closeBoth(life);
-    if (this.#isClosing || this.#hasMoved) return;
-    try {
-      await this.#open();
-    } catch (cause) {
-      this.#stopped(cause, "The system could not be served again after a move that came to nothing.");
-    }
-  }
-
-  async #moved(
-    target: PromotionTarget,
-    { cluster, nodes }: { readonly cluster: string; readonly nodes: readonly string[] },
-  ): Promise<void> {
-    this.#hasMoved = true;
-    this.#proxy.disconnect(movedText(target, nodes));
-    await writePromotionFile(this.#host.disk, { target, cluster, nodes, status: "moved" });
-  }
-
-  /** N5. */
-  async #openOrAsk(): Promise<void> {
-    try {
-      await this.#open();
-    } catch (error) {
-      if (!(error instanceof SealedForPromotion)) throw error;
-      await this.#ask(error.seal);
-    }
-  }
-
-  /** Waits for a while for what has become of a move, and beside it from then on. */
-  async #ask(seal: PromotionSeal): Promise<void> {
-    const { disk, timers } = this.#host;
-    const file = await readPromotionFile(disk);
-    if (file === undefined)
-      throw new OnefoldError("damaged", `The log is sealed: ${seal.detail}. Where that is, is not known here.`);
-    if (file.status === "moved") throw movedError(file.target, file.nodes);
-    const { connectEngine } = this.#options;
-    if (connectEngine === undefined) throw cannotMove();
-    this.#proxy.disconnect(
-      `The system was moving to ${file.target.to}; nothing is served before that can say what came of it.`,
-    );
-    const deciding = this.#settle(seal, file, connectEngine);
-    let timer: Timer | undefined;
-    const tooLong = new Promise<"later">((resolve) => {
-      timer = timers.after(decisionMs, () => resolve("later"), { keepsAlive: true });
-    });
-    try {
-      if ((await Promise.race([deciding, tooLong])) !== "later") return;
-    } finally {
-      timer?.cancel();
-    }
-    this.#moving = deciding
-      .catch((cause: unknown) => this.#stopped(cause, "What became of the move to a cluster ends this node."))
-      .finally(() => {
-        this.#moving = undefined;
-      });
-  }
-
-  async #settle(
-    seal: PromotionSeal,
-    { target, cluster }: PromotionFile,
-    connectEngine: NonNullable<EmbeddedOptions["connectEngine"]>,
-  ): Promise<void> {
-    const settled = await settlePromotion({
-      host: this.#host,
-      limits: this.#limits,
-      connect: () => connectEngine(target),
-      cluster,
-      attempt: seal.attempt,
-      isWanted: () => !this.#isClosing,
-    });
-    if (settled === undefined) return;
-    if (settled.fate === "abandoned") {
-      this.#abandonedSeal = seal.hash;
-      return this.#open();
-    }
-    await this.#moved(target, { cluster, nodes: settled.nodes });
-    throw movedError(target, settled.nodes);
+    this.#proxy.disconnect(why);
   }
 
   #stopped(cause: unknown, what: string): void {
@@ -378,8 +251,8 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
       limits: this.#limits,
       quarantined: this.#quarantine?.names ?? new Set(),
       onProgress: (progress) => this.#options.onProgress?.(progress),
-      abandonedSeal: this.#abandonedSeal,
-      mayTrim: () => this.#moving === undefined,
+      abandonedSeal: this.#move.abandonedSeal,
+      mayTrim: () => !this.#move.isUnderWay,
       onShardStopped: (error, { isDamage }) => this.#shardStopped(error, isDamage),
     });
     try {
@@ -411,10 +284,7 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
 
   #shardStopped(error: OnefoldError, isDamage: boolean): void {
     const { trace } = this.#host;
-    if (isDamage && this.#life === undefined && this.#moving !== undefined) {
-      this.#lostWhilePaused = error;
-      return;
-    }
+    if (isDamage && this.#move.tookLoss(error, { hasLife: this.#life !== undefined })) return;
     if (!isDamage || this.#isClosing) {
       trace("error", "The node has stopped. Mend the cause, then restart it.", {
         code: error.code,
@@ -487,13 +357,8 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
     const life = this.#life;
     this.#life = undefined;
     if (life === undefined) return;
-    const upkeepEnded = life.upkeep.stop();
-    const snapshotsEnded = life.snapshots.stop();
-    await life.shard.close();
-    await upkeepEnded;
-    await snapshotsEnded;
-    await life.log.close();
-    await life.store.close();
+    await endServing(life);
+    await closeFiles(life);
   }
 
   /** Finishes what was accepted, anchors, and lets go of the data directory. Idempotent. */
@@ -502,33 +367,10 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
     this.#isClosing = true;
     this.#wait?.end();
     await this.#rebuilding;
-    // What it throws its caller has.
-    await Promise.allSettled([this.#moving]);
+    await this.#move.ended();
     await this.#endLife();
     this.#proxy.disconnect("The node is stopping.");
     await this.#quarantine?.close();
     await this.#lock?.release();
   }
-}
-
-async function closeBoth({ log, store }: Life): Promise<void> {
-  await log.close();
-  await store.close();
-}
-
-function cannotMove(): OnefoldError {
-  return new OnefoldError("invalid-configuration", "This node can't reach the engine of a cluster.");
-}
-
-function movedText({ to }: PromotionTarget, nodes: readonly string[]): string {
-  const where = nodes.length === 0 ? "" : `, whose nodes are at ${nodes.join(", ")}`;
-  return `The system has moved to the cluster on ${to}${where}.`;
-}
-
-function movedError(target: PromotionTarget, nodes: readonly string[]): OnefoldError {
-  return new OnefoldError(
-    "invalid-configuration",
-    `${movedText(target, nodes)} This data directory is served no more: start nodes with --cluster.`,
-    { details: { movedTo: { engine: target.to, nodes: [...nodes] } } },
-  );
 }

@@ -5,6 +5,7 @@ import { Refused } from "../base/errors.ts";
 import { entity } from "../entity/define.ts";
 import { system, transaction } from "../entity/define-system.ts";
 import type { CallReply, Principal, Service } from "../entity/service.ts";
+import { settleBy } from "../entity/settle.ts";
 import { inProcessClient } from "./in-process-client.ts";
 
 const principal: Principal = { tenant: "default", subject: "test", scopes: ["*"] };
@@ -30,10 +31,10 @@ function recordingService(answer: () => CallReply): { readonly service: Service;
   };
   const refuse = (): never => assert.fail("the client has no use for this");
   const service: Service = {
-    command: (...call) => record("command", ...call),
-    transaction: (...call) => record("transaction", ...call),
-    beginCommand: refuse,
-    beginTransaction: refuse,
+    command: refuse,
+    transaction: refuse,
+    beginCommand: (...call) => settleBy(record("command", ...call.slice(0, -1)), call[4]),
+    beginTransaction: (...call) => settleBy(record("transaction", ...call.slice(0, -1)), call[3]),
     query: (...call) => record("query", ...call),
     state: refuse,
     delete: refuse,

@@ -1,5 +1,6 @@
 /** What a node of a cluster tells of itself. Read when somebody asks. */
 import type { ClusterNode } from "../cluster/cluster-node.ts";
+import { quarantinedEntities } from "../cluster/suspect-fold.ts";
 import { type Metric, type NumberMetric, type Sample, single } from "../metrics/metric.ts";
 import type { MemberNode } from "./member.ts";
 import { buildInfo, healthMetrics } from "./node-metrics.ts";
@@ -51,6 +52,11 @@ export function memberMetrics(
       "onefold_cluster_shards_owned",
       "Shards that this node owns and serves.",
       ofNode(({ shards }) => shards?.ownedCount ?? 0),
+    ),
+    gauge(
+      "onefold_quarantined_entities",
+      "Entities that no node runs any more, because nodes died of them again and again. Above 0: 'onefold cluster suspects' names them; mend their code, then lift.",
+      ofNode(({ systemLog }) => quarantinedEntities(systemLog.state).length),
     ),
     gauge(
       "onefold_cluster_system_sequence",

@@ -4,7 +4,7 @@
  * MN1 There is a service from the beginning. Until the node is a member it says what is waited for (`not-ready`, retry safe).
  * MN2 An engine and peers that can't be reached are waited for, as long as it takes. What no waiting mends (a lax engine, another system's
  *     cluster, damage) ends the node, under its name.
- * MN3 What is held is let go in this order: shards handed over, membership, engine, lock of the directory.
+ * MN3 What is held is let go in this order: shards handed over, membership, engine, lock of the directory. Notes of calls end with the calls.
  * MN4 A member of a cluster whose system is still being moved to it serves nobody, so that callers ask where the system is.
  *
  *     opening ──joined──> member ──close──> closed
@@ -17,13 +17,15 @@ import { ClusterNode, type ClusterNodeOptions } from "../cluster/cluster-node.ts
 import { awaitsSystem } from "../cluster/promotion-fold.ts";
 import type { ClusterSource } from "../gateway/cluster-source.ts";
 import type { SystemHandle } from "../entity/definition.ts";
+import { suspectViews } from "../entity/suspects.ts";
 import type { Service } from "../entity/service.ts";
 import type { Host } from "../host/host.ts";
 import type { Log } from "../log/log.ts";
 import type { StoreEngine } from "../store/store.ts";
-import type { ClusterView } from "../wire/cluster-view.ts";
+import type { ClusterView, SuspectView } from "../wire/cluster-view.ts";
 import type { ClusterEngine } from "./cluster-engine.ts";
 import { assertRole, lockDirectory } from "./directory-role.ts";
+import { MemberQuarantine } from "./member-quarantine.ts";
 import { ServiceProxy } from "./service-proxy.ts";
 
 /** What a node is told of its place in the cluster; see `ClusterNodeOptions`. */
@@ -56,7 +58,9 @@ const retryMs = 500;
 export class MemberNode implements ClusterSource {
   readonly #options: MemberOptions;
   readonly #lock: { release(): Promise<void> };
+  readonly #limits: Limits;
   readonly #proxy = new ServiceProxy();
+  #quarantine: MemberQuarantine | undefined;
   #engine: ClusterEngine | undefined;
   #node: ClusterNode | undefined;
   #wait: { readonly end: () => void } | undefined;
@@ -67,7 +71,8 @@ export class MemberNode implements ClusterSource {
   private constructor(options: MemberOptions, lock: { release(): Promise<void> }) {
     this.#options = options;
     this.#lock = lock;
-    assertLimits({ ...defaultLimits, ...options.limits });
+    this.#limits = { ...defaultLimits, ...options.limits };
+    assertLimits(this.#limits);
   }
 
   /** Takes the data directory. Throws `data-directory-busy` (retry safe), `invalid-configuration` (never), `DiskError`. */
@@ -76,7 +81,9 @@ export class MemberNode implements ClusterSource {
     const lock = await lockDirectory(disk);
     try {
       await assertRole(disk, "member");
-      return new MemberNode(options, lock);
+      const node = new MemberNode(options, lock);
+      node.#quarantine = await MemberQuarantine.open({ host: options.host, limits: node.#limits });
+      return node;
     } catch (error) {
       await lock.release();
       throw error;
@@ -101,6 +108,16 @@ export class MemberNode implements ClusterSource {
   /** See `ClusterSource`. */
   async split(shard: string, parts: number): Promise<void> {
     return this.#present().split(shard, parts);
+  }
+
+  /** See `ClusterSource`. Throws `not-ready` (retry safe) while the node is no member. */
+  async suspects(): Promise<readonly SuspectView[]> {
+    return suspectViews([...this.#present().systemLog.state.suspects.values()], this.#limits);
+  }
+
+  /** See `ClusterSource`. */
+  async lift(entity: Parameters<ClusterSource["lift"]>[0]): Promise<number> {
+    return this.#present().lift(entity);
   }
 
   #present(): ClusterNode {
@@ -151,6 +168,7 @@ export class MemberNode implements ClusterSource {
       httpUrl,
       engine: engine.logs,
       blobs: (place) => engine.blobs(place),
+      beforeMember: (log) => this.#quarantine!.tell(log),
       onFailed: (error) => this.#fail(error),
     });
     this.#node = node;
@@ -220,6 +238,7 @@ export class MemberNode implements ClusterSource {
     await Promise.allSettled([this.#joining]);
     await this.#node?.close();
     this.#node = undefined;
+    await this.#quarantine?.close();
     this.#proxy.disconnect("The node is stopping.");
     await this.#dropEngine();
     await this.#lock.release();

@@ -83,19 +83,22 @@ export class MeteredService implements Service {
     settle: Settle<CallReply>,
   ): void {
     const meter = this.#kinds.get(address.kind)?.commands.get(name);
-    this.#begin(meter, settle, (metered) => this.#service.beginCommand(address, name, input, options, metered));
+    if (meter === undefined) return this.#service.beginCommand(address, name, input, options, settle);
+    const metered = new MeteredSettle(settle, meter, this.#clock);
+    try {
+      this.#service.beginCommand(address, name, input, options, metered);
+    } catch (error) {
+      metered.failed(error);
+      throw error;
+    }
   }
 
   beginTransaction(name: string, input: unknown, options: CallOptions, settle: Settle<CallReply>): void {
     const meter = this.#transactions.get(name);
-    this.#begin(meter, settle, (metered) => this.#service.beginTransaction(name, input, options, metered));
-  }
-
-  #begin(meter: CallMeter | undefined, settle: Settle<CallReply>, begin: (settle: Settle<CallReply>) => void): void {
-    if (meter === undefined) return begin(settle);
+    if (meter === undefined) return this.#service.beginTransaction(name, input, options, settle);
     const metered = new MeteredSettle(settle, meter, this.#clock);
     try {
-      begin(metered);
+      this.#service.beginTransaction(name, input, options, metered);
     } catch (error) {
       metered.failed(error);
       throw error;

@@ -11,10 +11,10 @@ import type { Limits } from "../base/limits.ts";
 import type { SystemHandle } from "../entity/definition.ts";
 import { Shard } from "../entity/shard.ts";
 import type { Host } from "../host/host.ts";
-import { openSegmentLog, type SegmentLog } from "../log/engine/segment/engine.ts";
+import { openSegmentLog, type SegmentLog, type SegmentLogOptions } from "../log/engine/segment/engine.ts";
 import type { Log, LogPosition } from "../log/log.ts";
 import { type Blobs, openDiskBlobs } from "../store/blobs.ts";
-import { readNewestManifests } from "../store/manifest.ts";
+import { type Manifest, readNewestManifests } from "../store/manifest.ts";
 import { type OpenedStore, openStoreOrRebuild } from "../store/recovery.ts";
 import type { Store, StoreEngine } from "../store/store.ts";
 import { Coordinator } from "../transaction/coordinator.ts";
@@ -84,21 +84,12 @@ export async function openParts(options: OpeningOptions): Promise<OpenParts> {
 
 async function openOnStore(options: OpeningOptions, blobs: Blobs, opened: OpenedStore): Promise<OpenParts> {
   const { system, host, segmentBytes, reserveBytes, onProgress } = options;
-  const { disk, random, trace } = host;
+  const { disk, trace } = host;
   const { store, rebuiltFrom, manifest: loaded } = opened;
   const manifests = await readNewestManifests(blobs, trace);
   onProgress({ step: "log" });
-  const verifiedThrough = [store.position, ...manifests.map(({ position }) => position)].filter(
-    (position): position is LogPosition => position !== null,
-  );
   let snapshots: Snapshots | undefined;
-  const log = await openSegmentLog({
-    disk,
-    random,
-    trace,
-    directory: dataLayout.log,
-    verifiedThrough,
-    verifyFromSequence: store.position?.sequence ?? 1,
+  const log = await openLogBeside(host, store, manifests, {
     keepFreeBytes: () => snapshots?.roomBytes ?? 0,
     ...(segmentBytes === undefined ? {} : { segmentBytes }),
     ...(reserveBytes === undefined ? {} : { reserveBytes }),
@@ -133,6 +124,29 @@ async function openOnStore(options: OpeningOptions, blobs: Blobs, opened: Opened
     await log.close();
     throw error;
   }
+}
+
+/**
+ * Opens the log of a data directory, which must hold the positions of its store and snapshots (O1). What is behind the store's is verified
+ * now, the rest when it is read. Throws `damaged` and `unsupported-version` (retry never), `disk-full` (retry safe), `DiskError`.
+ */
+export function openLogBeside(
+  { disk, random, trace }: Pick<Host, "disk" | "random" | "trace">,
+  store: Store,
+  manifests: readonly Manifest[],
+  options: Pick<SegmentLogOptions, "keepFreeBytes" | "segmentBytes" | "reserveBytes">,
+): Promise<SegmentLog> {
+  return openSegmentLog({
+    ...options,
+    disk,
+    random,
+    trace,
+    directory: dataLayout.log,
+    verifiedThrough: [store.position, ...manifests.map(({ position }) => position)].filter(
+      (position): position is LogPosition => position !== null,
+    ),
+    verifyFromSequence: store.position?.sequence ?? 1,
+  });
 }
 
 async function makeShard(options: OpeningOptions, log: SegmentLog, store: Store): Promise<Shard> {

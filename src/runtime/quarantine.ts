@@ -11,27 +11,36 @@
  * J4  None of it keeps a node from serving: what can't be read or written is traced, and counts as nothing.
  */
 import type { Limits } from "../base/limits.ts";
+import { isInQuarantine, type Suspect, type Suspects, withDeath, without } from "../entity/suspects.ts";
 import { parseCallNote } from "../host/call-note.ts";
 import { type CallNotes, type CallSubject, type Disk, DiskError, type Host } from "../host/host.ts";
 import { dataLayout } from "./data-layout.ts";
-import { isInQuarantine, type Suspect, type Suspects, withDeath } from "./suspects.ts";
 import { readFile, readSuspects, writeSuspects } from "./suspects-file.ts";
 
 /** Each has a line of its own in the log. */
 const tracedMax = 16;
+
+export interface QuarantineParts {
+  readonly host: Host;
+  readonly limits: Limits;
+  /** A call of the entity of this name that looked dangerous has ended by itself. */
+  readonly onEndedWell?: (entity: string) => void;
+}
 
 export class Quarantine {
   readonly #host: Host;
   readonly #limits: Limits;
   #suspects: Suspects;
   readonly #notes: CallNotes;
+  readonly #onEndedWell: (entity: string) => void;
   #saving: Promise<void> | undefined;
   #isChanged = false;
 
-  private constructor(parts: { readonly host: Host; readonly limits: Limits; readonly suspects: Suspects }) {
+  private constructor(parts: QuarantineParts & { readonly suspects: Suspects }) {
     this.#host = parts.host;
     this.#limits = parts.limits;
     this.#suspects = parts.suspects;
+    this.#onEndedWell = parts.onEndedWell ?? (() => undefined);
     const { guard, trace } = parts.host;
     this.#notes = guard.noteCalls(dataLayout.suspect, {
       endedWell: (subject) => this.#endedWell(subject),
@@ -44,11 +53,22 @@ export class Quarantine {
   }
 
   /** Counts the death of the process before this one, if a call was to blame, and begins to note calls. Throws nothing (J4). */
-  static async open(parts: { readonly host: Host; readonly limits: Limits }): Promise<Quarantine> {
+  static async open(parts: QuarantineParts): Promise<Quarantine> {
     const suspects = await unlessRefused(parts.host, new Map(), () => countLastDeath(parts));
     const quarantine = new Quarantine({ ...parts, suspects });
     quarantine.#tell();
     return quarantine;
+  }
+
+  /** Those in quarantine, and those that are only suspects. */
+  get suspects(): readonly Suspect[] {
+    return [...this.#suspects.values()];
+  }
+
+  /** Somebody else counts this one's deaths. It is soon durable; else they are told once more after the next start. */
+  forget({ tenant, kind, id }: Suspect): void {
+    this.#suspects = without(this.#suspects, (each) => each.tenant === tenant && each.kind === kind && each.id === id);
+    this.#saveSoon();
   }
 
   /** Their names, as `entityName` makes them. The same for all of this process's life. */
@@ -89,11 +109,13 @@ export class Quarantine {
 
   /** J3. */
   #endedWell({ entity }: CallSubject): void {
+    this.#onEndedWell(entity);
     const suspect = this.#suspects.get(entity);
     if (suspect === undefined || this.#holds(suspect)) return;
-    const left = new Map(this.#suspects);
-    left.delete(entity);
-    this.#suspects = left;
+    this.forget(suspect);
+  }
+
+  #saveSoon(): void {
     this.#isChanged = true;
     this.#saving ??= this.#save();
   }

@@ -10,8 +10,7 @@ import { readGenesis } from "../entity/genesis.ts";
 import { replay } from "../entity/replay.ts";
 import type { Host, Trace } from "../host/host.ts";
 import { nodeHost } from "../host/node/host.ts";
-import { openSegmentLog, type SegmentLog } from "../log/engine/segment/engine.ts";
-import type { LogPosition } from "../log/log.ts";
+import type { SegmentLog } from "../log/engine/segment/engine.ts";
 import { openDiskBlobs } from "../store/blobs.ts";
 import { lmdbStore } from "../store/engine/lmdb.ts";
 import { readNewestManifests } from "../store/manifest.ts";
@@ -22,6 +21,7 @@ import type { ClusterEngine } from "./cluster-engine.ts";
 import { dataLayout } from "./data-layout.ts";
 import { assertRole, lockDirectory } from "./directory-role.ts";
 import { connectTarget } from "./nats-cluster.ts";
+import { openLogBeside } from "./opening.ts";
 import { promote, settlePromotion } from "./promotion.ts";
 import { readPromotionFile, writePromotionFile } from "./promotion-file.ts";
 import { goOnAfter, promotionSealOf } from "./promotion-seal.ts";
@@ -67,24 +67,13 @@ export function promoteDataDirectory({
 
 async function openAndPromote(parts: StoppedPromotionOptions): Promise<PromotionReport> {
   const { host, storeEngine } = parts;
-  const { disk, timers, trace, random } = host;
+  const { disk, timers, trace } = host;
   const blobs = await openDiskBlobs({ disk, directory: dataLayout.snapshots });
   const takeTurn = (): Promise<void> => new Promise((resolve) => timers.soon(resolve));
   const { store } = await openStoreOrRebuild({ engine: storeEngine, blobs, trace, yield: takeTurn });
   try {
     const manifests = await readNewestManifests(blobs, trace);
-    const verifiedThrough = [store.position, ...manifests.map(({ position }) => position)].filter(
-      (position): position is LogPosition => position !== null,
-    );
-    const log = await openSegmentLog({
-      disk,
-      random,
-      trace,
-      directory: dataLayout.log,
-      verifiedThrough,
-      verifyFromSequence: store.position?.sequence ?? 1,
-      reserveBytes: 0,
-    });
+    const log = await openLogBeside(host, store, manifests, { reserveBytes: 0 });
     try {
       await replay(log, store, () => undefined);
       await settleEarlier(parts, log, store);

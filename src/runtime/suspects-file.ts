@@ -1,8 +1,8 @@
 /** The file `suspects` in a data directory: read by the node that starts there, and by an operator. */
 import type { Limits } from "../base/limits.ts";
 import type { Disk, Host } from "../host/host.ts";
+import { parseSuspects, type Suspects, suspectsBytes } from "../entity/suspects.ts";
 import { dataLayout } from "./data-layout.ts";
-import { parseSuspects, type Suspects, suspectsBytes } from "./suspects.ts";
 
 /** Larger than any file of suspects that is within its limits. */
 const fileBytesMax = 8 * 1024 * 1024;

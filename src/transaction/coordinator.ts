@@ -33,8 +33,8 @@ export class Coordinator implements TransactionRunner, RunOwner {
   /** Marks everything that a transaction's body calls, to notice an ordinary client in there. */
   readonly #scope: Scope<Transaction>;
   readonly #open = new Set<Run>();
-  /** Bodies to begin (N2), from `#begun` on. */
-  #toBegin: Run[] = [];
+  /** Bodies to begin (N2), from `#begun` on; nothing is kept of those before it. */
+  #toBegin: (Run | undefined)[] = [];
   #begun = 0;
   readonly #running = new Set<Run>();
   #willLook = false;
@@ -92,7 +92,7 @@ export class Coordinator implements TransactionRunner, RunOwner {
 
   over(run: Run): void {
     this.#open.delete(run);
-    if (run.request === undefined) return;
+    if (run.request === undefined || this.#core.neighbours === undefined) return;
     const next = this.#repetitions.leave(run.request, run);
     if (next !== undefined) this.#core.executor.resubmit(next);
   }
@@ -158,7 +158,8 @@ export class Coordinator implements TransactionRunner, RunOwner {
   /** Begins bodies until `runningMax` of them run. */
   #begin(runningMax: number): void {
     while (this.#begun < this.#toBegin.length && this.#running.size < runningMax) {
-      const run = this.#toBegin[this.#begun++]!;
+      const run = this.#toBegin[this.#begun]!;
+      this.#toBegin[this.#begun++] = undefined;
       if (run.isSettled) continue;
       this.#running.add(run);
       run.attempt(this.#scope);

@@ -30,7 +30,15 @@ export function takeInCommit(
   if (isAlone && effects.length === 0 && messages.length === 0 && kept === undefined) {
     return transaction.observedSequence;
   }
-  const draft = { ...draftOf(parts), effects, messages };
+  const { definition, caller } = parts.request;
+  // Named one by one, as a command does: an entry of another shape costs as much as all else that is done here.
+  const draft: EntryDraft = {
+    origin: "transaction",
+    command: definition.name,
+    subject: caller.subject,
+    effects,
+    messages,
+  };
   const entry = parts.core.entry(isAlone ? draft : { ...draft, transaction: attempt.decision }, kept);
   const sequence = parts.core.takeIn(entry);
   if (!isAlone) attempt.decided();

@@ -473,6 +473,37 @@ describe("the number of transactions", () => {
       assert.equal(await rig.client().account("a").balance(), 10);
     }));
 
+  test("that have entered a batch as the shard stops waiting for them are durable, and told so", () =>
+    withBank(async ({ run, account, client, rig }) => {
+      await client.account("a").deposit({ cents: 10 });
+      let end: () => void = () => undefined;
+      const gate = new Promise<void>((resolve) => {
+        end = resolve;
+      });
+      const late = run(async (tx) => {
+        await tx(account, "a").withdraw({ cents: 5 });
+        await gate;
+        return "late";
+      });
+      await rig.sleep(10);
+      // The body ends in the very turn in which the shard stops to wait, just before: what it did is in a batch that no slice will see off.
+      const { timers } = rig.host;
+      const after = timers.after.bind(timers);
+      timers.after = (delayMs, callback, ...rest) => {
+        const endThenStop = async (): Promise<void> => {
+          end();
+          for (let i = 0; i < 20; i++) await undefined;
+          callback();
+        };
+        return delayMs === 500 ? after(delayMs, () => void endThenStop(), ...rest) : after(delayMs, callback, ...rest);
+      };
+      const closing = rig.shard.close({ settleMs: 500 });
+      assert.equal(await late, "late");
+      await closing;
+      await rig.closeAndReopen();
+      assert.equal(await rig.client().account("a").balance(), 5);
+    }));
+
   test("that run at once is bounded, and bodies that hang take no place once their deadline has passed", () =>
     withBank(
       async ({ run, account, rig }) => {

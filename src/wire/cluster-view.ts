@@ -15,6 +15,20 @@ export interface ClusterView {
   readonly shards: readonly ShardView[];
 }
 
+/** An entity whose calls nodes died in: what `GET /v1/cluster/suspects` lists. */
+export interface SuspectView {
+  readonly tenant: string;
+  readonly kind: string;
+  readonly id: string;
+  /** The command, or what else of it ran at the last death. */
+  readonly what: string;
+  readonly deaths: number;
+  /** Wall time. */
+  readonly lastDeathMs: number;
+  /** None of its code is run any more. */
+  readonly isInQuarantine: boolean;
+}
+
 export interface NodeView {
   readonly name: string;
   readonly status: "live" | "draining";

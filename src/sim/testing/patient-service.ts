@@ -5,6 +5,7 @@
 import { OnefoldError, Refused } from "../../base/errors.ts";
 import { stringifyTaggedJson } from "../../base/tagged-json.ts";
 import type { CallOptions, CallReply, EntityAddress, Principal, ReadOptions, Service } from "../../entity/service.ts";
+import { settleBy } from "../../entity/settle.ts";
 import type { ClientDeath } from "./client-death.ts";
 import { type ServingLife, unanswered } from "./lone-node.ts";
 import { BrokenPromise } from "./simulation.ts";
@@ -41,7 +42,7 @@ export interface PatientServiceOptions {
   readonly repeats?: () => boolean;
 }
 
-type CallParts = Pick<Service, "command" | "transaction" | "query">;
+type CallParts = Pick<Service, "beginCommand" | "beginTransaction" | "query">;
 
 export class PatientService implements CallParts {
   readonly #options: PatientServiceOptions;
@@ -55,15 +56,19 @@ export class PatientService implements CallParts {
     this.#options = options;
   }
 
-  command: Service["command"] = (address, name, input, options) => {
+  beginCommand: Service["beginCommand"] = (address, name, input, options, settle) => {
     this.#options.onCommand?.(address, name);
-    return this.#numbered(`${address.kind}/${address.id} ${name}`, options, (service, numbered) =>
+    const reply = this.#numbered(`${address.kind}/${address.id} ${name}`, options, (service, numbered) =>
       service.command(address, name, input, numbered),
     );
+    settleBy(reply, settle);
   };
 
-  transaction: Service["transaction"] = (name, input, options) =>
-    this.#numbered(name, options, (service, numbered) => service.transaction(name, input, numbered));
+  beginTransaction: Service["beginTransaction"] = (name, input, options, settle) =>
+    settleBy(
+      this.#numbered(name, options, (service, numbered) => service.transaction(name, input, numbered)),
+      settle,
+    );
 
   query: Service["query"] = (address, name, input, options: ReadOptions) =>
     this.read((service, patient) => service.query(address, name, input, { ...options, ...patient }));

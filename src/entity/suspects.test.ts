@@ -2,8 +2,16 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { encodeUtf8 } from "../base/bytes.ts";
-import { entityName } from "../entity/keys.ts";
-import { isInQuarantine, parseSuspects, type Suspects, suspectsBytes, withDeath, without } from "./suspects.ts";
+import { entityName } from "./keys.ts";
+import {
+  isInQuarantine,
+  parseSuspects,
+  type Suspects,
+  suspectsBytes,
+  withDeath,
+  withDeaths,
+  without,
+} from "./suspects.ts";
 
 const limits = { suspectDeathsMax: 3, suspectMs: 1000, suspectsMax: 4 };
 const none: Suspects = new Map();
@@ -33,6 +41,20 @@ describe("suspects", () => {
   test("are not counted twice for one note, which a start that died in between reads again", () => {
     const once = after(note("a", 5));
     assert.equal(withDeath(once, note("a", 5), limits), once);
+  });
+
+  test("gain the deaths that another node tells of, once, however often it tells them", () => {
+    const told = (atMs: number, deaths = 1) => ({
+      ...{ tenant: "default", kind: "guest", id: "a", what: "eat", lastDeathMs: atMs },
+      deaths,
+    });
+    const once = withDeaths(none, told(5), limits);
+    assert.deepEqual(deathsOf(once), { a: 1 });
+    assert.equal(withDeaths(once, told(5), limits), once);
+    assert.equal(withDeaths(once, told(4), limits), once, "a death before the last one may have been told before");
+    assert.deepEqual(deathsOf(withDeaths(once, told(6, 2), limits)), { a: 3 });
+    assert.deepEqual(deathsOf(withDeaths(once, told(1006), limits)), { a: 1 });
+    assert.equal(withDeaths(none, { ...told(1), id: "a\0b" }, limits), none);
   });
 
   test("begin anew where the last death is long ago, also where the clock has jumped back; those in quarantine don't", () => {

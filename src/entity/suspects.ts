@@ -1,12 +1,13 @@
 /**
- * Who is suspected of ending the process, and how often: the content of the file `suspects`, as values.
+ * Who is suspected of ending a process, and how often, as values: what the file `suspects` of a data directory holds, and what a cluster's
+ * system log counts of all its nodes.
  *
  * Each death is counted for the entity whose call was noted at it (`host/call-note.ts`). What the counts hold is a cache of bad
  * experience, not of data: a file that can't be read counts as none.
  */
 import { encodeUtf8 } from "../base/bytes.ts";
 import type { Limits } from "../base/limits.ts";
-import { type BinaryString, entityName, parseEntityName } from "../entity/keys.ts";
+import { type BinaryString, entityName, parseEntityName } from "./keys.ts";
 import type { CallNote } from "../host/call-note.ts";
 
 export interface Suspect {
@@ -19,6 +20,16 @@ export interface Suspect {
   readonly deaths: number;
   /** Wall time. */
   readonly lastDeathMs: number;
+}
+
+/** For people, those with most deaths first. */
+export function suspectViews(
+  suspects: readonly Suspect[],
+  limits: Bounds,
+): readonly (Suspect & { readonly isInQuarantine: boolean })[] {
+  return [...suspects]
+    .sort((a, b) => b.deaths - a.deaths || b.lastDeathMs - a.lastDeathMs)
+    .map((suspect) => ({ ...suspect, isInQuarantine: isInQuarantine(suspect, limits) }));
 }
 
 /** By the entity's name. */
@@ -37,12 +48,27 @@ export function withDeath(suspects: Suspects, note: CallNote, limits: Bounds): S
   if (!isEntity(parts) || nameOf(parts) !== note.entity) return suspects;
   const before = suspects.get(note.entity);
   if (before?.lastDeathMs === note.atMs) return suspects;
+  const death = { ...parts, what: note.what, deaths: 1, lastDeathMs: note.atMs };
+  return bounded(new Map(suspects).set(note.entity, counted(before, death, limits)), limits);
+}
+
+/** Deaths that are far apart make no series, unless the entity is in quarantine. */
+function counted(before: Suspect | undefined, more: Suspect, limits: Bounds): Suspect {
   const isInSeries =
-    before !== undefined && (isInQuarantine(before, limits) || note.atMs - before.lastDeathMs <= limits.suspectMs);
-  const deaths = isInSeries ? before.deaths + 1 : 1;
-  const after = new Map(suspects);
-  after.set(note.entity, { ...parts, what: note.what, deaths, lastDeathMs: note.atMs });
-  return bounded(after, limits);
+    before !== undefined &&
+    (isInQuarantine(before, limits) || more.lastDeathMs - before.lastDeathMs <= limits.suspectMs);
+  return isInSeries ? { ...more, deaths: before.deaths + more.deaths } : more;
+}
+
+/**
+ * The suspects after what another node tells of deaths there; the same object where that is known already. A death that is not later than
+ * the last one known counts for nothing: it may be told twice, and clocks of nodes differ by less than deaths do.
+ */
+export function withDeaths(suspects: Suspects, told: Suspect, limits: Bounds): Suspects {
+  const name = nameOf(told);
+  const before = suspects.get(name);
+  if (!isEntity({ ...told }) || (before !== undefined && told.lastDeathMs <= before.lastDeathMs)) return suspects;
+  return bounded(new Map(suspects).set(name, counted(before, told, limits)), limits);
 }
 
 /** The suspects without those that `isLet` lets go. */
@@ -84,7 +110,7 @@ export function parseSuspects(bytes: Uint8Array, limits: Bounds): Suspects | und
   return bounded(suspects, limits);
 }
 
-function nameOf({ tenant, kind, id }: Pick<Suspect, "tenant" | "kind" | "id">): BinaryString {
+export function nameOf({ tenant, kind, id }: Pick<Suspect, "tenant" | "kind" | "id">): BinaryString {
   return entityName(tenant, kind, id);
 }
 
