@@ -1,57 +1,17 @@
 /** `onefold cluster up` as its users have it: real servers, real nodes, killed under load; nothing lost, nothing twice, no error. */
 import assert from "node:assert/strict";
-import { type ChildProcess, execFileSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
 import type { bank } from "../examples/bank/bank.ts";
 import { connect, type RemoteClient } from "../src/client/index.ts";
 import type { ClusterView } from "../src/wire/cluster-view.ts";
 import { natsServerForTests } from "../scripts/nats-server.ts";
-import { ended, Lines, ProgramFolder } from "./command-line.fixture.ts";
+import { Up } from "./cluster-up.fixture.ts";
+import { ended, ProgramFolder } from "./command-line.fixture.ts";
 import { until } from "./member.fixture.ts";
 
-interface Said {
-  readonly engine?: string;
-  readonly node?: string;
-  readonly pid: number;
-  readonly http?: string;
-  readonly url?: string;
-}
-
 const root = new URL("..", import.meta.url).pathname;
-
-/** A running `cluster up`, with what it has said of its processes. */
-class Up {
-  readonly child: ChildProcess;
-  readonly lines: Lines;
-  readonly engines = new Map<string, Said>();
-  readonly nodes = new Map<string, Said>();
-
-  constructor(child: ChildProcess) {
-    this.child = child;
-    this.lines = new Lines(child.stdout!);
-    child.stderr!.resume();
-  }
-
-  /** Reads on until a line says this. */
-  async heard(pattern: RegExp, boundMs = 60_000): Promise<Said> {
-    for (;;) {
-      const line = await this.lines.next(/./, boundMs);
-      const said = JSON.parse(line) as Said;
-      if (said.engine !== undefined) this.engines.set(said.engine, said);
-      else if (said.node !== undefined && said.http !== undefined) this.nodes.set(said.node, said);
-      if (pattern.test(line)) return said;
-    }
-  }
-
-  get urls(): readonly string[] {
-    return [...this.nodes.values()].map(({ http }) => http!).sort();
-  }
-
-  get pids(): readonly number[] {
-    return [...this.nodes.values(), ...this.engines.values()].map(({ pid }) => pid);
-  }
-}
 
 function isAlive(pid: number): boolean {
   try {

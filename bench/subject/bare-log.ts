@@ -5,7 +5,8 @@
  */
 import assert from "node:assert/strict";
 import { decodeValue, encodeValue, type Value } from "../../src/base/value.ts";
-import { decodeBatch, encodeBatch, type Entry } from "../../src/entity/batch.ts";
+import { decodeBatch, type Entry } from "../../src/entity/batch.ts";
+import { encodeBatch } from "../../src/entity/batch-encoder.ts";
 import type { Disk } from "../../src/host/host.ts";
 import type { Log } from "../../src/log/log.ts";
 import { encodeRecord } from "../../src/log/record.ts";

@@ -100,6 +100,18 @@ export const placement: readonly Mutant[] = [
     trial: { kind: "tests", files: ["src/cluster/system-log.test.ts"] },
   },
   {
+    name: "a system log goes on without nodes that are gone by an old copy",
+    breaks: ["hazard 1", "SY1"],
+    edits: [
+      {
+        file: "src/cluster/system-succession.ts",
+        from: "  if (final.length === peers.known(state).length) return true;",
+        to: "  if (final.length === peers.others(state).length) return true;",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/system-succession.test.ts"] },
+  },
+  {
     name: "any follower takes over, also one that is far behind",
     breaks: ["CT2"],
     edits: [

@@ -50,7 +50,7 @@ export const testsAlone: readonly Mutant[] = [
       {
         file: "src/entity/live-sessions.ts",
         from: "  get lowest(): number {",
-        to: "  hasAbove(number: number): boolean {\n    return [...this.#kept.keys()].some((kept) => kept > number);\n  }\n\n  get lowest(): number {",
+        to: "  hasAbove(number: number): boolean {\n    return this.#highest > number;\n  }\n\n  get lowest(): number {",
       },
     ],
     trial: { kind: "tests", files: ["src/entity/session-life.test.ts"] },

@@ -235,7 +235,14 @@ export const limits = {
    * What a shard that is given up has accepted is finished within this; the rest was not begun, and goes to its next owner. Without it two
    * shards could wait for one another: transactions that nobody can reach any more hold what those wait for that are to be finished.
    */
-  handoverMs: 1000,
+  handoverMs: 100,
+
+  /** The owner of a shard that is to move serves on until the next one is ready, or for so long. */
+  handoverReadyMs: 2000,
+  /** So long the owner tries to tell the next one that it may claim; then the system log does. */
+  handoverTellMs: 500,
+  /** A call that comes to a node which is about to own its shard waits there for so long. */
+  ownerAwaitedMs: 1000,
 
   // ---- leases of members
   leaseRenewMs: 300,
@@ -407,6 +414,7 @@ export function assertLimits(l: Limits): void {
     l.enginePingMs * 2 <= l.engineTailSilenceMs,
     "a server that is away must be left before its tails are made anew",
   );
+  assert(l.ownerAwaitedMs < l.routeAttemptMs, "who waits at the next owner must be answered before it is given up");
   assert(l.leaseExpireMs < l.unavailableMs, "a member must not give its work up before others can take it over");
   assert(l.membersMax * 4 <= l.checkpointRecordsMax, "checkpoints must be rare beside renewals");
   assert(l.slotCount === 4096, "the number of slots is part of the format");

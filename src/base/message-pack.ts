@@ -216,7 +216,9 @@ export class MessagePackWriter {
   }
 
   #replace(bytes: Uint8Array): void {
+    // Both at once, without a call in between at which the watchdog could strike.
+    const view = new DataView(bytes.buffer);
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer);
+    this.#view = view;
   }
 }

@@ -8,7 +8,8 @@
  * LK1  Messages go out in the order in which they were written, those of one turn in one frame.
  * LK2  After a loss nothing of the old connection is heard any more.
  * LK3  Attempts are paced: each waits longer than the one before, up to `retryMsMax`, by a random part of that. Where there are several
- *      addresses, each attempt is at the next one, and waits longer only once all of them have been tried.
+ *      addresses, each attempt is at the next one, and waits longer only once all of them have been tried; the first one is made at once where
+ *      a node has taken its leave.
  * LK4  Where there are several addresses, a node that is silent while a call waits is asked whether it is there, and left for the next one where
  *      it does not say so: a machine that has lost its power ends no connection. What counts is looks, not time, so that a client which was
  *      stopped itself accuses nobody.
@@ -319,7 +320,8 @@ export class SocketLink {
     this.#owner.lost(error, { wasOpen, isNotReading: code === closeCodes.notReading });
     // Whoever was told may have closed the link.
     if ((this.#state as State) !== "waiting") return;
-    this.#timer = this.#options.platform.after(this.#pauseMs(), () => {
+    const hasLeft = wasOpen && code === closeCodes.leaving && this.addressCount > 1;
+    this.#timer = this.#options.platform.after(hasLeft ? 0 : this.#pauseMs(), () => {
       this.#state = "idle";
       if (this.#owner.isWanted()) this.#connect();
     });

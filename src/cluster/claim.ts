@@ -1,21 +1,25 @@
 /**
  * Becoming a shard's owner: a claim in its own log, by compare-and-set, with a nonce, read back (design 7; hazards 1, 7).
  *
- *     catch up ──▶ send claim ──ours──▶ read back ──▶ check anchors ──▶ claimed
- *        ▲             │ other                             │ one is not held
- *        └─────────────┘                                   ▼
- *     ends before the copy, for long ──▶ seal ───────▶ sealed
+ *     catch up ──▶ send claim ──ours──▶ read back, ask for anchors ──▶ check them ──▶ claimed
+ *        ▲             │ other                                            │ one is not held
+ *        └─────────────┘                                                  ▼
+ *     ends before the copy, for long ──▶ seal ──────────────────────▶ sealed
  *
- * CL1 At `claimed` everything up to the claim is in the copy, the claim is the copy's end, and every anchor that could be learnt of
- *     is held at its sequence.
+ * CL1 At `claimed` everything up to the claim is in the copy and in the store, the claim is the copy's end, and every anchor that could be
+ *     learnt of is held at its sequence. Others are asked for theirs only once the claim is acknowledged: what a zombie got acknowledged
+ *     before it would be missed.
  * CL2 A claim of a later assignment is never claimed over.
  * CL3 Only a seal that the engine has acknowledged proves a rollback; until then the log may merely look short (G8).
+ * CL4 Where the log is said to end (`behind`) spares the look at its bounds, and nothing else: the claim is sent behind that once, and what
+ *     becomes of it decides.
  */
 import { equalBytes } from "../base/bytes.ts";
 import { OnefoldError } from "../base/errors.ts";
 import type { Host, Timers } from "../host/host.ts";
 import type { ChainLink } from "../log/chain.ts";
-import { incarnationBytes, noHash } from "../log/record.ts";
+import type { LogPosition } from "../log/log.ts";
+import { type EncodedRecord, incarnationBytes, noHash } from "../log/record.ts";
 import { LogFault } from "./log-fault.ts";
 import type { Anchor, Replica } from "./replica.ts";
 import { readValid, sendOnce, sendUntilKnown } from "./sending.ts";
@@ -28,6 +32,8 @@ export interface ClaimParts {
   readonly assignment: number;
   /** What members acknowledged of this log, as far as they can be asked now. */
   readonly anchors: () => Promise<readonly Anchor[]>;
+  /** Where its last owner says that the log ends, if it does (CL4). */
+  readonly behind: Pick<LogPosition, "sequence" | "hash"> | undefined;
   /** False as soon as the shard is no longer assigned to this member, or it stops. */
   readonly isWanted: () => boolean;
   /** Whether a snapshot has overtaken this node's copy, so that this is no fault of the log: then it is thrown. */
@@ -48,8 +54,10 @@ const doubtsMax = 24;
 /** Throws `DiskError`, `stopped`, `damaged` (the store), `unsupported-version`, and the `LogFault` of a copy that was overtaken. */
 export async function claim(parts: ClaimParts): Promise<ClaimOutcome> {
   let doubts = 0;
+  let { behind } = parts;
   while (parts.isWanted()) {
-    const outcome = await attempt(parts);
+    const outcome = await attempt({ ...parts, behind });
+    behind = undefined;
     if (!(outcome instanceof LogFault)) {
       if (outcome !== "again") return outcome;
       continue;
@@ -80,9 +88,10 @@ async function attempt(parts: ClaimParts): Promise<Attempt> {
 }
 
 async function claimOnce(parts: ClaimParts): Promise<Attempt> {
-  const { replica, host, member, assignment, isWanted } = parts;
+  const { replica, host, member, assignment, behind, isWanted } = parts;
   const { log } = replica;
-  const last = await replica.catchUp();
+  const isThere = behind !== undefined && (await replica.takeUpTo(behind));
+  const last = isThere ? behind.sequence : await replica.catchUp();
   const { end, ownership } = replica;
   if (end === null) throw new OnefoldError("unavailable", `The log ${log.name} has no genesis yet.`);
   if (last < end.sequence)
@@ -94,26 +103,43 @@ async function claimOnce(parts: ClaimParts): Promise<Attempt> {
     { kind: "claim", epoch: end.epoch + 1, wallMs: host.clock.wallMs() },
     { member, assignment, nonce: host.random.bytes(16) },
   );
-  const fate = await sendUntilKnown(log, record.sequence, record, { timers: host.timers, isWanted });
-  if (fate === "unknown") return { kind: "unwanted" };
-  if (fate === "other") return "again";
-  // Read back: only what others will read counts.
-  const found = await log.read(record.sequence);
+  if (isThere) {
+    if ((await sendOnce(log, record.sequence, record)) !== "ours") return "again";
+  } else {
+    const fate = await sendUntilKnown(log, record.sequence, record, { timers: host.timers, isWanted });
+    if (fate === "unknown") return { kind: "unwanted" };
+    if (fate === "other") return "again";
+  }
+  const [told, isOurs] = await Promise.all([parts.anchors(), readBack(parts, record)]);
+  if (!isOurs) return "again";
+  return (await missingAnchor(parts, told)) ?? { kind: "claimed", epoch: record.epoch };
+}
+
+/** Only what others will read counts. Takes it, and brings the store up to it. False where another record stands there. */
+async function readBack(
+  { replica }: ClaimParts,
+  record: EncodedRecord & { readonly sequence: number },
+): Promise<boolean> {
+  const found = await replica.log.read(record.sequence);
   if (found === undefined) throw new OnefoldError("unavailable", "The claim can't be read back yet.");
   await replica.take(found);
-  if (!equalBytes(replica.end!.hash, record.hash)) return "again";
-  return (await missingAnchor(parts)) ?? { kind: "claimed", epoch: record.epoch };
+  if (!equalBytes(replica.end!.hash, record.hash)) return false;
+  await replica.fold();
+  return true;
 }
 
 /**
  * CL1: what another node has acknowledged and the log, with this node's claim in it, does not hold. An anchor behind the claim proves nothing
  * by itself: the claim may have waited long for its acknowledgement, and another owner may have gone on behind it.
  */
-async function missingAnchor({ replica, anchors }: ClaimParts): Promise<LogFault | "again" | undefined> {
+async function missingAnchor(
+  { replica }: ClaimParts,
+  anchors: readonly Anchor[],
+): Promise<LogFault | "again" | undefined> {
   const reason = "it lacks what another node has acknowledged there";
   const claimed = replica.end!.sequence;
   let later: Anchor | undefined;
-  for (const anchor of await anchors()) {
+  for (const anchor of anchors) {
     if (anchor.sequence > claimed) later = anchor;
     else if (!(await replica.holds(anchor))) {
       return new LogFault("fork", replica.log.name, anchor.sequence, reason, { isProven: true });

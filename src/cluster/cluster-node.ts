@@ -30,6 +30,7 @@ import { CopyReports, handleReaches } from "./copy-reports.ts";
 import { lagOf, schemaVersions } from "./deployed-code.ts";
 import { handleFarewells, sayFarewell } from "./farewell.ts";
 import { foundOrJoin } from "./founding.ts";
+import { handleHandovers } from "./handover.ts";
 import { KeptCopies } from "./kept-copies.ts";
 import { type LiftedEntity, liftQuarantine } from "./lift-request.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
@@ -154,6 +155,7 @@ export class ClusterNode {
     });
     handlePositions(this.#peers, (log) => this.#life?.shards.reach(log) ?? null);
     handleFarewells(this.#peers, this.#systemLog, { timers });
+    handleHandovers(this.#peers, this.#limits, () => this.#life?.shards);
     handleReaches(this.#peers, () => this.#life?.shards.reaches ?? {});
     handleStandings(this.#viewParts);
   }

@@ -520,8 +520,8 @@ describe("a shard's neighbours", () => {
 describe("a hint", () => {
   test("names the owner that the node knows, if any", () =>
     ClusterRig.run("hint", async (rig) => {
-      assert.deepEqual(notOwner(rig.state, "s1").details, { shard: "s1", member: "b", assignment: 1 });
+      assert.deepEqual(notOwner(rig.state, "s1", "x").details, { shard: "s1", member: "b", assignment: 1 });
       rig.assign("s1", undefined);
-      assert.equal(notOwner(rig.state, "s1").details, undefined);
+      assert.equal(notOwner(rig.state, "s1", "x").details, undefined);
     }));
 });

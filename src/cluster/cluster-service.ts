@@ -35,6 +35,7 @@ import type {
 import { type SessionToken, SessionTokens, withoutPositions } from "../entity/session-tokens.ts";
 import { settleBy } from "../entity/settle.ts";
 import type { Clock, Guard, Random, Timers } from "../host/host.ts";
+import { AwaitedOwners } from "./awaited-owners.ts";
 import { clusterHealth } from "./cluster-health.ts";
 import { ClusterWatches } from "./cluster-watches.ts";
 import { CopyReader } from "./copy-reader.ts";
@@ -81,6 +82,7 @@ export class ClusterService implements Service {
   readonly #scatter: Scatter;
   readonly #copies: CopyReader;
   readonly #watches: ClusterWatches;
+  readonly #awaited: AwaitedOwners;
   #tokens: SessionTokens | undefined = undefined;
 
   /** Registers the handlers of what other nodes ask, at `peers`. */
@@ -94,7 +96,8 @@ export class ClusterService implements Service {
       ask: (shardId, operation, args) => this.#askShard(shardId, operation, args),
     });
     this.#watches = new ClusterWatches({ ...parts, slots: this.#slots });
-    handleForwardedCalls(parts);
+    this.#awaited = new AwaitedOwners(parts);
+    handleForwardedCalls({ ...parts, awaited: this.#awaited });
     handleWatchFeeds(parts);
   }
 
@@ -349,12 +352,14 @@ export class ClusterService implements Service {
   /** This node has come to own a shard: calls that wait for that go on. */
   ownsMore(): void {
     this.#router.ownsMore();
+    this.#awaited.look();
   }
 
   /** Ends watches, and stops listening to the map. Calls that are under way go on to their own end. Idempotent. */
   close(): void {
     this.#watches.close();
     this.#router.close();
+    this.#awaited.close();
   }
 }
 

@@ -274,6 +274,30 @@ describe("the controller", () => {
     assert.equal(cluster.placement, before, "where all drain, there is nobody to move anything to");
   });
 
+  test("makes no new copies while shards move off a member that drains, and as many as there shall be afterwards (CT7)", () => {
+    const cluster = new Cluster(clusterOf(["a", "b", "c"], { shardCount: 16 }));
+    cluster.settle();
+    cluster.append({ type: "draining", member: "b" });
+    const ownedByB = (): number => presentShards(cluster.state).filter(({ owner }) => owner === "b").length;
+    assert.equal(ownedByB() > limits.movesMax, true, "it takes more than one round");
+    while (ownedByB() > 0) {
+      const decided = decide(cluster.state, cluster.observations());
+      assert.deepEqual([...new Set(decided.map(({ type }) => type))], ["move-planned"]);
+      cluster.round();
+      cluster.react();
+    }
+    assert.equal(
+      presentShards(cluster.state).some(({ followers }) => followers.includes("b")),
+      true,
+    );
+    cluster.settle();
+    cluster.checkSettled();
+    assert.equal(
+      presentShards(cluster.state).some(({ followers }) => followers.includes("b")),
+      false,
+    );
+  });
+
   test("gives nothing to who has a wrong clock, and takes away what it has", () => {
     const cluster = new Cluster(clusterOf(["a", "b", "c"], { shardCount: 8 }));
     cluster.settle();

@@ -11,6 +11,8 @@
  *     `followerCount`, the numbers of shards of any two members that may own differing by one at most.
  * CT5 A system that was moved here in one piece is split until it has as many shards as the cluster is to have.
  * CT6 A round has at most `controllerDecisionsMax` decisions, and at most `movesMax` moves are under way.
+ * CT7 While shards move off a member that drains, load is not evened out, and no shard that has followers enough, those that drain included,
+ *     gets others: that takes the disks and processors that those moves wait for. Meanwhile who drains still has its copies.
  */
 import { limits } from "../base/limits.ts";
 import { deployable } from "./deployed-code.ts";
@@ -103,8 +105,21 @@ class Round {
   follow(id: string): void {
     const shard = this.state.shards.get(id)!;
     if (shard.owner === undefined || !isAtRest(shard)) return;
+    // CT7.
+    if (this.#isEmptying && shard.followers.length >= (this.state.cluster?.followerCount ?? 0)) return;
     const followers = chooseFollowers(shard, this.state, this.#loads());
     if (!equalLists(followers, shard.followers)) this.#assign(shard, shard.owner, followers);
+  }
+
+  /** A member that drains still owns what somebody else can take over. */
+  get #isEmptying(): boolean {
+    const { members } = this.state;
+    return (
+      this.#loads().eligible.length > 0 &&
+      presentShards(this.state).some(({ owner, status }) => {
+        return status === "active" && owner !== undefined && members.get(owner)?.status === "draining";
+      })
+    );
   }
 
   split(id: string): void {
@@ -131,6 +146,7 @@ class Round {
     const atRest = presentShards(this.state).filter((shard) => isAtRest(shard) && shard.owner !== undefined);
     const unwanted = atRest.filter((shard) => !loads.mayOwn(shard.owner!));
     if (unwanted.length > 0) return this.#moveAway(unwanted, loads);
+    if (this.#isEmptying) return false;
     const [from, to] = [loads.most(), loads.least()];
     if (from === undefined || to === undefined || loads.of(from) - loads.of(to) < 2) return false;
     return this.#moveTo(

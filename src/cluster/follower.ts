@@ -39,6 +39,7 @@ export class Follower {
   #mustLook = true;
   #wake: (() => void) | undefined;
   #isStopped = false;
+  #leavesUnfolded = false;
   #running: Promise<void> | undefined;
   #foldedAtMs = 0;
   #foldIntervalMs = foldMs;
@@ -65,9 +66,13 @@ export class Follower {
     this.#wake?.();
   }
 
-  /** Takes nothing more; resolves when the store has what was taken. Throws what ended it: `DiskError`, `damaged`, `stopped`. */
-  async stop(): Promise<void> {
+  /**
+   * Takes nothing more; resolves when nothing is under way, and the store has what was taken unless it `leavesUnfolded`, for somebody who goes
+   * on at once. Throws what ended it: `DiskError`, `damaged`, `stopped`.
+   */
+  async stop({ leavesUnfolded = false }: { readonly leavesUnfolded?: boolean } = {}): Promise<void> {
     this.#isStopped = true;
+    this.#leavesUnfolded = leavesUnfolded;
     this.#tail?.close();
     this.#wake?.();
     await this.#running;
@@ -82,7 +87,7 @@ export class Follower {
     const { replica } = this.#parts;
     try {
       while (!this.#isStopped) await this.#step();
-      await replica.fold();
+      if (!this.#leavesUnfolded) await replica.fold();
     } finally {
       this.#tail?.close();
     }

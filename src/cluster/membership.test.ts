@@ -242,6 +242,19 @@ describe("membership", () => {
     await world.scheduler.complete(log.close());
   });
 
+  test("has another one govern as soon as the controller drains, whatever becomes of that one (MB2)", async () => {
+    const world = new World();
+    await world.startAll("a", "b", "c");
+    const [first] = world.controllers;
+    const { membership } = world.members.get(first!)!;
+    await world.scheduler.complete(membership.drain({ deadlineMs }));
+    const beganMs = world.scheduler.nowMs;
+    await world.until(() => world.controllers.length === 1 && world.controllers[0] !== first);
+    const tookMs = world.scheduler.nowMs - beganMs;
+    assert.equal(tookMs < limits.leaseExpireMs, true, `it took ${tookMs} ms, and nobody was silent`);
+    assert.equal(membership.isCutOff, false);
+  });
+
   test("refuses one member too many, and tells when the log is out of reach", async () => {
     const world = new World();
     const { view, membership } = await world.start("a");

@@ -7,7 +7,8 @@
  *
  * MB1 Renewals go on whatever else is under way, one at a time, each decided anew: a stuck one is given up after `unavailableMs`. They come
  *     twice as fast while somebody is overdue.
- * MB2 The office is claimed only where nobody has it, its holder is gone, or silent; after a random moment, so that few try at once.
+ * MB2 The office is claimed only where nobody has it, its holder is gone, silent, or drains; after a random moment, so that few try at once. Who
+ *     drains governs until somebody else does: whatever it gets stuck in while it ends, the others can do without it.
  * MB3 Everything ends with `close`.
  * MB4 That it is cut off is noticed when it comes about, not by looking now and then: nothing but time does that, and when is known. Time is
  *     told to the lease every `leaseRenewMs` besides: less often it would take that for a pause.
@@ -261,7 +262,9 @@ export class Membership {
     if (state.members.get(this.id)?.status !== "live" || this.isCutOff) return false;
     const holder = state.controller?.member;
     return (
-      holder === undefined || !isPresent(state, holder) || silentMembers(this.#lease, this.#parts.limits).has(holder)
+      holder === undefined ||
+      state.members.get(holder)?.status !== "live" ||
+      silentMembers(this.#lease, this.#parts.limits).has(holder)
     );
   }
 

@@ -234,7 +234,7 @@ export class NetworkPeers implements Peers {
       return this.#answer(asker, { type: "failure", id, body: encodeFailure(error) }, undefined);
     }
     this.#handlingCount++;
-    this.#run(method, body, from).then((answer) => {
+    this.#run(method, body, { address: from, leftMs: remainingMs }).then((answer) => {
       this.#handlingCount--;
       const kept = peer.exchange(body.length, answer.body.length) ? answer : this.#withheld(peer, body.length);
       this.#answer(asker, { type: kept.type, id, body: kept.body }, () => peer.release(kept.body.length));
@@ -249,7 +249,7 @@ export class NetworkPeers implements Peers {
   }
 
   /** Never rejects. */
-  async #run(method: string, bytes: Uint8Array, address: string): Promise<HandlerAnswer> {
+  async #run(method: string, bytes: Uint8Array, from: Parameters<PeerHandler>[1]): Promise<HandlerAnswer> {
     try {
       const handler = this.#isDraining ? undefined : this.#handlers.get(method);
       if (handler === undefined) {
@@ -257,7 +257,7 @@ export class NetworkPeers implements Peers {
           retryAfterMs: 200,
         });
       }
-      const body = encodeValue(await handler(decodeBody(bytes), { address }), { what: `the answer to ${method}` });
+      const body = encodeValue(await handler(decodeBody(bytes), from), { what: `the answer to ${method}` });
       const { peerBodyBytesMax } = this.#parts.limits;
       if (body.length <= peerBodyBytesMax) return { type: "answer", body };
       throw new OnefoldError(

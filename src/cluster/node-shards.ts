@@ -12,7 +12,7 @@ import type { Limits } from "../base/limits.ts";
 import type { SystemDefinition } from "../entity/definition.ts";
 import type { Neighbours } from "../entity/neighbours.ts";
 import { stateDigest } from "../entity/state-digest.ts";
-import { DiskError, type Host } from "../host/host.ts";
+import type { Host } from "../host/host.ts";
 import type { LogEngine } from "../log/engine-log.ts";
 import type { Log, LogPosition } from "../log/log.ts";
 import type { Blobs } from "../store/blobs.ts";
@@ -21,7 +21,9 @@ import { seal } from "./claim.ts";
 import { firstPlace } from "./continuing-log.ts";
 import { askPositions } from "./copy-positions.ts";
 import type { CopyReach } from "./copy-reach.ts";
+import { isDiskRefusal } from "./disk-refusal.ts";
 import { FollowerReader } from "./follower-reader.ts";
+import { type HandoverReceiver, HandoverSender } from "./handover.ts";
 import { copyDirectory, type KeptCopies } from "./kept-copies.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
 import type { LogFault } from "./log-fault.ts";
@@ -31,7 +33,7 @@ import type { Peers } from "./peers.ts";
 import { movedShard } from "./promotion-fold.ts";
 import { QuarantinedNames } from "./quarantined-names.ts";
 import type { Anchor, Replica } from "./replica.ts";
-import { ShardHost, type ShardRole } from "./shard-host.ts";
+import { type Handed, ShardHost, type ShardRole } from "./shard-host.ts";
 import { positionAsText, repairShard } from "./shard-repair.ts";
 import { splitShard } from "./shard-split.ts";
 import type { SystemLog } from "./system-log.ts";
@@ -87,8 +89,9 @@ const repairWaitsMessage =
 const lackingMessage =
   "A shard can't be repaired: no node that is here has all that was acknowledged. Bring back the nodes that had it, with their data.";
 
-export class NodeShards implements LocalShards {
+export class NodeShards implements LocalShards, HandoverReceiver {
   readonly #parts: NodeShardsParts;
+  readonly #handovers: HandoverSender;
   readonly #hosted = new Map<string, Hosted>();
   readonly #tasks = new Set<Promise<void>>();
   readonly #tidying = new Set<string>();
@@ -100,6 +103,7 @@ export class NodeShards implements LocalShards {
 
   constructor(parts: NodeShardsParts) {
     this.#parts = parts;
+    this.#handovers = new HandoverSender(parts.peers, parts.limits);
     this.#quarantined = new QuarantinedNames(parts.system);
     this.#stopListening = parts.systemLog.onChange((state) => this.#changed(state));
   }
@@ -131,6 +135,14 @@ export class NodeShards implements LocalShards {
       hosted.reader = { reads, of: replica };
     }
     return hosted.reader.reads;
+  }
+
+  async hasReached(log: string, sequence: number, atMostMs: number): Promise<void> {
+    await this.#hosted.get(log)?.host?.hasReached(sequence, atMostMs);
+  }
+
+  handed(log: string, handed: Handed): void {
+    this.#hosted.get(log)?.host?.handed(handed);
   }
 
   /** How far this node's copy of a log reaches. */
@@ -260,7 +272,8 @@ export class NodeShards implements LocalShards {
     }
     // Whoever has a copy of a log that is not whole may have what a repair needs.
     const isNeeded = shard.status === "quarantined" && this.#parts.kept.has(shard.log);
-    return shard.followers.includes(self) || shard.movingTo === self || isNeeded ? { kind: "follower" } : undefined;
+    if (shard.movingTo === self) return { kind: "next", assignment: shard.assignment };
+    return shard.followers.includes(self) || isNeeded ? { kind: "follower" } : undefined;
   }
 
   async #begin(shard: ShardState, role: ShardRole): Promise<void> {
@@ -350,6 +363,8 @@ export class NodeShards implements LocalShards {
       quarantined: () => this.#quarantinedIn(id),
       onOwned: () => this.#parts.onOwned(),
       beforeClaim: (replica) => this.#verifyMoved(shard, replica),
+      nextIsReady: (end) => this.#handovers.prepare(this.#parts.systemLog.state, id, shard.log, end),
+      tellNext: (handed) => this.#own(this.#handovers.released(this.#parts.systemLog.state, id, shard.log, handed)),
       onReleased: (assignment, reach) => {
         const end = reach === undefined ? undefined : contentAsText(shard.log, reach);
         this.#say({ type: "released", shard: id, member: membership.id, assignment, end });
@@ -547,9 +562,4 @@ function isSuperfluous(state: SystemState, log: string, reach: CopyReach | null)
   return (
     children.length > 0 && children.every(({ status, snapshot }) => status === "retired" || snapshot !== undefined)
   );
-}
-
-function isDiskRefusal(error: unknown): boolean {
-  // A log that has stopped says so, with the disk's own refusal as its cause.
-  return error instanceof DiskError || (error instanceof OnefoldError && error.code === "stopped");
 }

@@ -1,14 +1,16 @@
 /**
  * The receiving side of routing: what other nodes ask of the shards that are here.
  *
- * PH1  A call is handed to a shard only while this node serves it as its owner; otherwise it is refused as `not-owner` (safe), with the
- *      member that this node knows as the owner, if any.
+ * PH1  A call is handed to a shard only while this node serves it as its owner. Where it is about to, the call waits for that
+ *      (`awaited-owners.ts`); otherwise it is refused as `not-owner` (safe), with the member that this node knows as the owner, if any. So is
+ *      what a shard has not begun that is given up meanwhile.
  * PH2  A page of a read fits in an answer: one that does not is read again, half as long.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import { encodeValue, type Value } from "../base/value.ts";
 import type { PageOptions, Position, Service } from "../entity/service.ts";
+import type { AwaitedOwners } from "./awaited-owners.ts";
 import { decodeCall, encodeReply, type ForwardedCall } from "./forwarded-call.ts";
 import type { FollowerReads, LocalShards, OwnedShard, ShardMap } from "./local-shards.ts";
 import { decodeBody } from "./peer-failure.ts";
@@ -21,19 +23,30 @@ export interface PeerHandlersParts {
   readonly map: ShardMap;
   readonly local: LocalShards;
   readonly limits: Limits;
+  readonly awaited: AwaitedOwners;
 }
 
 /** Registers the handlers of `service.call`, `service.read` and `shard.ask`. */
 export function handleForwardedCalls(parts: PeerHandlersParts): void {
-  const { peers, map, local } = parts;
-  const ownedOf = (shardId: string): OwnedShard => {
-    const owned = local.owned(shardId);
-    if (owned === undefined) throw notOwner(map.state, shardId);
-    return owned;
+  const { peers, map, local, awaited } = parts;
+  const askOwned = async (
+    shardId: string,
+    { leftMs }: { readonly leftMs: number },
+    ask: (owned: OwnedShard) => Promise<Value>,
+  ): Promise<Value> => {
+    const owned = local.owned(shardId) ?? (await awaited.owned(shardId, leftMs));
+    if (owned === undefined) throw notOwner(map.state, shardId, peers.address);
+    try {
+      return await ask(owned);
+    } catch (error) {
+      const isNotBegun = error instanceof OnefoldError && error.code === "not-ready" && error.retry === "safe";
+      if (!isNotBegun || local.owned(shardId) === owned) throw error;
+      throw notOwner(map.state, shardId, peers.address);
+    }
   };
-  peers.handle("service.call", async (body) => {
+  peers.handle("service.call", async (body, from) => {
     const call = decodeCall(body);
-    return answerOfOwner(ownedOf(call.shard), call, parts.limits);
+    return askOwned(call.shard, from, (owned) => answerOfOwner(owned, call, parts.limits));
   });
   peers.handle("service.read", async (body) => {
     const call = decodeCall(body);
@@ -41,7 +54,7 @@ export function handleForwardedCalls(parts: PeerHandlersParts): void {
     if (owned !== undefined) return answerOfOwner(owned, call, parts.limits);
     return encodeReply(await readCopy(local.follower(call.shard), call));
   });
-  peers.handle("shard.ask", async (body) => {
+  peers.handle("shard.ask", async (body, from) => {
     const {
       slot,
       type,
@@ -50,7 +63,7 @@ export function handleForwardedCalls(parts: PeerHandlersParts): void {
     const shard = shardOfSlot(map.state, slot);
     if (shard === undefined)
       throw new OnefoldError("not-owner", `This node knows no shard that holds the slot ${slot}.`);
-    return encodeValue(await ownedOf(shard.id).answer(type, decodeBody(asked)));
+    return askOwned(shard.id, from, async (owned) => encodeValue(await owned.answer(type, decodeBody(asked))));
   });
 }
 

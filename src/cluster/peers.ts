@@ -7,8 +7,11 @@
  */
 import type { Value } from "../base/value.ts";
 
-/** Throws `OnefoldError` or `Refused`, which reach the caller as they are but for their cause. */
-export type PeerHandler = (body: Value, from: { readonly address: string }) => Promise<Value>;
+/**
+ * Throws `OnefoldError` or `Refused`, which reach the caller as they are but for their cause. `leftMs`: so long the caller waits, counted from
+ * when the request came.
+ */
+export type PeerHandler = (body: Value, from: { readonly address: string; readonly leftMs: number }) => Promise<Value>;
 
 export interface Peers {
   /** This node's own address. A call to it goes the same way as any other. */

@@ -34,6 +34,7 @@ const roundMs = 2000;
 /** Nobody asks it, and it asks nobody: where members exist, they repair their log. */
 const noPeers: SystemPeers = {
   others: (state) => presentMembers(state).map(({ name }) => name),
+  known: (state) => [...state.members.values()].map(({ name }) => name),
   ask: () => Promise.resolve([]),
 };
 

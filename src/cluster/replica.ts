@@ -212,6 +212,20 @@ export class Replica {
     }
   }
 
+  /**
+   * Takes what is missing up to `position`, without a look at how far the engine's log goes. True if the copy ends with that then. Throws
+   * `LogFault`, `unavailable`.
+   */
+  async takeUpTo({ sequence, hash }: Pick<LogPosition, "sequence" | "hash">): Promise<boolean> {
+    while (this.nextSequence <= sequence) {
+      const records = await this.log.readMany(this.nextSequence, readBytes);
+      if (records.length === 0) return false;
+      for (const bytes of records) await this.take(bytes);
+    }
+    const { end } = this;
+    return end !== null && end.sequence === sequence && equalBytes(end.hash, hash);
+  }
+
   /** Whether the log that is here holds this position, or has given up what was there. */
   async holds(position: Anchor): Promise<boolean> {
     const end = this.#copy.end;

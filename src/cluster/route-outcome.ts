@@ -34,10 +34,24 @@ export interface OwnerHint {
   readonly assignment: number;
 }
 
-export function notOwner(state: SystemState, shardId: string): OnefoldError {
+/** Who is to own a shard when what is under way has ended: the member that it moves to, else its owner; with the assignment that it has then. */
+export function ownerToBe(state: SystemState, shardId: string): OwnerHint | undefined {
+  const { owner, movingTo, assignment } = state.shards.get(shardId) ?? {};
+  if (owner === undefined || assignment === undefined) return undefined;
+  if (movingTo === undefined) return { shard: shardId, member: owner, assignment };
+  return { shard: shardId, member: movingTo, assignment: assignment + 1 };
+}
+
+/** What the node at `address` says that does not own the shard. Where it has just given it up, that is whom it moves to. */
+export function notOwner(state: SystemState, shardId: string, address: string): OnefoldError {
   const shard = state.shards.get(shardId);
-  const details =
-    shard?.owner === undefined ? undefined : { shard: shardId, member: shard.owner, assignment: shard.assignment };
+  const isOwn = shard?.owner !== undefined && state.members.get(shard.owner)?.address === address;
+  const hint = isOwn
+    ? ownerToBe(state, shardId)
+    : shard?.owner === undefined
+      ? undefined
+      : { shard: shardId, member: shard.owner, assignment: shard.assignment };
+  const details = hint === undefined ? undefined : { ...hint };
   return new OnefoldError("not-owner", `This node does not own the shard ${shardId}.`, { details, retryAfterMs: 50 });
 }
 

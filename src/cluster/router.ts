@@ -18,7 +18,7 @@ import type { Clock, Random, Timers } from "../host/host.ts";
 import type { LocalShards, OwnedShard, ShardMap, Standing } from "./local-shards.ts";
 import { OpenAttempts, type OwnerStanding } from "./open-attempts.ts";
 import type { Peers } from "./peers.ts";
-import { failureClass, hintOf, type OwnerHint } from "./route-outcome.ts";
+import { failureClass, hintOf, type OwnerHint, ownerToBe } from "./route-outcome.ts";
 import type { ShardState, SystemState } from "./system-state.ts";
 
 export interface RouterParts {
@@ -60,6 +60,8 @@ interface Progress {
   assignment: number;
   mayHaveBegun: boolean;
   hint: OwnerHint | undefined;
+  /** The highest assignment under which somebody was asked. */
+  askedUnder: number;
   lastFailure: OnefoldError | undefined;
 }
 
@@ -119,6 +121,7 @@ export class Router {
       assignment: -1,
       mayHaveBegun: false,
       hint: undefined,
+      askedUnder: -1,
       lastFailure: undefined,
     };
     for (;;) {
@@ -128,6 +131,7 @@ export class Router {
         await this.#pause(call, progress, 0);
         continue;
       }
+      progress.askedUnder = Math.max(progress.askedUnder, assignmentOf(target));
       try {
         return await this.#attempt(call, target, progress);
       } catch (error) {
@@ -165,9 +169,12 @@ export class Router {
     const owned = local.owned(shard.id);
     if (owned !== undefined) return { shard, owned };
     const isHintNewer = hint?.shard === shard.id && hint.assignment > shard.assignment;
-    const { id, assignment } = isHintNewer
-      ? { id: hint.member, assignment: hint.assignment }
-      : { id: shard.owner, assignment: shard.assignment };
+    const known = isHintNewer ? hint : { member: shard.owner, assignment: shard.assignment };
+    const isHere = (id: string | undefined): boolean =>
+      id !== undefined && map.state.members.get(id)?.address === peers.address;
+    // Given up here, as the system log is about to say: it moves on.
+    const { member: id, assignment } =
+      (isHere(known.member) && !isHintNewer ? ownerToBe(map.state, shard.id) : known) ?? known;
     const member = id === undefined ? undefined : map.state.members.get(id);
     // This node itself is to own it and does not yet.
     if (member === undefined || member.status === "gone" || member.address === peers.address) return undefined;
@@ -205,10 +212,11 @@ export class Router {
       if (call.kind === "unidentified") throw inDoubt(call.what, error as OnefoldError);
     }
     const hint = hintOf(error);
-    // Hints are followed at once, and only forward, so that two nodes can't send a call to and fro.
     const isNews = hint !== undefined && hint.assignment > (progress.hint?.assignment ?? -1);
     progress.hint = isNews ? hint : progress.hint;
-    const isFollowed = isNews && hint.assignment > (call.shardIn(this.#parts.map.state)?.assignment ?? -1);
+    // Who is to own it next is asked at once, and only forward, so that two nodes can't send a call to and fro.
+    const next = this.#target(call, progress.hint);
+    const isFollowed = next !== undefined && assignmentOf(next) > progress.askedUnder;
     if (!isFollowed) await this.#pause(call, progress, progress.lastFailure.retryAfterMs ?? 0);
   }
 
@@ -225,6 +233,10 @@ export class Router {
   }
 }
 
+function assignmentOf(target: Target): number {
+  return "owned" in target ? target.shard.assignment : target.assignment;
+}
+
 /** The one who was asked may never answer where it is not the owner any more. */
 function standingOf(
   state: SystemState,
@@ -234,7 +246,8 @@ function standingOf(
   if (state.members.get(member)?.status === "gone") return kind === "unidentified" ? "replaced" : "gone";
   const now = state.shards.get(shard.id);
   if (now === undefined || now.status === "retired") return "replaced";
-  return now.assignment > assignment && now.owner !== member ? "replaced" : "owner";
+  // Also under the very assignment that was expected for it (`ownerToBe`).
+  return now.assignment >= assignment && now.owner !== member ? "replaced" : "owner";
 }
 
 function inDoubt(what: string, cause: OnefoldError): OnefoldError {

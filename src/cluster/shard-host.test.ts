@@ -45,6 +45,136 @@ describe("a shard on several nodes", () => {
     });
   });
 
+  test("is claimed by the next owner once the present one says that it has released it, before the system log does (SH4)", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      let looks = 0;
+      await a.start(owner(1));
+      await b.start(follower, (log) =>
+        tampered(log, {
+          bounds: () => {
+            looks++;
+            return log.bounds();
+          },
+        }),
+      );
+      await a.write("x", "one");
+      await world.until(() => b.position?.sequence === a.position!.sequence);
+      b.shardHost.assign({ kind: "next", assignment: 1 });
+      a.shardHost.assign(owner(1, "move"));
+      await world.until(() => a.handed.length === 1);
+      const looksBefore = looks;
+      b.shardHost.handed(a.handed[0]!);
+      assert.equal(await b.write("x", "two"), 2);
+      assert.equal(looks, looksBefore, "where the log ends was not asked for (CL4)");
+      assert.deepEqual(b.epochs, [3]);
+      // The system log says it a moment later, and nothing changes.
+      a.shardHost.assign(follower);
+      b.shardHost.assign(owner(2));
+      assert.equal(await b.write("x", "three"), 3);
+      assert.deepEqual([b.epochs, b.released], [[3], []]);
+    });
+  });
+
+  test("is not claimed by what was said of an assignment that is over, nor behind an end that is not the log's (HO1)", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      await a.start(owner(2));
+      await b.start(follower);
+      await a.write("x", "one");
+      await world.until(() => b.position?.sequence === a.position!.sequence);
+      const early = b.position!;
+      b.shardHost.assign({ kind: "next", assignment: 2 });
+      b.shardHost.handed({ assignment: 1, end: early });
+      await a.write("x", "two");
+      await world.scheduler.sleep(2000);
+      assert.deepEqual(b.epochs, []);
+      // Wrong, as no owner says it: the log goes on behind that. It is claimed all the same, behind what is there.
+      b.shardHost.handed({ assignment: 2, end: early });
+      assert.equal(await b.write("x", "three"), 3);
+      assert.deepEqual(await b.lines("x"), ["one", "two", "three"]);
+      await assert.rejects(a.lines("x"), { code: "not-owner", retry: "safe" }, "who was no more than replaced (G2)");
+    });
+  });
+
+  test("who has claimed what the system log then gives to another one gives it up (SH4)", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b, c] = [world.node("a"), world.node("b"), world.node("c")];
+      await a.start(owner(1));
+      for (const node of [b, c]) await node.start(follower);
+      await a.write("x", "one");
+      b.shardHost.assign({ kind: "next", assignment: 1 });
+      a.shardHost.assign(owner(1, "move"));
+      await world.until(() => a.handed.length === 1);
+      b.shardHost.handed(a.handed[0]!);
+      assert.equal(await b.write("x", "two"), 2);
+      b.shardHost.assign(follower);
+      c.shardHost.assign(owner(3));
+      assert.equal(await c.write("x", "three"), 3);
+      assert.equal(b.shardHost.owned, undefined);
+      assert.deepEqual(await c.lines("x"), ["one", "two", "three"]);
+    });
+  });
+
+  test("that is to move is served until the next owner is ready, and no longer; or on, where it is not to move any more", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const a = world.node("a");
+      let asked = 0;
+      let isReady: () => void = () => assert.fail("nobody has asked");
+      world.nextIsReady = () => {
+        asked++;
+        return new Promise((resolve) => {
+          isReady = resolve;
+        });
+      };
+      await a.start(owner(1));
+      await a.write("x", "one");
+      a.shardHost.assign(owner(1, "move"));
+      await world.until(() => asked === 1);
+      assert.equal(await a.write("x", "two"), 2);
+      a.shardHost.assign(owner(1));
+      await world.scheduler.sleep(100);
+      assert.equal(await a.write("x", "three"), 3);
+      a.shardHost.assign(owner(1, "move"));
+      await world.until(() => asked === 2);
+      assert.equal(await a.write("x", "four"), 4);
+      assert.deepEqual(a.released, []);
+      isReady();
+      await world.until(() => a.released.length === 1);
+      assert.equal(a.shardHost.owned, undefined);
+    });
+  });
+
+  test("tells when its copy has reached so far, and after that time at the latest", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      await a.start(owner(1));
+      await b.start(follower);
+      await a.write("x", "one");
+      await world.until(() => b.position?.sequence === a.position!.sequence);
+      const { sequence } = b.position!;
+      await b.shardHost.hasReached(sequence, 0);
+      let hasReached = false;
+      const reaching = b.shardHost.hasReached(sequence + 1, 60_000).then(() => {
+        hasReached = true;
+      });
+      await world.scheduler.sleep(5000);
+      assert.equal(hasReached, false);
+      await a.write("x", "two");
+      await reaching;
+      assert.equal(b.position!.sequence >= sequence + 1, true);
+      const beganMs = world.scheduler.nowMs;
+      await b.shardHost.hasReached(1_000_000, 300);
+      const waitedMs = world.scheduler.nowMs - beganMs;
+      assert.equal(waitedMs >= 300 && waitedMs < 310, true, `it took ${waitedMs} ms`);
+    });
+  });
+
   test("goes on with what was acknowledged when its owner dies, and the dead one's next life follows", () => {
     const world = new ShardWorld();
     return world.run(async () => {

@@ -1,15 +1,17 @@
 /**
  * One shard on one node: follows its log, claims it when the system log says so, owns it, gives it up.
  *
- *     opening ──▶ following ──assigned──▶ claiming ──claimed──▶ owning ──move, stop──▶ releasing ──▶ following
- *                     ▲                       │ unwanted           │ deposed, store damaged
- *                     └───────────────────────┴────────────────────┘
+ *     opening ──▶ following ──assigned, handed──▶ claiming ──claimed──▶ owning ──move, stop──▶ releasing ──▶ following
+ *                     ▲                               │ unwanted           │ deposed, store damaged
+ *                     └───────────────────────────────┴────────────────────┘
  *     sealed: nothing of this log is served any more; what repairs it reads the copy
  *
  * SH1 At most one shard object at a time works on the replica, and the follower doesn't meanwhile.
  * SH2 Calls reach the shard only between its claim (with all that `claim.ts` checks) and the moment it is to be given up.
  * SH3 A live owner gives the shard up in no other way than by a release, after what it has accepted is durable (design 7), or was
- *     not begun: what takes longer than `handoverMs` its next owner does.
+ *     not begun: what takes longer than `handoverMs` its next owner does. In a move it serves until the next one is ready (`handover.ts`).
+ * SH4 Who is to be the next owner claims as soon as the present one says that it has released, under the assignment that the system log is
+ *     about to give it. If the log comes to say something else, it gives the shard up like any owner that is replaced.
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
@@ -36,6 +38,8 @@ import type { ClusterIdentity } from "./system-state.ts";
 /** What the system log wants of this node for this shard. */
 export type ShardRole =
   | { readonly kind: "follower" }
+  /** A follower that the shard is to move to: `assignment` is its present owner's. */
+  | { readonly kind: "next"; readonly assignment: number }
   | { readonly kind: "owner"; readonly assignment: number; readonly intent: OwnerIntent };
 
 /** What the owner is to do: serve; give the shard up for another node; or end its log and begin its parts' logs. */
@@ -76,6 +80,10 @@ export interface ShardHostParts {
   readonly onOwned: (epoch: number) => void;
   /** It is about to claim: nobody changes the replica's store before this has returned. */
   readonly beforeClaim: (replica: Replica) => void;
+  /** Resolves when the one it moves to has nearly all of this, or can't be waited for. Never rejects. */
+  readonly nextIsReady: (end: LogPosition) => Promise<void>;
+  /** The release stands in the log: the one it moves to may claim (SH4). */
+  readonly tellNext: (handed: Handed) => void;
   /** The shard was given up in good order, with this in the copy where it had been owned here: the one it moves to may claim. */
   readonly onReleased: (assignment: number, reach: CopyReach | undefined) => void;
   /** A seal stands in the log, because it is not whole. */
@@ -99,6 +107,9 @@ export class ShardHost {
   #quarantined: ReadonlySet<string> | undefined;
   /** The last assignment that was given up, or lost for good. */
   #doneWith = 0;
+  /** What the owner has said that it released (SH4). */
+  #handed: Handed | undefined;
+  readonly #readers = new Set<{ readonly sequence: number; readonly reached: () => void }>();
   #isSealed = false;
   #isIdle = false;
   /** Of followers before the present one; and an owner's copy has all there is at its claim. */
@@ -135,6 +146,28 @@ export class ShardHost {
     return this.#isIdle ? this.#replica : undefined;
   }
 
+  /** SH4. Idempotent. */
+  handed(handed: Handed): void {
+    if (handed.assignment < (this.#handed?.assignment ?? 0)) return;
+    this.#handed = handed;
+    this.#changed?.();
+  }
+
+  /** Resolves when the copy has everything up to `sequence`, and after `atMostMs` at the latest. */
+  async hasReached(sequence: number, atMostMs: number): Promise<void> {
+    if ((this.#replica?.end?.sequence ?? 0) >= sequence || this.#isClosing) return;
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        this.#readers.delete(reader);
+        timer.cancel();
+        resolve();
+      };
+      const reader = { sequence, reached: end };
+      const timer = this.#parts.host.timers.after(atMostMs, end);
+      this.#readers.add(reader);
+    });
+  }
+
   /** Looks again whether it may claim, or what it serves is in quarantine by now: anybody may call this as often as they like. */
   reconsider(): void {
     const isDue = this.#owned === undefined ? this.#wantsToOwn : this.#parts.quarantined() !== this.#quarantined;
@@ -165,13 +198,24 @@ export class ShardHost {
   }
 
   get #intent(): OwnerIntent | undefined {
-    return this.#role.kind === "owner" ? this.#role.intent : undefined;
+    return this.#role.kind === "owner" ? this.#role.intent : "serve";
+  }
+
+  /** What it is to own the shard under; undefined where it is not to. */
+  get #ownAssignment(): number | undefined {
+    const role = this.#role;
+    if (role.kind === "owner") return role.assignment;
+    return role.kind === "next" && this.#handed?.assignment === role.assignment ? role.assignment + 1 : undefined;
   }
 
   get #wantsToOwn(): boolean {
-    const role = this.#role;
-    const isOwner = role.kind === "owner" && role.intent !== "move" && role.assignment > this.#doneWith;
+    const assignment = this.#ownAssignment;
+    const isOwner = assignment !== undefined && this.#intent !== "move" && assignment > this.#doneWith;
     return isOwner && !this.#isClosing && !this.#isSealed;
+  }
+
+  get #mayOwn(): boolean {
+    return this.#wantsToOwn && this.#parts.mayClaim();
   }
 
   async #run(): Promise<void> {
@@ -180,7 +224,7 @@ export class ShardHost {
         this.#replica ??= await this.#open();
         this.#declineMove();
         if (this.#isSealed) await this.#idle();
-        else if (this.#wantsToOwn && this.#parts.mayClaim()) await this.#own(this.#replica);
+        else if (this.#mayOwn) await this.#own(this.#replica);
         else await this.#follow(this.#replica);
       } catch (error) {
         await this.#recover(error);
@@ -248,7 +292,7 @@ export class ShardHost {
     const follower = new Follower({
       host,
       replica,
-      onProgress: () => this.#lookForSeal(replica),
+      onProgress: () => this.#progressed(replica),
       onFault: (fault) => this.#parts.onFault(fault),
       isOvertaken: this.#isOvertaken,
     });
@@ -262,21 +306,29 @@ export class ShardHost {
     };
     follower.ended.then(ended, ended);
     try {
-      while (!this.#isClosing && !this.#isSealed && !(this.#wantsToOwn && this.#parts.mayClaim())) {
+      // Some may have waited for the copy to be opened.
+      this.#tellReaders(replica);
+      while (!this.#isClosing && !this.#isSealed && !this.#mayOwn) {
         if (hasEnded) await follower.ended;
         await this.#change();
         this.#declineMove();
       }
     } finally {
-      await follower.stop();
+      await follower.stop({ leavesUnfolded: this.#mayOwn });
       this.#confirmedAtMs = follower.confirmedAtMs ?? this.#confirmedAtMs;
       this.#follower = undefined;
     }
   }
 
-  #lookForSeal({ ownership }: Replica): void {
+  #progressed(replica: Replica): void {
+    const { ownership } = replica;
+    this.#tellReaders(replica);
     // A split's seal is its owner's business, and whoever is to be the owner next must be able to finish it.
     if (ownership?.kind === "seal" && ownership.payload.reason !== "split") this.#sealed(ownership.payload);
+  }
+
+  #tellReaders({ end }: Replica): void {
+    for (const { sequence, reached } of [...this.#readers]) if ((end?.sequence ?? 0) >= sequence) reached();
   }
 
   #sealed(seal: SealPayload): void {
@@ -289,20 +341,19 @@ export class ShardHost {
   // ------------------------------------------------------------------------------------------------------------- owning
 
   async #own(replica: Replica): Promise<void> {
-    const role = this.#role;
-    if (role.kind !== "owner") return;
-    const { assignment } = role;
+    const assignment = this.#ownAssignment;
+    if (assignment === undefined) return;
     const { host, member, anchors } = this.#parts;
     await this.#beginLog(replica);
     this.#parts.beforeClaim(replica);
-    const isWanted = (): boolean =>
-      this.#wantsToOwn && this.#role.kind === "owner" && this.#role.assignment === assignment;
+    const isWanted = (): boolean => this.#wantsToOwn && this.#ownAssignment === assignment;
     const outcome = await claim({
       host,
       replica,
       member,
       assignment,
       anchors,
+      behind: this.#handed?.assignment === assignment - 1 ? this.#handed.end : undefined,
       isWanted,
       isOvertaken: this.#isOvertaken,
     });
@@ -316,7 +367,6 @@ export class ShardHost {
       return;
     }
     this.#confirmedAtMs = host.clock.monotonicMs();
-    await replica.fold();
     await this.#serve(replica, assignment, outcome.epoch, isWanted);
   }
 
@@ -342,21 +392,48 @@ export class ShardHost {
       this.#owned = owned;
       this.#parts.onOwned(epoch);
     }
-    const isToGoOn = (): boolean => stopped === undefined && isWanted() && this.#intent === "serve";
-    // A shard object's quarantine stays as it is: what waits for its end is looked for when the next one begins.
-    while (isToGoOn() && this.#parts.quarantined() === quarantined) await this.#change();
+    const isStopped = (): boolean => stopped !== undefined;
+    const isToGoOn = (): boolean => !isStopped() && isWanted() && this.#intent === "serve";
+    do {
+      // A shard object's quarantine stays as it is: what waits for its end is looked for when the next one begins.
+      while (isToGoOn() && this.#parts.quarantined() === quarantined) await this.#change();
+      if (!isStopped() && this.#isMoving) await this.#whileServing(this.#parts.nextIsReady(replica.end!), isStopped);
+      // What it was to move to may have gone meanwhile.
+    } while (isToGoOn() && this.#parts.quarantined() === quarantined);
+    if (!isStopped() && this.#isMoving) await this.#whileServing(owned.snapshots.stop(), isStopped);
     const isToBeginAnew = isToGoOn();
     this.#owned = undefined;
     await owned.snapshots.stop();
-    await owned.shard.close({ settleMs: this.#parts.limits.handoverMs });
-    if (isToBeginAnew && isToGoOn()) return;
-    if (stopped === undefined) await this.#giveUp(replica, assignment, epoch);
-    else if ((stopped as OnefoldError).code === "damaged") throw stopped;
+    const isToSplit = this.#intent === "split" && !this.#isClosing;
+    let failure: { readonly error: unknown } | undefined;
+    await owned.shard.close({
+      settleMs: this.#parts.limits.handoverMs,
+      // As early as possible: the next owner need not wait until the store is brought up to date here.
+      onQuiet: async () => {
+        try {
+          const isKept = isToSplit || (isToBeginAnew && isToGoOn());
+          if (!isKept) await this.#release(replica, assignment, epoch);
+        } catch (error) {
+          failure = { error };
+        }
+      },
+    });
+    if (failure !== undefined) throw (failure as { readonly error: unknown }).error;
+    if (stopped === undefined && isToSplit) await this.#split(replica);
+    else if (stopped !== undefined && (stopped as OnefoldError).code === "damaged") throw stopped;
   }
 
-  async #giveUp(replica: Replica, assignment: number, epoch: number): Promise<void> {
-    if (this.#intent !== "split" || this.#isClosing) return this.#release(replica, assignment, epoch);
-    await this.#split(replica);
+  get #isMoving(): boolean {
+    return this.#intent === "move" && !this.#isClosing && !this.#isSealed;
+  }
+
+  /** Until that is done, or nobody waits for it any more. */
+  async #whileServing(preparation: Promise<void>, isStopped: () => boolean): Promise<void> {
+    let isDone = false;
+    const done = preparation.finally(() => {
+      isDone = true;
+    });
+    while (!isDone && !isStopped() && this.#isMoving) await Promise.race([done, this.#change()]);
   }
 
   async #split(replica: Replica): Promise<void> {
@@ -376,7 +453,10 @@ export class ShardHost {
     const isWanted = (): boolean => host.clock.monotonicMs() < giveUpAtMs;
     const fate = await sendUntilKnown(replica.log, record.sequence, record, { timers: host.timers, isWanted });
     this.#doneWith = assignment;
-    if (fate === "ours") await replica.take(record.bytes);
+    if (fate === "ours") {
+      this.#parts.tellNext({ assignment, end: record });
+      await replica.take(record.bytes);
+    }
     // Whatever has come of the record: this node writes no more, and the next claim needs no release, it only comes later.
     this.#parts.onReleased(assignment, replica.reach ?? undefined);
   }
@@ -409,10 +489,20 @@ export class ShardHost {
   }
 }
 
+/** What a shard's owner has said to the one it moves to: it has released the shard, with this as the log's end. */
+export interface Handed {
+  /** The owner's that has released it. */
+  readonly assignment: number;
+  readonly end: Pick<LogPosition, "sequence" | "hash">;
+}
+
 /** So long an owner that stops waits for its release to be acknowledged. */
 const releaseMs = 3000;
 
 function isSameRole(one: ShardRole, other: ShardRole): boolean {
-  if (one.kind === "follower" || other.kind === "follower") return one.kind === other.kind;
-  return one.assignment === other.assignment && one.intent === other.intent;
+  if (one.kind === "owner" && other.kind === "owner") {
+    return one.assignment === other.assignment && one.intent === other.intent;
+  }
+  if (one.kind === "next" && other.kind === "next") return one.assignment === other.assignment;
+  return one.kind === other.kind;
 }

@@ -13,7 +13,7 @@ import { Scheduler } from "../sim/scheduler.ts";
 import { type Blobs, openDiskBlobs } from "../store/blobs.ts";
 import { type MemoryStoreEngine, memoryStore } from "../store/engine/memory.ts";
 import type { LogFault } from "./log-fault.ts";
-import { ShardHost, type ShardRole } from "./shard-host.ts";
+import { type Handed, ShardHost, type ShardRole } from "./shard-host.ts";
 import type { SealPayload } from "./shard-records.ts";
 
 const cluster = {
@@ -35,6 +35,8 @@ export class HostedNode {
   readonly faults: LogFault[] = [];
   readonly epochs: number[] = [];
   readonly released: number[] = [];
+  /** What it has said to whom its shard moves to. */
+  readonly handed: Handed[] = [];
   mayClaim = true;
   #world: ShardWorld;
   #host: SimulatedHost | undefined;
@@ -91,6 +93,8 @@ export class HostedNode {
         quarantined: () => this.quarantined,
         onOwned: (epoch) => this.epochs.push(epoch),
         beforeClaim: () => undefined,
+        nextIsReady: (end) => this.#world.nextIsReady(this, end),
+        tellNext: (handed) => this.handed.push(handed),
         onReleased: (assignment) => void this.released.push(assignment),
         split: () => Promise.reject(new Error("nothing is split here")),
         onSealed: (seal) => this.seals.push(seal),
@@ -139,6 +143,8 @@ export class ShardWorld {
   snapshotBytes = 1024 * 1024 * 1024;
   /** What happens between a node's claim and the answers of the others. */
   beforeAnchors: (asking: HostedNode) => Promise<void> = async () => undefined;
+  /** What the one that a shard moves to says of its copy. */
+  nextIsReady: (owner: HostedNode, end: LogPosition) => Promise<void> = async () => undefined;
   readonly #random: SeededRandom;
   readonly #disk: SimulatedHost;
   readonly #blobs = new Map<string, Blobs>();

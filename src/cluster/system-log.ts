@@ -15,6 +15,7 @@ import type { Limits } from "../base/limits.ts";
 import type { Host } from "../host/host.ts";
 import type { EngineLog, LogEngine } from "../log/engine-log.ts";
 import type { LogRecord } from "../log/record.ts";
+import { isDiskRefusal } from "./disk-refusal.ts";
 import { SystemChain } from "./system-chain.ts";
 import { SystemCopy } from "./system-copy.ts";
 import { checkpointOf } from "./system-fold.ts";
@@ -150,7 +151,7 @@ export class SystemLog {
     return { sequence: this.#chain.link?.sequence ?? 0, isFinal: !this.#isOver };
   }
 
-  /** Lets go of everything; what is proposed and undecided is `unknown`. Idempotent. */
+  /** Lets go of everything, whether the disk likes it or not; what is proposed and undecided is `unknown`. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -158,7 +159,14 @@ export class SystemLog {
     this.#wakeAll();
     await this.#writer.stop();
     await this.#running;
-    await this.#copy.close();
+    try {
+      await this.#copy.close();
+    } catch (error) {
+      if (!isDiskRefusal(error)) throw error;
+      // What it holds is durable: only how far it was looked at last is not written down.
+      const message = "The node's copy of the cluster's log could not be closed. Check the disk.";
+      this.#parts.host.trace("warn", message, { error });
+    }
   }
 
   get #isOver(): boolean {

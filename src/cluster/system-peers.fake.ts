@@ -15,6 +15,7 @@ export class FakeSystemPeers {
     const others = () => [...this.#nodes].filter(([node]) => node !== self);
     return {
       others: () => others().map(([node]) => node),
+      known: () => others().map(([node]) => node),
       ask: async (_state, question) => {
         const reachable = others().filter(([, { isReachable }]) => isReachable());
         return Promise.all(reachable.map(async ([node, { log }]) => ({ node, ...(await log.stopAt(question)) })));

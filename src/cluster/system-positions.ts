@@ -27,7 +27,9 @@ export interface ToldSystemPosition extends SystemPosition {
 export interface SystemPeers {
   /** Nodes that have a member in the state, but for the node itself: names. A node's lives are one node. */
   others(state: SystemState): readonly string[];
-  /** What those tell that answer. Never rejects for who does not. */
+  /** Those, and nodes of which the state tells that they are gone: they may have come back since, with more than this state. Names. */
+  known(state: SystemState): readonly string[];
+  /** What those of the known ones tell that answer. Never rejects for who does not. */
   ask(state: SystemState, question: SystemQuestion): Promise<readonly ToldSystemPosition[]>;
 }
 
@@ -48,7 +50,8 @@ export function handleSystemPositions(
 /** Asks over `peers`, as the node of this name. */
 export function systemPeers(peers: Peers, self: string): SystemPeers {
   return {
-    others: (state) => [...addresses(state, self).keys()],
+    others: (state) => [...new Set(presentMembers(state).map(({ name }) => name))].filter((name) => name !== self),
+    known: (state) => [...addresses(state, self).keys()],
     ask: async (state, { index }) => {
       const answers = await Promise.all(
         [...addresses(state, self)].map(async ([node, address]) => {
@@ -65,9 +68,10 @@ export function systemPeers(peers: Peers, self: string): SystemPeers {
   };
 }
 
-/** By name; of several lives the address of the last. */
+/** By name; of several lives the address of the last, before all of one that is not gone. */
 function addresses(state: SystemState, self: string): ReadonlyMap<string, string> {
-  const found = new Map(presentMembers(state).map(({ name, address }) => [name, address]));
+  const all = [...state.members.values()].map(({ name, address }) => [name, address] as const);
+  const found = new Map([...all, ...presentMembers(state).map(({ name, address }) => [name, address] as const)]);
   found.delete(self);
   return found;
 }

@@ -26,6 +26,9 @@ class World {
   readonly streams = new FakeEngineStreams(this.scheduler);
   readonly engine = this.streams.view(new SeededRandom("engine"));
   told: readonly ToldSystemPosition[] = [];
+  /** Nodes that are not gone, and those that are, by the state of `b`. */
+  present: readonly string[] = ["a", "c"];
+  gone: readonly string[] = [];
   isOver = false;
 
   constructor() {
@@ -34,7 +37,11 @@ class World {
 
   async find(): Promise<string | undefined> {
     const node = new SimulatedNode({ scheduler: this.scheduler, random: new SeededRandom("b"), name: "b" });
-    const peers: SystemPeers = { others: () => ["a", "c"], ask: () => Promise.resolve(this.told) };
+    const peers: SystemPeers = {
+      others: () => this.present,
+      known: () => [...this.present, ...this.gone],
+      ask: () => Promise.resolve(this.told),
+    };
     const log = (await this.engine.open("system"))!;
     const place = await findSuccessor({
       host: node.start(),
@@ -101,6 +108,31 @@ describe("the succession of a system log", () => {
       alone.isOver = true;
       await alone.scheduler.complete(never);
     }
+  });
+
+  test("waits for those who are gone by this copy as well: they may have come back in records that it lacks (SY1)", async () => {
+    for (const answers of [[], [told("a", 12)], [told("a", 9, false)]]) {
+      const world = new World();
+      world.present = [];
+      world.gone = ["a"];
+      world.told = answers;
+      const finding = world.find();
+      await world.pass(limits.systemSuccessionMs - 1000);
+      assert.equal(world.hasBegun, false);
+      world.told = [told("a", 8)];
+      await world.pass(1000);
+      assert.equal(world.hasBegun, true);
+      world.isOver = true;
+      await world.pass(1000);
+      await finding;
+    }
+    const alone = new World();
+    alone.present = [];
+    alone.gone = ["a"];
+    const finding = alone.find();
+    await alone.pass(limits.systemSuccessionMs + 1000);
+    assert.equal(alone.hasBegun, true, "who stays away for long is not waited for");
+    await finding;
   });
 
   test("is not begun where no seal is acknowledged", async () => {

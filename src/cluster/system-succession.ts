@@ -5,9 +5,10 @@
  *     damaged ──seal acknowledged──▶ sealed ──nobody's copy reaches farther──▶ begin ──┐
  *        └────────────another's seal────┴──────another has begun a successor───────────┴──▶ the successor
  *
- * SY1 Nothing is begun before a seal is known to stand, and every other node that the state tells of has said how far its copy reaches and
- *     that this is final; or, after `systemSuccessionMs`, a majority of all nodes, this one included, and nobody who answers has more. So
- *     what was acknowledged is lost only with every copy of it, or where those who have it stay away for so long.
+ * SY1 Nothing is begun before a seal is known to stand, and every other node that the state tells of, also as gone, has said how far its copy
+ *     reaches and that this is final; or, after `systemSuccessionMs`, a majority of all nodes that are not gone, this one included, and
+ *     nobody who answers has more. So what was acknowledged is lost only with every copy of it, or where those who have it stay away for
+ *     so long. (Who is gone by this node's copy may have come back in records that this copy lacks.)
  * SY2 Of equal copies the one of the node with the lowest name is taken. Two who begin at once: the first append decides, and both go on
  *     with what stands.
  * SY3 A successor's first record holds the whole state, so that there is no time at which it is half begun.
@@ -92,16 +93,17 @@ async function mayBegin(
   sealedForMs: number,
 ): Promise<boolean> {
   if (link === null || state.cluster === undefined) return false;
-  const others = peers.others(state);
+  const others = new Set(peers.others(state));
   const told = await peers.ask(state, { index: place.index });
   const hasMost = told.every(({ node: other, sequence }) => {
     return sequence < link.sequence || (sequence === link.sequence && node < other);
   });
   if (!hasMost) return false;
-  const finalCount = told.filter(({ isFinal }) => isFinal).length;
-  if (finalCount === others.length) return true;
+  const final = told.filter(({ isFinal }) => isFinal);
+  if (final.length === peers.known(state).length) return true;
+  const presentCount = final.filter(({ node: other }) => others.has(other)).length;
   const own = presentMembers(state).some(({ name }) => name === node) ? 1 : 0;
-  return sealedForMs >= limits.systemSuccessionMs && 2 * (finalCount + own) > others.length + own;
+  return sealedForMs >= limits.systemSuccessionMs && 2 * (presentCount + own) > others.size + own;
 }
 
 /** Whatever stands at its first sequence afterwards, the next look finds it. Throws `unavailable`. */

@@ -115,7 +115,7 @@ export function handleWatchFeeds({ clock, timers, limits, peers, map, local }: W
     };
     const key = `${name} ${address}`;
     const owned = local.owned(shard);
-    if (owned === undefined) throw notOwner(map.state, shard);
+    if (owned === undefined) throw notOwner(map.state, shard, peers.address);
     const count = [...feeds.values()].reduce((sum, feed) => sum + feed.watches.size, 0);
     if (count + watches.length > limits.remoteWatchesMax) {
       throw new OnefoldError("overloaded", "Other nodes watch as much on this one as it accepts.", {
@@ -137,7 +137,7 @@ export function handleWatchFeeds({ clock, timers, limits, peers, map, local }: W
   peers.handle("watch.poll", async (body, { address }) => {
     const { feed: name, shard } = body as { readonly feed: string; readonly shard: string };
     const feed = present(`${name} ${address}`, shard);
-    if (feed === undefined) throw notOwner(map.state, shard);
+    if (feed === undefined) throw notOwner(map.state, shard, peers.address);
     feed.polledMs = clock.monotonicMs();
     return feed.poll(limits.watchFeedMs, timers);
   });

@@ -11,21 +11,21 @@ export class AcceptedWork {
     return this.#count;
   }
 
-  /** Counts until what it returns is settled, which settles the asker; or until `settled`, for what was refused after all. */
-  accept<T>(asker: Settle<T>): Settle<T> {
-    this.#count++;
+  /** Answers the asker of a work, and counts that. The work is counted from `accepted` on. */
+  settlement<T>(asker: Settle<T>): Settle<T> {
     return new Settlement(this, asker);
+  }
+
+  /** A work with such a settlement was not refused: it counts until it is settled. */
+  accepted(): void {
+    this.#count++;
   }
 
   /** The same as a promise, which rejects where `submit` throws. */
   promise<T>(submit: (settle: Settle<T>) => void): Promise<T> {
     return new Promise((resolve, reject) => {
-      const settle = this.accept({ resolve, reject });
-      try {
-        submit(settle);
-      } catch (error) {
-        settle.reject(error as Error);
-      }
+      submit(this.settlement({ resolve, reject }));
+      this.accepted();
     });
   }
 
@@ -41,7 +41,6 @@ export class AcceptedWork {
     });
   }
 
-  /** One is no longer counted. */
   settled(): void {
     this.#count--;
     if (this.#count > 0) return;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { memoryLog } from "../log/engine/memory.ts";
 import { encodeRecord } from "../log/record.ts";
-import { encodeBatch } from "./batch.ts";
+import { encodeBatch } from "./batch-encoder.ts";
 import { withNotebook } from "./notebook.fixture.ts";
 import { outcomesOf } from "./shard.fixture.ts";
 

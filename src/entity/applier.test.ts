@@ -6,7 +6,7 @@ import type { LogPosition } from "../log/log.ts";
 import { positionAt } from "../store/store.suite.ts";
 import type { Store, Write } from "../store/store.ts";
 import { Applier } from "./applier.ts";
-import { encodeBatch } from "./batch.ts";
+import { encodeBatch } from "./batch-encoder.ts";
 import type { DurableBatch } from "./committer.ts";
 import { entityName } from "./keys.ts";
 

@@ -18,7 +18,8 @@ import type { Limits } from "../base/limits.ts";
 import type { Clock, Timers } from "../host/host.ts";
 import type { AppendOutcome, Log, LogPosition } from "../log/log.ts";
 import { encodeRecord, recordHeaderBytes } from "../log/record.ts";
-import { type Entry, encodeBatch, entryBytesMax, readerVersionOf } from "./batch.ts";
+import { type Entry, entryBytesMax, readerVersionOf } from "./batch.ts";
+import { encodeBatch } from "./batch-encoder.ts";
 import type { Work } from "./work.ts";
 
 export interface Batch {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { positionAt } from "../store/store.suite.ts";
-import { type Entry, encodeBatch } from "./batch.ts";
+import type { Entry } from "./batch.ts";
+import { encodeBatch } from "./batch-encoder.ts";
 import { entityName } from "./keys.ts";
 import { Portion } from "./portion.ts";
 

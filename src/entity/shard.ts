@@ -227,9 +227,8 @@ export class Shard implements Service {
 
   #bug(error: unknown): void {
     const isDamage = error instanceof OnefoldError && error.code === "damaged";
-    if (!isDamage) {
+    if (!isDamage)
       this.#host.trace("error", "A bug in Onefold stopped the shard; restart it, and report this.", { error });
-    }
     const reason = isDamage ? error : new OnefoldError("stopped", "A bug stopped the shard.", { cause: error });
     this.#stop(reason, { isDamage });
     this.#committer.abandonOpen(reason);
@@ -286,13 +285,8 @@ export class Shard implements Service {
     options: CallOptions,
     asker: Settle<CallReply>,
   ): void {
-    const settle = this.#accepted.accept(asker);
-    try {
-      this.#submitCommand(address, name, input, options, settle);
-    } catch (error) {
-      this.#accepted.settled();
-      throw error;
-    }
+    this.#submitCommand(address, name, input, options, this.#accepted.settlement(asker));
+    this.#accepted.accepted();
   }
 
   #submitCommand(
@@ -350,13 +344,8 @@ export class Shard implements Service {
   }
 
   beginTransaction(name: string, input: unknown, options: CallOptions, asker: Settle<CallReply>): void {
-    const settle = this.#accepted.accept(asker);
-    try {
-      this.#submitTransaction(name, input, options, settle);
-    } catch (error) {
-      this.#accepted.settled();
-      throw error;
-    }
+    this.#submitTransaction(name, input, options, this.#accepted.settlement(asker));
+    this.#accepted.accepted();
   }
 
   #submitTransaction(name: string, input: unknown, options: CallOptions, settle: Settle<CallReply>): void {
@@ -585,9 +574,16 @@ export class Shard implements Service {
   /**
    * Finishes what it has accepted, brings the store up to date and ends. New calls get `not-ready` meanwhile, and what is not finished after
    * `settleMs` (default: its own deadline) gets it too, unless it stands in a batch. Messages and timers that are not done stay for the
-   * next life.
+   * next life. `onQuiet` is awaited when nothing more is appended, before the store is brought up to date; it must not throw. Where the
+   * shard has stopped by itself it is not called.
    */
-  async close({ settleMs }: { readonly settleMs?: number } = {}): Promise<void> {
+  async close({
+    settleMs,
+    onQuiet,
+  }: {
+    readonly settleMs?: number;
+    readonly onQuiet?: () => Promise<void>;
+  } = {}): Promise<void> {
     if (this.#state === "ready") this.#state = "draining";
     this.#alarms.stop();
     this.#changes.end();
@@ -598,6 +594,7 @@ export class Shard implements Service {
     // Also after damage of the store: what is on its way to the log must have ended before that is closed.
     await this.#committer.idle();
     this.#mailroom.stop(this.#stopped ?? closing);
+    if (this.#stopped === undefined) await onQuiet?.();
     if (this.#stopped === undefined) {
       await this.#applier.flush().catch((cause: unknown) => {
         // The log has it all; the next start folds it again.

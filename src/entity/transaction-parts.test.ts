@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { fromHex, toHex } from "../base/bytes.ts";
 import { crossingVersion, formatVersion } from "../log/record.ts";
-import { decodeBatch, encodeBatch, type Entry, readerVersionOf } from "./batch.ts";
+import { decodeBatch, type Entry, readerVersionOf } from "./batch.ts";
+import { encodeBatch } from "./batch-encoder.ts";
 import { effectOn, entryOf, preparedPart } from "./entry.fixture.ts";
 import { homeOf, type TransactionPart, transactionId } from "./transaction-parts.ts";
 

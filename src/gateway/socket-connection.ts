@@ -307,7 +307,8 @@ export class SocketConnection {
 
   #assertStaying(): void {
     if (this.#state !== "leaving") return;
-    throw new OnefoldError("not-ready", "The node is stopping.", { retryAfterMs: 200 });
+    // The connection ends as soon as what is under way has been answered, and its client goes on elsewhere.
+    throw new OnefoldError("not-ready", "The node is stopping.", { retryAfterMs: 20 });
   }
 
   #fail(id: number, error: unknown): void {
