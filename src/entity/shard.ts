@@ -11,13 +11,10 @@ import type { Limits } from "../base/limits.ts";
 import type { Value } from "../base/value.ts";
 import type { Host } from "../host/host.ts";
 import type { Log } from "../log/log.ts";
-import type { Past } from "../log/past.ts";
-import type { Store } from "../store/store.ts";
 import { AlarmClock } from "./alarm-clock.ts";
 import { AcceptedWork } from "./accepted-work.ts";
 import { answerTo } from "./answers.ts";
 import { Applier } from "./applier.ts";
-import { waitForBarrier } from "./barrier.ts";
 import { decodeBatch } from "./batch.ts";
 import { Changes } from "./changes.ts";
 import { CommandCall, deleteCommand } from "./command-call.ts";
@@ -27,16 +24,13 @@ import type { DeadLetterCounts } from "./dead-letters.ts";
 import type { CommandDefinition, EntityDefinition } from "./definition.ts";
 import { Executor } from "./executor.ts";
 import { notBegunBecause } from "./failure.ts";
-import { history } from "./history.ts";
 import { keepHouse } from "./housekeeping.ts";
 import { entityName } from "./keys.ts";
-import { list } from "./listing.ts";
 import { Mailroom } from "./mailroom.ts";
 import { assertPrincipal } from "./principal.ts";
-import { ReadCall } from "./read-call.ts";
 import { type RequestIdentity, Requests } from "./requests.ts";
-import { readState, runQuery } from "./run-command.ts";
 import type { ShardOptions } from "./shard-options.ts";
+import { ShardReads } from "./shard-reads.ts";
 import type {
   CallOptions,
   CallReply,
@@ -57,19 +51,17 @@ import type {
 } from "./service.ts";
 import type { Settle } from "./settle.ts";
 import type { TransactionRunner } from "./transaction-runner.ts";
+import { callOverheadBytes } from "./work.ts";
 import { Watches } from "./watches.ts";
-import { type LiveEntity, WorkingSet } from "./working-set.ts";
+import { WorkingSet } from "./working-set.ts";
 
 /** A guess at what a call's input takes in memory, where the caller doesn't say. */
 const inputBytesGuess = 256;
-/** What a queued call takes besides its input. */
-const callOverheadBytes = 512;
 
 export class Shard implements Service {
   readonly #host: Host;
   readonly #limits: Limits;
   readonly #log: Log;
-  readonly #past: Past | undefined;
   readonly #core: Core;
   readonly #committer: Committer;
   readonly #executor: Executor;
@@ -79,6 +71,7 @@ export class Shard implements Service {
   readonly #transactions: TransactionRunner;
   readonly #watches = new Watches();
   readonly #changes: Changes;
+  readonly #reads: ShardReads;
   readonly #onStopped: ShardOptions["onStopped"];
   #state: Health["state"] = "starting";
   #stopped: OnefoldError | undefined = undefined;
@@ -93,7 +86,6 @@ export class Shard implements Service {
     this.#host = host;
     this.#limits = limits;
     this.#log = log;
-    this.#past = options.past;
     this.#onStopped = options.onStopped;
     const cacheBytes = options.cacheBytes ?? limits.entityCacheBytesDefault;
     const working = new WorkingSet(store, cacheBytes, options.quarantined);
@@ -157,6 +149,17 @@ export class Shard implements Service {
     core.executor = this.#executor;
     core.mailroom = this.#mailroom;
     core.onDamage = (error) => this.#stop(error, { isDamage: true });
+    this.#reads = new ShardReads({
+      core,
+      log,
+      past: options.past,
+      changes: this.#changes,
+      accepted: this.#accepted,
+      applier: this.#applier,
+      assertServing: (caller) => this.#assertServing(caller),
+      deadline: (deadlineMs) => this.#deadline(deadlineMs),
+      stopped: () => this.#stopped,
+    });
   }
 
   /** Begins to serve. */
@@ -384,110 +387,28 @@ export class Shard implements Service {
 
   // ---------------------------------------------------------------------------------------------------------- reads
 
-  #read<T>(
-    definition: EntityDefinition,
-    id: string,
-    what: string,
-    options: ReadOptions,
-    read: (entity: LiveEntity) => T,
-  ): Promise<T> {
-    this.#assertServing(options.principal);
-    if (options.sessionToken !== undefined) {
-      // Its positions are reached: one log, and a read at its end sees all that any session has written or read.
-      this.#core.requests.verify(options.sessionToken, options.principal, this.#committer.timeMs);
-    }
-    return this.#accepted.promise((settle) =>
-      this.#executor.submit(
-        new ReadCall<T>({
-          core: this.#core,
-          definition,
-          tenant: options.principal.tenant,
-          id: parseId(id),
-          what,
-          deadlineMs: this.#deadline(options.deadlineMs),
-          sizeBytes: callOverheadBytes,
-          read,
-          settle,
-        }),
-      ),
-    );
+  query(address: EntityAddress, name: string, input: unknown, options: ReadOptions): Promise<QueryReply> {
+    return this.#reads.query(address, name, input, options);
   }
 
-  async query(address: EntityAddress, name: string, input: unknown, options: ReadOptions): Promise<QueryReply> {
-    const definition = this.#core.definition(address.kind);
-    const query = definition.queries.get(name);
-    if (query === undefined) {
-      throw new OnefoldError(
-        "unknown-query",
-        `${definition.name} has no query '${name}'${didYouMean(name, definition.queries.keys())}.`,
-      );
-    }
-    return this.#read(definition, address.id, `${definition.name}.${name}`, options, (entity) => ({
-      output: runQuery(entity, query, input, this.#core.surroundings(options.principal)).output,
-      sequence: entity.lastSequence,
-    }));
+  state(address: EntityAddress, options: ReadOptions): Promise<StateReply> {
+    return this.#reads.state(address, options);
   }
 
-  async state(address: EntityAddress, options: ReadOptions): Promise<StateReply> {
-    const definition = this.#core.definition(address.kind);
-    return this.#read(definition, address.id, `the state of ${definition.name}`, options, (entity) => ({
-      state: readState(entity, this.#core.surroundings(options.principal)),
-      generation: entity.generation,
-      version: entity.version,
-      schemaVersion: definition.schemaVersion,
-      sequence: entity.lastSequence,
-    }));
+  list(kind: string, options: PageOptions & { readonly prefix?: string }): Promise<ListReply> {
+    return this.#reads.list(kind, options);
   }
 
-  async list(kind: string, options: PageOptions & { readonly prefix?: string }): Promise<ListReply> {
-    this.#assertServing(options.principal);
-    const definition = this.#core.definition(kind);
-    return this.#readStore((store) => list(store, definition.name, options, this.#limits));
+  history(address: EntityAddress, options: PageOptions): Promise<HistoryReply> {
+    return this.#reads.history(address, options);
   }
 
-  async history(address: EntityAddress, options: PageOptions): Promise<HistoryReply> {
-    const definition = this.#core.definition(address.kind);
-    const latest = await this.#read(definition, address.id, "history", options, ({ name, lastSequence }) => ({
-      name,
-      lastSequence,
-    }));
-    return history({ log: this.#log, past: this.#past }, latest, options, this.#limits);
+  changes(options: ChangesOptions): Promise<ChangesReply> {
+    return this.#reads.changes(options);
   }
 
-  async changes(options: ChangesOptions): Promise<ChangesReply> {
-    this.#assertServing(options.principal);
-    if (options.kind !== undefined) this.#core.definition(options.kind);
-    return this.#changes.read(options);
-  }
-
-  async deadLetters(options: PageOptions & { readonly kind?: string }): Promise<DeadLettersReply> {
-    this.#assertServing(options.principal);
-    if (options.kind !== undefined) this.#core.definition(options.kind);
-    return this.#readStore((store) => this.#mailroom.deadLetters.page(store, options));
-  }
-
-  /** Reads what lives in the store alone: everything acknowledged before this call has to be there. */
-  async #readStore<T>(read: (store: Store) => T): Promise<T> {
-    await this.#accepted.promise<void>((settle) => waitForBarrier(this.#core, this.#deadline(undefined), settle));
-    await this.#flush();
-    this.#assertServing("nobody");
-    try {
-      return read(this.#core.store);
-    } catch (error) {
-      if (error instanceof OnefoldError && error.code === "damaged") this.#core.onDamage(error);
-      throw error;
-    }
-  }
-
-  async #flush(): Promise<void> {
-    try {
-      await this.#applier.flush();
-    } catch (cause) {
-      if (this.#stopped !== undefined) throw notBegunBecause(this.#stopped);
-      throw new OnefoldError("disk-full", "What the store lists can't be brought up to date while the disk is full.", {
-        cause,
-      });
-    }
+  deadLetters(options: PageOptions & { readonly kind?: string }): Promise<DeadLettersReply> {
+    return this.#reads.deadLetters(options);
   }
 
   watch(tenant: string, address: EntityAddress, onChange: () => void): Watch {

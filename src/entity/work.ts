@@ -21,3 +21,6 @@ export interface Work {
   /** User code in `execute` was stopped by the watchdog, and `execute` with it. Nothing of it has been kept. */
   stopped(reason: StopReason): void;
 }
+
+/** What a queued call takes in memory besides its input. */
+export const callOverheadBytes = 512;
