@@ -382,7 +382,6 @@ export class ShardHost {
   async #serve(replica: Replica, assignment: number, epoch: number, isWanted: () => boolean): Promise<void> {
     let stopped: OnefoldError | undefined;
     const quarantined = this.#parts.quarantined();
-    this.#quarantined = quarantined;
     const owned = openOwnedShard({ ...this.#parts, quarantined }, replica, epoch, (error) => {
       stopped = error;
       this.#owned = undefined;
@@ -390,6 +389,7 @@ export class ShardHost {
     });
     if (stopped === undefined) {
       this.#owned = owned;
+      this.#quarantined = quarantined;
       this.#parts.onOwned(epoch);
     }
     const isStopped = (): boolean => stopped !== undefined;
