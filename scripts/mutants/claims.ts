@@ -7,9 +7,9 @@ export const claims: readonly Mutant[] = [
     breaks: ["hazard 7", "SH2", "design 7: the new owner applies everything up to its claim"],
     edits: [
       {
-        file: "src/cluster/shard-host.ts",
-        from: "    await replica.fold();\n    await this.#serve(",
-        to: "    await this.#serve(",
+        file: "src/cluster/claim.ts",
+        from: "  await replica.fold();\n  return true;",
+        to: "  return true;",
       },
     ],
     trial: { kind: "cluster", regime: "moves" },
@@ -25,7 +25,7 @@ export const claims: readonly Mutant[] = [
       },
       {
         file: "src/cluster/claim.ts",
-        from: '  if (!equalBytes(replica.end!.hash, record.hash)) return "again";',
+        from: "  if (!equalBytes(replica.end!.hash, record.hash)) return false;",
         to: "",
       },
     ],
@@ -49,8 +49,13 @@ export const claims: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/shard-host.ts",
-        from: "    await owned.shard.close({ settleMs: this.#parts.limits.handoverMs });",
-        to: "    void owned.shard.close({ settleMs: this.#parts.limits.handoverMs });",
+        from: "    let failure: { readonly error: unknown } | undefined;\n",
+        to: "    await this.#release(replica, assignment, epoch);\n    let failure: { readonly error: unknown } | undefined;\n",
+      },
+      {
+        file: "src/cluster/shard-host.ts",
+        from: "          if (!isKept) await this.#release(replica, assignment, epoch);",
+        to: "          if (isKept === undefined) return;",
       },
     ],
     trial: { kind: "cluster", regime: "moves" },
@@ -58,7 +63,13 @@ export const claims: readonly Mutant[] = [
   {
     name: "a follower goes on working on the copy that its node has begun to own",
     breaks: ["SH1", "RE4"],
-    edits: [{ file: "src/cluster/shard-host.ts", from: "      await follower.stop();", to: "      void follower;" }],
+    edits: [
+      {
+        file: "src/cluster/shard-host.ts",
+        from: "      await follower.stop({ leavesUnfolded: this.#mayOwn });",
+        to: "      void follower;",
+      },
+    ],
     trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
   },
   {
@@ -91,8 +102,8 @@ export const claims: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/shard-host.ts",
-        from: '    const isToGoOn = (): boolean => stopped === undefined && isWanted() && this.#intent === "serve";',
-        to: "    const isToGoOn = (): boolean => stopped === undefined && !this.#isClosing;",
+        from: '    const isToGoOn = (): boolean => !isStopped() && isWanted() && this.#intent === "serve";',
+        to: "    const isToGoOn = (): boolean => !isStopped() && !this.#isClosing;",
       },
     ],
     trial: { kind: "cluster", regime: "moves" },
@@ -103,8 +114,8 @@ export const claims: readonly Mutant[] = [
     edits: [
       {
         file: "src/cluster/claim.ts",
-        from: "  for (const anchor of await anchors()) {",
-        to: "  for (const anchor of (await anchors()).slice(0, 0)) {",
+        from: "  for (const anchor of anchors) {",
+        to: "  for (const anchor of anchors.slice(0, 0)) {",
       },
     ],
     trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },

@@ -78,13 +78,21 @@ export function slotOfAffinity(affinity: string, tenant: string): number {
 export interface SlotRule {
   readonly name: string;
   readonly affinity: ((id: string) => string) | undefined;
+  /** Of the region that the kind is pinned to; `regions.ts`. A power of two of slots, which begin at a multiple of it. */
+  readonly region?: { readonly from: number; readonly to: number } | undefined;
 }
 
 /**
- * The slot of the entity. Throws `invalid-definition` (retry never) where the kind's affinity function gives no text of
+ * The slot of the entity: by its affinity, else by itself; of a kind that is pinned, the region's at that place. Throws `invalid-definition` (retry never) where the kind's affinity function gives no text of
  * 1–512 bytes; what that function itself throws passes through.
  */
 export function slotOfEntity(rule: SlotRule, id: string, tenant: string): number {
+  const slot = slotAnywhere(rule, id, tenant);
+  const { region } = rule;
+  return region === undefined ? slot : region.from + (slot % (region.to - region.from));
+}
+
+function slotAnywhere(rule: SlotRule, id: string, tenant: string): number {
   if (rule.affinity === undefined) return slotOf(rule.name, id, tenant);
   const affinity: unknown = rule.affinity(id);
   if (typeof affinity !== "string" || affinity === "" || utf8Length(affinity) > limits.idBytesMax)

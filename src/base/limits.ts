@@ -13,6 +13,8 @@ const MiB = 1024 * KiB;
 export const limits = {
   /** Fixed number of slots that keys hash to. A change would move every key: never. */
   slotCount: 4096,
+  /** Slots of a region that kinds can be pinned to. A change would move every key of those kinds: never. */
+  regionSlotCount: 64,
 
   // ---- data
   batchBytesMax: 512 * KiB,
@@ -204,6 +206,14 @@ export const limits = {
   memberBytesMax: 720,
   /** Shards that hold slots; as many again may be retired, at most. */
   shardsMax: 256,
+  /** The same in a cluster with regions, which are a part of its state, too. */
+  shardsWithRegionsMax: 240,
+  /** Of one cluster. */
+  regionsMax: 8,
+  /** Kinds of a cluster with regions, those that are not pinned included: all that it has ever had. */
+  kindsWithRegionsMax: 128,
+  /** The regions of a cluster and the kinds in them, encoded. */
+  regionsBytesMax: 16 * KiB,
   /** One shard that holds slots, encoded, and one that is retired. */
   shardBytesMax: 1040,
   shardRetiredBytesMax: 608,
@@ -235,7 +245,7 @@ export const limits = {
    * What a shard that is given up has accepted is finished within this; the rest was not begun, and goes to its next owner. Without it two
    * shards could wait for one another: transactions that nobody can reach any more hold what those wait for that are to be finished.
    */
-  handoverMs: 100,
+  handoverMs: 1000,
 
   /** The owner of a shard that is to move serves on until the next one is ready, or for so long. */
   handoverReadyMs: 2000,
@@ -254,6 +264,8 @@ export const limits = {
   leaseGraceMs: 2000,
   /** Without a renewal of its own that was sent within so long, a member serves no writes and no strong reads. */
   unavailableMs: 1500,
+  /** So much longer are these four times in a cluster with regions: whose renewals come from far lose to those from nearby, again and again. */
+  leaseRegionsFactor: 5,
   /** A wall clock that is farther from those of the others than this does not become an owner's. */
   clockSkewMsMax: 10_000,
   /** What a log lacks or shows wrongly for longer is no stale server: 25 s were measured (`direct get` until a partition heals). */
@@ -418,6 +430,7 @@ export function assertLimits(l: Limits): void {
   assert(l.leaseExpireMs < l.unavailableMs, "a member must not give its work up before others can take it over");
   assert(l.membersMax * 4 <= l.checkpointRecordsMax, "checkpoints must be rare beside renewals");
   assert(l.slotCount === 4096, "the number of slots is part of the format");
+  assert(l.regionSlotCount === 64, "the number of a region's slots is part of the format");
 }
 
 /** The same for what only a cluster needs: a lone node may have smaller batches. */
@@ -430,6 +443,10 @@ export function assertClusterLimits(l: Limits): void {
       recordOverheadMax <=
       l.batchBytesMax,
     "a cluster's whole state must fit in its checkpoint",
+  );
+  assert(
+    l.regionsBytesMax <= (l.shardsMax - l.shardsWithRegionsMax) * (l.shardBytesMax + l.shardRetiredBytesMax),
+    "the regions take the room of the shards that there can't be with them",
   );
 }
 

@@ -26,6 +26,7 @@ import { ClusterService } from "./cluster-service.ts";
 import { handlePositions } from "./copy-positions.ts";
 import { clockOffsetMs } from "./clock-check.ts";
 import { clusterView, handleStandings, type ViewParts } from "./cluster-view.ts";
+import { declareKinds, regionsToFound } from "./declared-kinds.ts";
 import { CopyReports, handleReaches } from "./copy-reports.ts";
 import { lagOf, schemaVersions } from "./deployed-code.ts";
 import { handleFarewells, sayFarewell } from "./farewell.ts";
@@ -34,6 +35,7 @@ import { handleHandovers } from "./handover.ts";
 import { KeptCopies } from "./kept-copies.ts";
 import { type LiftedEntity, liftQuarantine } from "./lift-request.ts";
 import type { FollowerReads, LocalShards, OwnedShard } from "./local-shards.ts";
+import { patientLeases } from "./lease.ts";
 import { Membership } from "./membership.ts";
 import { listenForPeers, type NetworkPeers } from "./network-peers.ts";
 import { NodeShards } from "./node-shards.ts";
@@ -41,7 +43,7 @@ import { askForSplit } from "./split-request.ts";
 import { withSteadyClock } from "./steady-clock.ts";
 import { SystemLog } from "./system-log.ts";
 import { handleSystemPositions, systemPeers } from "./system-positions.ts";
-import type { ClusterIdentity } from "./system-state.ts";
+import type { ClusterIdentity, RegionsState } from "./system-state.ts";
 import type { ClusterView } from "../wire/cluster-view.ts";
 
 export interface ClusterNodeOptions {
@@ -50,7 +52,7 @@ export interface ClusterNodeOptions {
   readonly host: Host;
   readonly engine: LogEngine;
   /** Places for blobs in the engine, by name; made when they are first written to. */
-  readonly blobs: (place: string) => Blobs;
+  readonly blobs: (place: string, region?: string) => Blobs;
   /** Of the log of this name, on this node. */
   readonly storeEngine: (log: string) => StoreEngine;
   /** Tells nodes apart; the same for all lives of a node. */
@@ -58,11 +60,13 @@ export interface ClusterNodeOptions {
   /** Where peers reach it: `host:port`. */
   readonly address: string;
   readonly httpUrl?: string;
-  /** `zone` and others, for placement. */
+  /** `region`, `zone` and others, for placement. */
   readonly labels?: Readonly<Record<string, string>>;
   /** What a new cluster begins with; a cluster that exists keeps its own. */
   readonly shardCount?: number;
   readonly followerCount?: number;
+  /** Regions that kinds may be pinned to later, besides those that they are pinned to now. */
+  readonly regions?: readonly string[];
   /** False: joins a cluster that there is, and founds none. */
   readonly mayFound?: boolean;
   readonly limits?: Partial<Limits>;
@@ -170,7 +174,11 @@ export class ClusterNode {
     const limits = { ...defaultLimits, ...options.limits };
     assertLimits(limits);
     assertClusterLimits(limits);
-    await assertStrict(options);
+    const regions = regionsToFound(options.system.definition, {
+      named: options.regions ?? [],
+      shardCount: options.shardCount ?? shardCountDefault,
+    });
+    await assertStrict(options, regions);
     const { host } = options;
     const { clock, timers, random, trace, network } = host;
     const { segmentBytes = segmentBytesDefault } = options;
@@ -186,10 +194,12 @@ export class ClusterNode {
           systemName: options.system.definition.name,
           shardCount: options.shardCount ?? shardCountDefault,
           followerCount: options.followerCount ?? followerCountDefault,
+          regions,
           mayFound: options.mayFound ?? true,
         },
         { deadlineMs: joinWithinMs(limits) },
       );
+      await declareKinds(systemLog, options.system.definition, { deadlineMs: joinWithinMs(limits) });
       await options.beforeMember?.(systemLog);
       const kept = await KeptCopies.open({ disk: host.disk, random, trace, segmentBytes });
       node = new ClusterNode(options, { limits, systemLog, peers, cluster, kept });
@@ -338,7 +348,8 @@ export class ClusterNode {
     const reports = new CopyReports({ host, peers: this.#peers, systemLog: this.#systemLog });
     const membership: Membership = new Membership({
       host,
-      limits: this.#limits,
+      // All members have the same, since the regions are as they were founded.
+      limits: this.#systemLog.state.regions === undefined ? this.#limits : patientLeases(this.#limits),
       log: this.#systemLog,
       member: {
         id: `${name}.${toHex(host.random.bytes(4))}`,
@@ -461,8 +472,11 @@ function joinWithinMs({ systemLogDoubtMs, systemSuccessionMs }: Limits): number 
 }
 
 /** CN3. */
-async function assertStrict({ engine, host, allowsLaxEngine = false }: ClusterNodeOptions): Promise<void> {
-  const laxities = await engine.laxities();
+async function assertStrict(
+  { engine, host, allowsLaxEngine = false }: ClusterNodeOptions,
+  regions: RegionsState | undefined,
+): Promise<void> {
+  const laxities = await engine.laxities({ regions: regions?.list.map(({ name }) => name) ?? [] });
   if (laxities.length === 0) return;
   const what = laxities.join(" ");
   if (!allowsLaxEngine) {

@@ -172,6 +172,12 @@ export class ClusterRig {
     this.#change({ shards: new Map([...this.state.shards, [shardId, assigned]]) });
   }
 
+  /** The system log has the shard move. Nobody knows it yet, and its owner serves it. */
+  planMove(shardId: string, to: string): void {
+    const shard = { ...this.state.shards.get(shardId)!, movingTo: to };
+    this.#change({ shards: new Map([...this.state.shards, [shardId, shard]]) });
+  }
+
   #change(change: Partial<SystemState>): void {
     this.state = { ...this.state, ...change, sequence: this.state.sequence + 1 };
   }

@@ -68,6 +68,41 @@ describe("a cluster's service", () => {
       );
     }));
 
+  test("goes on to the next owner where the present one has given the shard up, and waits there until that one has it (AO1)", () =>
+    ClusterRig.run("handed", async (rig, a, b) => {
+      const c = await rig.start("c");
+      rig.planMove("s1", "a");
+      rig.tell();
+      assert.deepEqual(notOwner(rig.state, "s1", b.address).details, { shard: "s1", member: "a", assignment: 2 });
+      rig.serve("s1", undefined);
+      const { scheduler } = rig.net;
+      let servedAtMs = Number.POSITIVE_INFINITY;
+      const waits = [a, b, c].map(async (node) => {
+        await deposit(node, one);
+        return scheduler.nowMs - servedAtMs;
+      });
+      await rig.net.sleep(300);
+      servedAtMs = scheduler.nowMs;
+      rig.serve("s1", "a");
+      a.service.ownsMore();
+      for (const waitMs of await Promise.all(waits)) {
+        assert.equal(waitMs >= 0 && waitMs < 5, true, `it came ${waitMs} ms after that`);
+      }
+      assert.equal(rig.shards.get("s1")!.callCount, 3);
+    }));
+
+  test("is told by the next owner that nothing was begun, while it still listens, where that one does not come to own the shard (AO1)", () =>
+    ClusterRig.run("never", async (rig, _a, b) => {
+      rig.planMove("s1", "a");
+      rig.tell();
+      rig.serve("s1", undefined);
+      const beganMs = rig.net.scheduler.nowMs;
+      assert.equal(await told(deposit(b, one, { deadlineMs: 400 })), "unavailable, safe");
+      const tookMs = rig.net.scheduler.nowMs - beganMs;
+      assert.equal(tookMs >= 400 && tookMs < 800, true, `it took ${tookMs} ms`);
+      assert.equal(rig.shards.get("s1")!.callCount, 0);
+    }));
+
   test("follows a hint, and waits while nobody serves", () =>
     ClusterRig.run("hints", async (rig, a) => {
       const c = await rig.start("c");

@@ -8,7 +8,14 @@ import type { Value } from "../base/value.ts";
 import type { ClusterView, FollowerView, NodeView, ShardView } from "../wire/cluster-view.ts";
 import type { LocalShards } from "./local-shards.ts";
 import type { Peers } from "./peers.ts";
-import { type MemberState, presentMembers, presentShards, type ShardState, type SystemState } from "./system-state.ts";
+import {
+  type MemberState,
+  presentMembers,
+  presentShards,
+  regionOfShard,
+  type ShardState,
+  type SystemState,
+} from "./system-state.ts";
 
 /** What a member says of the shards that it has, by id. A type and no interface: it travels as a value. */
 type Standing = {
@@ -94,7 +101,10 @@ export function describe(state: SystemState, standings: ReadonlyMap<string, Stan
     nodes: [...members]
       .sort((a, b) => compareUtf8(a.name, b.name))
       .map((member) => describeNode(member, shards, standings.has(member.id))),
-    shards: shards.map((shard) => describeShard(shard, standings, nameOf)),
+    shards: shards.map((shard) => ({
+      ...describeShard(shard, standings, nameOf),
+      region: regionOfShard(state, shard) ?? null,
+    })),
   };
 }
 
@@ -117,7 +127,7 @@ function describeShard(
   shard: ShardState,
   standings: ReadonlyMap<string, Standing>,
   nameOf: (member: string | undefined) => string | null,
-): ShardView {
+): Omit<ShardView, "region"> {
   const { id, status, from, to, log, owner, movingTo, followers } = shard;
   const served = owner === undefined ? undefined : standings.get(owner)?.owned[id];
   const describeFollower = (member: string): FollowerView => {

@@ -24,6 +24,8 @@ export class ClusterRig<S extends SystemHandle> {
   readonly random: SeededRandom;
   readonly system: S;
   options: Partial<ClusterNodeOptions>;
+  /** What one node has besides. */
+  optionsOf: (name: string) => Partial<ClusterNodeOptions> = () => ({});
   readonly #blobsHost: SimulatedHost;
   readonly #blobs = new Map<string, Blobs>();
 
@@ -130,6 +132,7 @@ export class RigNode<S extends SystemHandle> {
       segmentBytes: 64 * 1024,
       onFailed: (error) => this.failures.push(error),
       ...this.#rig.options,
+      ...this.#rig.optionsOf(this.name),
     });
   }
 
@@ -209,7 +212,7 @@ function gatedEngine(engine: LogEngine, isCut: () => boolean): LogEngine {
   return {
     open: (name) => reach(async () => await engine.open(name).then((log) => log && gated(log))),
     create: (name, options) => reach(async () => gated(await engine.create(name, options))),
-    laxities: () => engine.laxities(),
+    laxities: (options) => engine.laxities(options),
     close: () => engine.close(),
   };
 }

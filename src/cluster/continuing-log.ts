@@ -24,6 +24,8 @@ export interface ContinuingLogParts {
   readonly engine: LogEngine;
   /** New, and never used again. */
   readonly name: string;
+  /** Where it is to be kept; undefined: anywhere. */
+  readonly region?: string | undefined;
   /** The last record of the log that is continued, and that log's name in the engine. */
   readonly parent: ChainLink;
   readonly parentLog: string;
@@ -59,7 +61,7 @@ export async function beginContinuingLog(parts: ContinuingLogParts): Promise<Uin
     host.clock,
     parts.parentLog,
   );
-  const log = await engine.create(name, { firstSequence: link.sequence });
+  const log = await engine.create(name, { firstSequence: link.sequence, region: parts.region });
   const fate = await sendUntilKnown(log, link.sequence, record, { timers: host.timers, isWanted });
   if (fate === "ours") return before.incarnation;
   throw new OnefoldError("unavailable", `The log ${name} could not be begun.`, { retryAfterMs: 500 });

@@ -6,10 +6,29 @@ import { SeededRandom } from "../base/random.ts";
 import { decide, type Observations } from "./controller.ts";
 import { mayOwn } from "./eligibility.ts";
 import { randomRecord } from "./random-records.fixture.ts";
-import { clusterOf, founding, joining, joiningWith, parentPosition, stateAfter } from "./system.fixture.ts";
+import { nextCut } from "./regions-fold.ts";
+import {
+  cluster as clusterIdentity,
+  clusterOf,
+  founding,
+  foundingRegions,
+  joining,
+  joiningAt,
+  joiningWith,
+  parentPosition,
+  stateAfter,
+} from "./system.fixture.ts";
 import { fold } from "./system-fold.ts";
 import type { SystemRecord } from "./system-records.ts";
-import { emptySystemState, isPresent, presentMembers, presentShards, type SystemState } from "./system-state.ts";
+import {
+  emptySystemState,
+  isInReach,
+  isPresent,
+  presentMembers,
+  presentShards,
+  regionOfShard,
+  type SystemState,
+} from "./system-state.ts";
 
 function observed(self: string, options: Partial<Observations> = {}): Observations {
   return { self, silent: new Map(), copies: new Map(), ...options };
@@ -120,7 +139,7 @@ class Cluster {
       .join(" ");
   }
 
-  /** CT4. */
+  /** CT4, of a cluster without regions. */
   checkSettled(): void {
     const state = this.state;
     assert.equal(decide(state, this.observations()).length, 0, "a settled cluster decides nothing");
@@ -141,6 +160,43 @@ class Cluster {
     }
     const counts = [...owned.values()];
     assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, `balanced: ${counts}`);
+  }
+}
+
+/** CT4 and CT8, of a cluster with regions. */
+function checkRegions(cluster: Cluster): void {
+  const { state } = cluster;
+  assert.deepEqual(decide(state, cluster.observations()), [], "a settled cluster decides nothing");
+  const able = presentMembers(state).filter(({ id, status }) => status === "live" && mayOwn(state, id));
+  const owned = new Map(able.map(({ id }) => [id, 0]));
+  for (const shard of presentShards(state)) {
+    const inReach = able.filter(({ id }) => isInReach(state, shard, id));
+    const holders = [shard.owner, ...shard.followers].flatMap((id) => id ?? []);
+    assert.equal(nextCut(state, shard), undefined, `${shard.id} is of one region or of none`);
+    assert.deepEqual(
+      holders.filter((id) => !isInReach(state, shard, id)),
+      [],
+      `${shard.id} is nowhere but in its region`,
+    );
+    // One that drains keeps what nobody else can have, until it leaves.
+    assert.equal(shard.owner === undefined ? inReach.length : 0, 0, `${shard.id} is owned where it can be`);
+    if (shard.owner === undefined || inReach.length === 0) continue;
+    assert.equal(owned.has(shard.owner), true, `${shard.id} is owned by ${shard.owner}`);
+    owned.set(shard.owner, owned.get(shard.owner)! + 1);
+    const count = Math.min(state.cluster!.followerCount, inReach.length - 1);
+    assert.equal(shard.followers.length >= count, true, `${shard.id} has followers`);
+    // As many regions as can be had with so many copies.
+    const regions = (ids: readonly string[]): number =>
+      new Set(ids.map((id) => state.members.get(id)!.labels.region ?? "")).size;
+    const wanted = Math.min(regions(inReach.map(({ id }) => id)), 1 + state.cluster!.followerCount);
+    const draining = holders.some((id) => !inReach.some((member) => member.id === id));
+    if (!draining) assert.equal(regions(holders) >= wanted, true, `${shard.id} is in ${wanted} regions`);
+  }
+  for (const [from, most] of owned) {
+    for (const [to, least] of owned) {
+      const isMovable = presentShards(state).some((shard) => shard.owner === from && isInReach(state, shard, to));
+      if (isMovable) assert.equal(most - least <= 1, true, `${from} owns ${most}, ${to} ${least}`);
+    }
   }
 }
 
@@ -419,5 +475,116 @@ describe("the controller", () => {
     cluster.append(joiningWith("d.1", {}));
     cluster.settle();
     assert.deepEqual(cluster.owners, ["a.2", "b.2", "c.2"], "old code that comes back owns nothing");
+  });
+});
+
+describe("the controller of a cluster with regions", () => {
+  const founded = (regions: readonly string[], options: Parameters<typeof founding>[0] = {}): Cluster =>
+    new Cluster(stateAfter([founding(options), foundingRegions(regions)]));
+  /** The shards of a region, as `owner<followers`. */
+  const placementOf = (cluster: Cluster, region: string | undefined): readonly string[] => [
+    ...new Set(
+      presentShards(cluster.state)
+        .filter((shard) => regionOfShard(cluster.state, shard) === region)
+        .map(({ owner = "-", followers }) => `${owner[0]}<${followers.map((each) => each[0]).join("")}`),
+    ),
+  ];
+
+  test("keeps a region's shards, owners and followers, in the region", () => {
+    const cluster = founded(["eu", "us"]);
+    cluster.append(joiningAt("a", ["eu"]), joiningAt("b", ["eu"]), joiningAt("c", ["us"]), joiningAt("d", ["us"]));
+    cluster.settle();
+    checkRegions(cluster);
+    assert.deepEqual([...placementOf(cluster, "eu")].sort(), ["a<b", "b<a"]);
+    assert.deepEqual([...placementOf(cluster, "us")].sort(), ["c<d", "d<c"]);
+  });
+
+  test("leaves a region's shards without an owner while nobody is there, and gives them back to who comes", () => {
+    const cluster = founded(["eu", "us"]);
+    cluster.append(joiningAt("a", ["eu"]), joiningAt("b", ["eu"]), joiningAt("c", ["us"]));
+    cluster.settle();
+    cluster.dead.add("c");
+    cluster.settle();
+    checkRegions(cluster);
+    assert.deepEqual(placementOf(cluster, "us"), ["-<"]);
+    assert.equal(presentShards(cluster.state).filter(({ owner }) => owner === undefined).length, 4);
+    cluster.append(joiningAt("d", ["us"]));
+    cluster.settle();
+    checkRegions(cluster);
+    assert.deepEqual(placementOf(cluster, "us"), ["d<"]);
+  });
+
+  test("has a follower of what is pinned nowhere in each other region, as far as there are followers", () => {
+    const cluster = founded(["eu", "us"], { followerCount: 2 });
+    const places = {
+      a: ["eu", "1"],
+      b: ["eu", "2"],
+      c: ["us", "1"],
+      d: ["us", "2"],
+      e: ["ap", "1"],
+      f: ["ap", "2"],
+    } as const;
+    for (const [id, place] of Object.entries(places)) cluster.append(joiningAt(id, place));
+    cluster.settle();
+    checkRegions(cluster);
+  });
+
+  test("cuts a system that was moved here in one piece, and brings what is pinned to its region", () => {
+    const attempt = "12".repeat(16);
+    const identity = { ...clusterIdentity, shardCount: 4, followerCount: 1 };
+    const cluster = new Cluster(
+      stateAfter([
+        { type: "promotion-begun", cluster: identity, attempt, log: "embedded" },
+        foundingRegions(["eu", "us"]),
+        joiningAt("a", ["eu"]),
+        joiningAt("b", ["us"]),
+        {
+          type: "promotion-activated",
+          attempt,
+          log: "shard-0",
+          incarnation: "34".repeat(16),
+          parent: parentPosition("embedded"),
+        },
+      ]),
+    );
+    cluster.settle();
+    checkRegions(cluster);
+    assert.deepEqual(placementOf(cluster, "eu"), ["a<"]);
+    assert.deepEqual(placementOf(cluster, "us"), ["b<"]);
+    assert.equal(presentShards(cluster.state).length, 4 + 2 * (3 + 2) - 1);
+  });
+
+  test("settles from any state, after any crashes, in bounded rounds, with nothing outside of its region (CT8)", () => {
+    let waits = 0;
+    fc.assert(
+      fc.property(fc.integer(), (seed) => {
+        const random = new SeededRandom(seed);
+        const names = random.pick([["eu"], ["eu", "us"], ["eu", "us", "ap"]]);
+        const shardCount = 2 ** random.integer(6);
+        const cluster = founded(names, { shardCount, followerCount: random.integer(3) });
+        for (let phase = 0; phase < 5; phase++) {
+          for (let events = random.between(1, 5); events > 0; events--) {
+            const members = presentMembers(cluster.state).filter(({ id }) => !cluster.dead.has(id));
+            const region = random.pick([...names, "elsewhere"]);
+            if (members.length < 2 || random.chance(0.6)) {
+              cluster.append(joiningAt(`n${phase}${events}.1`, [region, random.pick(["1", "2", "3"])]));
+            } else if (random.chance(0.3)) cluster.append({ type: "draining", member: random.pick(members).id });
+            else cluster.dead.add(random.pick(members).id);
+            for (let rounds = random.integer(3); rounds > 0; rounds--) {
+              cluster.round();
+              if (random.chance(0.5)) cluster.react();
+            }
+          }
+          if (!presentMembers(cluster.state).some(({ id, status }) => status === "live" && !cluster.dead.has(id))) {
+            cluster.append(joiningAt(`rescue${phase}.1`, ["elsewhere"]));
+          }
+          cluster.settle(400);
+          checkRegions(cluster);
+          if (presentShards(cluster.state).some(({ owner }) => owner === undefined)) waits++;
+        }
+      }),
+      { numRuns: 60 },
+    );
+    assert.equal(waits > 20, true, `only ${waits} times a region had nobody`);
   });
 });

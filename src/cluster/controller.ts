@@ -8,11 +8,13 @@
  * CT3 Nothing new goes to a member that drains, is silent, or whose clock is not to be trusted; nor is anything given to own to one whose
  *     code is not what is deployed (`deployed-code.ts`).
  * CT4 A settled cluster decides nothing. From any state, decisions end: every shard owned, followed by as many members as there are, at most
- *     `followerCount`, the numbers of shards of any two members that may own differing by one at most.
- * CT5 A system that was moved here in one piece is split until it has as many shards as the cluster is to have.
+ *     `followerCount`, the numbers of shards of any two members that may own differing by one at most, as far as regions allow.
+ * CT5 A system that was moved here in one piece is cut where regions begin and end, and split until it has as many shards as the cluster is
+ *     to have.
  * CT6 A round has at most `controllerDecisionsMax` decisions, and at most `movesMax` moves are under way.
  * CT7 While shards move off a member that drains, load is not evened out, and no shard that has followers enough, those that drain included,
  *     gets others: that takes the disks and processors that those moves wait for. Meanwhile who drains still has its copies.
+ * CT8 A shard that is pinned to a region is given to nobody elsewhere, to own or to follow: it waits.
  */
 import { limits } from "../base/limits.ts";
 import { deployable } from "./deployed-code.ts";
@@ -20,6 +22,7 @@ import { Loads, lowest } from "./loads.ts";
 import { chooseFollowers, chooseOwner, furtherApart, nearRecordsMax } from "./placement-choice.ts";
 import { hasRoomFor } from "./placement-fold.ts";
 import { partsOfMoved } from "./promotion-fold.ts";
+import { divided, nextCut } from "./regions-fold.ts";
 import { foldOne } from "./system-fold.ts";
 import type { SystemRecord } from "./system-records.ts";
 import { isPresent, presentMembers, presentShards, type ShardState, type SystemState } from "./system-state.ts";
@@ -113,23 +116,22 @@ class Round {
 
   /** A member that drains still owns what somebody else can take over. */
   get #isEmptying(): boolean {
+    const loads = this.#loads();
     const { members } = this.state;
-    return (
-      this.#loads().eligible.length > 0 &&
-      presentShards(this.state).some(({ owner, status }) => {
-        return status === "active" && owner !== undefined && members.get(owner)?.status === "draining";
-      })
-    );
+    return presentShards(this.state).some((shard) => {
+      const { owner, status } = shard;
+      const isDraining = owner !== undefined && members.get(owner)?.status === "draining";
+      return isDraining && status === "active" && loads.leastFor(shard) !== undefined;
+    });
   }
 
   split(id: string): void {
     const shard = this.state.shards.get(id)!;
+    if (shard.owner === undefined || !isAtRest(shard)) return;
     const parts = shard.splitInto ?? partsOfMoved(this.state, shard);
-    if (parts === undefined || shard.owner === undefined || !isAtRest(shard) || !hasRoomFor(this.state, parts)) return;
-    const boundary = (index: number): number => shard.from + Math.floor((index * (shard.to - shard.from)) / parts);
-    const children = Array.from({ length: parts }, (_, index) => {
-      return { id: `${id}-${index}`, from: boundary(index), to: boundary(index + 1) };
-    });
+    const ranges = nextCut(this.state, shard) ?? (parts === undefined ? [] : divided(shard, parts));
+    if (ranges.length === 0 || !hasRoomFor(this.state, ranges.length)) return;
+    const children = ranges.map((range, index) => ({ id: `${id}-${index}`, ...range }));
     this.#add({ type: "split-ordered", term: this.#term, shard: id, children });
   }
 
@@ -143,27 +145,37 @@ class Round {
 
   #moveOne(): boolean {
     const loads = this.#loads();
-    const atRest = presentShards(this.state).filter((shard) => isAtRest(shard) && shard.owner !== undefined);
-    const unwanted = atRest.filter((shard) => !loads.mayOwn(shard.owner!));
+    const owned = presentShards(this.state).filter((shard) => shard.owner !== undefined);
+    const atRest = owned.filter((shard) => isAtRest(shard));
+    const unwanted = atRest.filter(
+      (shard) => !loads.mayOwn(shard, shard.owner!) && loads.leastFor(shard) !== undefined,
+    );
     if (unwanted.length > 0) return this.#moveAway(unwanted, loads);
     if (this.#isEmptying) return false;
-    const [from, to] = [loads.most(), loads.least()];
-    if (from === undefined || to === undefined || loads.of(from) - loads.of(to) < 2) return false;
-    return this.#moveTo(
-      to,
-      atRest.filter((shard) => shard.owner === from),
-    );
+    for (const { from, to } of loads.unequal()) {
+      const movable = owned.filter((shard) => (shard.movingTo ?? shard.owner) === from && loads.mayHave(shard, to));
+      // Where all that could go there are on their way somewhere, that is waited for.
+      if (movable.length === 0) continue;
+      return this.#moveTo(
+        to,
+        movable.filter((shard) => isAtRest(shard)),
+      );
+    }
+    return false;
   }
 
   /** To the follower that owns least, where one can take over at once. */
   #moveAway(shards: readonly ShardState[], loads: Loads): boolean {
     for (const shard of shards) {
-      const able = shard.followers.filter((follower) => loads.mayOwn(follower) && this.#isNear(shard, follower));
+      const able = shard.followers.filter((follower) => loads.mayOwn(shard, follower) && this.#isNear(shard, follower));
       const to = lowest(able, (member) => [loads.of(member)]);
       if (to !== undefined) return this.#planMove(shard, to);
     }
-    const to = loads.least();
-    return to !== undefined && this.#moveTo(to, shards);
+    const to = loads.leastFor(shards[0]!)!;
+    return this.#moveTo(
+      to,
+      shards.filter((shard) => loads.mayHave(shard, to)),
+    );
   }
 
   /** One of the shards that `to` follows; where there is none, it follows one first. True if something was decided. */
@@ -193,7 +205,7 @@ class Round {
   spread(id: string): void {
     const shard = this.state.shards.get(id)!;
     if (shard.owner === undefined || !isAtRest(shard)) return;
-    const followers = furtherApart(shard, this.state, this.#loads());
+    const followers = furtherApart(shard, this.#loads());
     if (followers !== undefined) this.#assign(shard, shard.owner, followers);
   }
 

@@ -44,8 +44,8 @@ export class CopyReader {
   }
 
   /**
-   * From any copy, the nearest first: this node's, then those of members with the same `zone`, then the others'. Undefined where none
-   * can be reached, or this node owns the shard and can serve it.
+   * From any copy, the nearest first: this node's, then those of members in the same zone, in the same region, then the others'. Undefined
+   * where none can be reached, or this node owns the shard and can serve it.
    */
   async nearest(shard: ShardState, call: ForwardedCall, deadlineMs: number): Promise<object | undefined> {
     const { local, standing } = this.#parts;
@@ -68,12 +68,17 @@ export class CopyReader {
     const { map, peers } = this.#parts;
     const { members } = map.state;
     const own = [...members.values()].find(({ address, status }) => address === peers.address && status !== "gone");
-    const isFar = ({ labels }: MemberState): number => (own !== undefined && labels.zone === own.labels.zone ? 0 : 1);
     return [shard.owner, ...shard.followers]
       .flatMap((id) => (id === undefined ? [] : (members.get(id) ?? [])))
       .filter(({ address, status }) => status !== "gone" && address !== peers.address)
-      .sort((a, b) => isFar(a) - isFar(b));
+      .sort((a, b) => distance(own, a) - distance(own, b));
   }
+}
+
+/** 0 in the same zone, 1 in the same region, 2 elsewhere. A zone is one of its region; members without a region are in one together. */
+export function distance(own: MemberState | undefined, other: MemberState): 0 | 1 | 2 {
+  if (own === undefined || own.labels.region !== other.labels.region) return 2;
+  return own.labels.zone !== undefined && own.labels.zone === other.labels.zone ? 0 : 1;
 }
 
 /** Undefined where that copy could not answer, which says nothing of the others: their nodes may also have newer code (G11). */

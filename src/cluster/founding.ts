@@ -4,14 +4,16 @@ import { OnefoldError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Host } from "../host/host.ts";
 import type { SystemLog } from "./system-log.ts";
-import { isShardCount } from "./system-records.ts";
-import type { ClusterIdentity, SystemState } from "./system-state.ts";
+import { isShardCount, type SystemRecord } from "./system-records.ts";
+import type { ClusterIdentity, RegionsState, SystemState } from "./system-state.ts";
 
 export interface FoundingOptions {
   readonly systemName: string;
   /** A power of two up to `limits.shardsMax`: the shards divide the slots evenly. */
   readonly shardCount: number;
   readonly followerCount: number;
+  /** See `regionsToFound`. */
+  readonly regions?: RegionsState | undefined;
   /** False: only joins a cluster that there is, so that a system can be moved to a new one while its nodes are up already. */
   readonly mayFound?: boolean;
 }
@@ -27,7 +29,7 @@ export async function foundOrJoin(
   options: FoundingOptions,
   { deadlineMs }: { readonly deadlineMs: number },
 ): Promise<ClusterIdentity> {
-  const { systemName, shardCount, followerCount, mayFound = true } = options;
+  const { systemName, shardCount, followerCount, regions, mayFound = true } = options;
   if (
     !isShardCount(shardCount) ||
     !Number.isInteger(followerCount) ||
@@ -48,7 +50,11 @@ export async function foundOrJoin(
   };
   if (log.state.cluster === undefined) {
     const isDue = ({ cluster: founded }: SystemState): boolean => mayFound && founded === undefined;
-    await log.propose((state) => (isDue(state) ? [{ type: "founded", cluster }] : undefined), { deadlineMs });
+    const records: readonly SystemRecord[] = [
+      { type: "founded", cluster },
+      ...(regions === undefined ? [] : [{ type: "regions-founded", regions } as const]),
+    ];
+    await log.propose((state) => (isDue(state) ? records : undefined), { deadlineMs });
   }
   // Whatever became of the proposal: the log says who has founded it, or this node's copy of it does.
   const founded = log.state.cluster;

@@ -126,3 +126,15 @@ export function isSomebodyOverdue(lease: Lease, limits: LeaseLimits): boolean {
 export function isCutOff(lease: Lease, nowMs: number, { unavailableMs }: LeaseLimits): boolean {
   return lease.isGone || lease.sentAtMs === undefined || nowMs - lease.sentAtMs >= unavailableMs;
 }
+
+/** For members that are far from each other: see `leaseRegionsFactor`. */
+export function patientLeases(limits: Limits): Limits {
+  const { leaseRenewMs, leaseExpireMs, leaseGraceMs, unavailableMs, leaseRegionsFactor: factor } = limits;
+  return {
+    ...limits,
+    leaseRenewMs: leaseRenewMs * factor,
+    leaseExpireMs: leaseExpireMs * factor,
+    leaseGraceMs: leaseGraceMs * factor,
+    unavailableMs: unavailableMs * factor,
+  };
+}

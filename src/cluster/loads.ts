@@ -1,7 +1,14 @@
 /** Who carries what, as it will be when the moves that are under way have ended; and who may be given more. */
 import { compareUtf8 } from "../base/bytes.ts";
 import { mayOwn } from "./eligibility.ts";
-import { type MemberState, presentShards, type SystemState } from "./system-state.ts";
+import {
+  isInReach,
+  type MemberState,
+  presentShards,
+  regionOfMember,
+  type ShardState,
+  type SystemState,
+} from "./system-state.ts";
 
 export class Loads {
   /** Members that may be given a shard to own, by their ids. */
@@ -10,13 +17,15 @@ export class Loads {
   readonly able: readonly string[];
   readonly #owned = new Map<string, number>();
   readonly #followed = new Map<string, number>();
-  readonly #zones: ReadonlyMap<string, string>;
+  readonly #members: ReadonlyMap<string, MemberState>;
+  readonly #state: SystemState;
 
   /** `able`: the members that take part, and don't drain. */
   constructor(state: SystemState, able: readonly MemberState[]) {
     this.able = able.map(({ id }) => id).sort(compareUtf8);
     this.eligible = this.able.filter((member) => mayOwn(state, member));
-    this.#zones = new Map([...state.members.values()].map(({ id, labels }) => [id, labels.zone ?? id]));
+    this.#state = state;
+    this.#members = state.members;
     for (const shard of presentShards(state)) {
       const owner = shard.movingTo ?? shard.owner;
       if (owner !== undefined) this.#owned.set(owner, this.of(owner) + 1);
@@ -24,8 +33,18 @@ export class Loads {
     }
   }
 
-  mayOwn(member: string): boolean {
-    return this.eligible.includes(member);
+  /** Those that may be given this shard to own: of the region that it is pinned to. */
+  eligibleFor(shard: ShardState): readonly string[] {
+    return this.eligible.filter((member) => this.mayHave(shard, member));
+  }
+
+  mayOwn(shard: ShardState, member: string): boolean {
+    return this.eligible.includes(member) && this.mayHave(shard, member);
+  }
+
+  /** Whether a copy of the shard may be there at all. */
+  mayHave(shard: ShardState, member: string): boolean {
+    return isInReach(this.#state, shard, member);
   }
 
   /** Shards that the member owns or is to own. */
@@ -37,17 +56,31 @@ export class Loads {
     return this.#followed.get(member) ?? 0;
   }
 
-  /** What fails together with the member: its label `zone`, without one the member alone. */
+  /** What fails together with the member: its label `zone` within its region, without one the member alone. */
   zoneOf(member: string): string {
-    return this.#zones.get(member) ?? member;
+    return JSON.stringify([this.regionOf(member), this.#members.get(member)?.labels.zone ?? member]);
   }
 
-  least(): string | undefined {
-    return lowest(this.eligible, (member) => [this.of(member)]);
+  /** Its label `region`; members without one count as of one region. */
+  regionOf(member: string): string {
+    const known = this.#members.get(member);
+    return (known && regionOfMember(known)) ?? "";
   }
 
-  most(): string | undefined {
-    return lowest(this.eligible, (member) => [-this.of(member)]);
+  /** Of those that may own the shard, the one that owns least. */
+  leastFor(shard: ShardState): string | undefined {
+    return lowest(this.eligibleFor(shard), (member) => [this.of(member)]);
+  }
+
+  /** Pairs of which one owns at least two shards more than the other: the most unequal first. */
+  *unequal(): Iterable<{ readonly from: string; readonly to: string }> {
+    const byLoad = [...this.eligible].sort((a, b) => this.of(a) - this.of(b));
+    for (const from of [...this.eligible].sort((a, b) => this.of(b) - this.of(a))) {
+      for (const to of byLoad) {
+        if (this.of(from) - this.of(to) < 2) break;
+        yield { from, to };
+      }
+    }
   }
 }
 

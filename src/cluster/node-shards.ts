@@ -40,8 +40,10 @@ import type { SystemLog } from "./system-log.ts";
 import type { SystemRecord } from "./system-records.ts";
 import {
   type ClusterIdentity,
+  isInReach,
   type ParentPosition,
   presentShards,
+  regionOfShard,
   type ShardState,
   type SystemState,
 } from "./system-state.ts";
@@ -53,7 +55,7 @@ export interface NodeShardsParts {
   readonly cluster: ClusterIdentity;
   readonly engine: LogEngine;
   /** Places for blobs, by name: made when they are first written to. */
-  readonly blobs: (place: string) => Blobs;
+  readonly blobs: (place: string, region?: string) => Blobs;
   readonly storeEngine: (log: string) => StoreEngine;
   readonly systemLog: SystemLog;
   readonly membership: Membership;
@@ -82,6 +84,8 @@ interface Hosted {
 }
 
 const proposeMs = 5000;
+/** Between two looks whether a log that somebody asks about has been opened. */
+const openLookMs = 10;
 const repairGraceMs = 5000;
 const repairRetryMs = 1000;
 const repairWaitsMessage =
@@ -138,7 +142,16 @@ export class NodeShards implements LocalShards, HandoverReceiver {
   }
 
   async hasReached(log: string, sequence: number, atMostMs: number): Promise<void> {
-    await this.#hosted.get(log)?.host?.hasReached(sequence, atMostMs);
+    const { clock, timers } = this.#parts.host;
+    const endMs = clock.monotonicMs() + atMostMs;
+    // Who was just told to follow it may not have opened it, or not even have read that yet.
+    for (;;) {
+      const { host } = this.#hosted.get(log) ?? {};
+      const leftMs = endMs - clock.monotonicMs();
+      if (host !== undefined) return host.hasReached(sequence, leftMs);
+      if (leftMs <= 0 || this.#isClosed) return;
+      await new Promise<void>((resolve) => timers.after(openLookMs, resolve));
+    }
   }
 
   handed(log: string, handed: Handed): void {
@@ -305,7 +318,8 @@ export class NodeShards implements LocalShards, HandoverReceiver {
     const { engine, host } = this.#parts;
     while (!hosted.isClosing) {
       try {
-        const log = await engine.create(shard.log, { firstSequence: (shard.parent?.sequence ?? 0) + 1 });
+        const region = regionOfShard(this.#parts.systemLog.state, shard);
+        const log = await engine.create(shard.log, { firstSequence: (shard.parent?.sequence ?? 0) + 1, region });
         return new ShardHost(this.#hostParts(shard, log), role);
       } catch (error) {
         if (!(error instanceof OnefoldError) || error.code !== "unavailable") throw error;
@@ -334,6 +348,8 @@ export class NodeShards implements LocalShards, HandoverReceiver {
   ): ConstructorParameters<typeof ShardHost>[0] {
     const { host, limits, system, cluster, membership, blobs, storeEngine } = this.#parts;
     const { id } = shard;
+    // For ever: neither the shard's slots change nor the regions'.
+    const region = regionOfShard(this.#parts.systemLog.state, shard);
     const present = (): ShardState => this.#parts.systemLog.state.shards.get(id) ?? shard;
     return {
       host,
@@ -344,8 +360,8 @@ export class NodeShards implements LocalShards, HandoverReceiver {
       log,
       directory: copyDirectory(shard.log),
       storeEngine: storeEngine(shard.log),
-      newestBlobs: () => newestPlace(present(), shard.log, blobs),
-      blobsOfEpoch: (epoch) => blobs(`${shard.log}.${epoch}`),
+      newestBlobs: () => newestPlace(present(), shard.log, (place) => blobs(place, region)),
+      blobsOfEpoch: (epoch) => blobs(`${shard.log}.${epoch}`, region),
       newestSnapshotSequence: () => (present().log === shard.log ? (present().snapshot?.sequence ?? 0) : 0),
       publishSnapshot: (position) => this.#publishSnapshot(shard, position),
       segmentBytes: this.#parts.segmentBytes,
@@ -358,7 +374,7 @@ export class NodeShards implements LocalShards, HandoverReceiver {
         return new PastLog({ limits, open: (name) => engine.open(name), replica, slots: shard });
       },
       anchors: () => this.#anchors(shard),
-      mayClaim: () => membership.mayClaim,
+      mayClaim: () => membership.mayClaim && isInReach(this.#parts.systemLog.state, present(), membership.id),
       mayTellDurable: this.#parts.mayTellDurable,
       quarantined: () => this.#quarantinedIn(id),
       onOwned: () => this.#parts.onOwned(),
@@ -458,7 +474,8 @@ export class NodeShards implements LocalShards, HandoverReceiver {
       member: membership.id,
       shard,
       replica,
-      blobsOfNew: (log) => blobs(firstPlace(log)),
+      regionOf: (range) => regionOfShard(this.#parts.systemLog.state, range),
+      blobsOfNew: (log, range) => blobs(firstPlace(log), regionOfShard(this.#parts.systemLog.state, range)),
       isWanted,
     });
     await this.#publish(record);
@@ -489,6 +506,7 @@ export class NodeShards implements LocalShards, HandoverReceiver {
           const record = await repairShard({
             host,
             engine,
+            region: regionOfShard(systemLog.state, shard),
             member: membership.id,
             shard,
             replica,
@@ -498,7 +516,7 @@ export class NodeShards implements LocalShards, HandoverReceiver {
               hasSaid = true;
             },
             positions: () => askPositions(peers, systemLog.state, membership.id, hosted.log),
-            blobsOfNew: (log) => blobs(firstPlace(log)),
+            blobsOfNew: (log) => blobs(firstPlace(log), regionOfShard(systemLog.state, shard)),
             isWanted,
           });
           if (record !== undefined) await this.#publish(record);

@@ -126,7 +126,7 @@ export function askSplit(state: SystemState, { shard: id, parts }: Saying<"split
 /** SF7: with one more shard split into so many. */
 export function hasRoomFor(state: SystemState, parts: number): boolean {
   const splitting = presentShards(state).reduce((sum, shard) => sum + Math.max(1, shard.children.length), 0);
-  return splitting - 1 + parts <= limits.shardsMax;
+  return splitting - 1 + parts <= (state.regions === undefined ? limits.shardsMax : limits.shardsWithRegionsMax);
 }
 
 export function orderSplit(state: SystemState, { shard: id, children }: Saying<"split-ordered">): SystemState {

@@ -13,6 +13,7 @@
  */
 import { limits } from "../base/limits.ts";
 import { newShard } from "./placement-fold.ts";
+import { partsOf } from "./regions-fold.ts";
 import { isShardCount, type SystemRecord } from "./system-records.ts";
 import type { PromotionState, ShardState, SystemState } from "./system-state.ts";
 
@@ -60,9 +61,9 @@ export function awaitsSystem({ promotion }: SystemState): boolean {
 }
 
 /** Into how many parts a shard of a system that was moved here is to be split next; undefined for one that stays as it is. */
-export function partsOfMoved({ cluster, promotion }: SystemState, shard: ShardState): number | undefined {
+export function partsOfMoved({ cluster, promotion, regions }: SystemState, shard: ShardState): number | undefined {
   if (cluster === undefined || promotion?.status !== "activated") return undefined;
-  const parts = (shard.to - shard.from) / (limits.slotCount / cluster.shardCount);
+  const parts = partsOf(shard, cluster.shardCount, regions?.list ?? []);
   return parts > 1 ? Math.min(parts, limits.splitPartsMax) : undefined;
 }
 

@@ -14,7 +14,13 @@ import { mayBegin } from "./promotion-fold.ts";
 import { SystemLog } from "./system-log.ts";
 import type { SystemPeers } from "./system-positions.ts";
 import type { SystemRecord } from "./system-records.ts";
-import { type ClusterIdentity, isPresent, presentMembers, type SystemState } from "./system-state.ts";
+import {
+  type ClusterIdentity,
+  isPresent,
+  presentMembers,
+  type RegionsState,
+  type SystemState,
+} from "./system-state.ts";
 
 export interface PromotionLogParts {
   readonly host: Pick<Host, "clock" | "timers" | "random" | "disk" | "trace">;
@@ -92,15 +98,26 @@ export class PromotionLog {
    */
   async begin(
     cluster: ClusterIdentity,
-    attempt: { readonly attempt: string; readonly log: string },
+    {
+      regions,
+      ...attempt
+    }: { readonly attempt: string; readonly log: string; readonly regions: RegionsState | undefined },
     options: { readonly deadlineMs: number },
   ): Promise<void> {
-    await this.#propose(
-      (state) => (mayBegin(state, cluster.id) ? [{ type: "promotion-begun", cluster, ...attempt }] : undefined),
-      options,
-    );
-    const { promotion, cluster: found } = this.state;
-    if (promotion?.attempt === attempt.attempt) return;
+    const records: readonly SystemRecord[] = [
+      { type: "promotion-begun", cluster, ...attempt },
+      ...(regions === undefined ? [] : [{ type: "regions-founded", regions } as const]),
+    ];
+    await this.#propose((state) => (mayBegin(state, cluster.id) ? records : undefined), options);
+    const { promotion, cluster: found, regions: founded } = this.state;
+    if (promotion?.attempt === attempt.attempt) {
+      const known = founded?.list.map(({ name }) => name) ?? [];
+      const lacking = regions?.list.find(({ name }) => !known.includes(name));
+      if (lacking === undefined) return;
+      // An attempt before this one has founded it, and nodes have joined since.
+      const message = `That cluster was founded without the region ${lacking.name}, by an earlier attempt. Give another --engine-name.`;
+      throw new OnefoldError("invalid-configuration", message);
+    }
     if (found === undefined || mayBegin(this.state, cluster.id)) throw unreachable();
     const message =
       found.id === cluster.id

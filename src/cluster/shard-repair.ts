@@ -28,6 +28,8 @@ import type { ShardState } from "./system-state.ts";
 export interface RepairParts {
   readonly host: Pick<Host, "clock" | "random" | "timers" | "trace">;
   readonly engine: LogEngine;
+  /** Where the new log is to be. */
+  readonly region: string | undefined;
   readonly member: string;
   readonly shard: ShardState;
   /** Nobody else works on it meanwhile. */
@@ -68,6 +70,7 @@ export async function repairShard(parts: RepairParts): Promise<SystemRecord | un
       host,
       engine,
       name: log,
+      region: parts.region,
       parent: { ...end, timeMs: replica.timeMs },
       parentLog: shard.log,
       parentGenesis: readGenesisPayload(replica.store),

@@ -19,7 +19,7 @@ import { sendUntilKnown } from "./sending.ts";
 import { nextRecord } from "./shard-records.ts";
 import { positionAsText } from "./shard-repair.ts";
 import type { PublishedChild, SystemRecord } from "./system-records.ts";
-import type { ShardState } from "./system-state.ts";
+import type { ChildRange, ShardState } from "./system-state.ts";
 
 export interface SplitParts {
   readonly host: Pick<Host, "clock" | "random" | "timers" | "trace">;
@@ -28,7 +28,9 @@ export interface SplitParts {
   readonly shard: ShardState;
   /** Folded to its end; nobody else works on it. */
   readonly replica: Replica;
-  readonly blobsOfNew: (log: string) => Blobs;
+  /** Where a part's log is to be. */
+  readonly regionOf: (range: ChildRange) => string | undefined;
+  readonly blobsOfNew: (log: string, range: ChildRange) => Blobs;
   readonly isWanted: () => boolean;
 }
 
@@ -44,7 +46,7 @@ export async function splitShard(parts: SplitParts): Promise<SystemRecord> {
     await replica.fold();
   }
   const children: PublishedChild[] = [];
-  for (const { id, from, to } of shard.children) children.push(await beginChild(parts, id, { from, to }));
+  for (const child of shard.children) children.push(await beginChild(parts, child));
   return { type: "split-published", shard: shard.id, log: shard.log, children };
 }
 
@@ -61,10 +63,10 @@ async function sealForSplit({ host, member, replica, isWanted }: SplitParts): Pr
 }
 
 async function beginChild(
-  { host, engine, replica, shard, blobsOfNew, isWanted }: SplitParts,
-  id: string,
-  { from, to }: { readonly from: number; readonly to: number },
+  { host, engine, replica, shard, regionOf, blobsOfNew, isWanted }: SplitParts,
+  child: ChildRange,
 ): Promise<PublishedChild> {
+  const { id, from, to } = child;
   const end = replica.end!;
   const log = `shard-${id}-${toHex(host.random.bytes(6))}`;
   const view = replica.store.view();
@@ -73,11 +75,12 @@ async function beginChild(
       host,
       engine,
       name: log,
+      region: regionOf(child),
       parent: { ...end, timeMs: replica.timeMs },
       parentLog: shard.log,
       parentGenesis: readGenesisPayload(replica.store),
       view: viewOfSlots(view, { firstSlot: from, lastSlot: to - 1 }),
-      blobs: blobsOfNew(log),
+      blobs: blobsOfNew(log, child),
       isWanted,
     });
     return { id, log, incarnation: toHex(incarnation), parent: { log: shard.log, ...positionAsText(end) } };

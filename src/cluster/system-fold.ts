@@ -14,6 +14,7 @@
 import { limits } from "../base/limits.ts";
 import * as placement from "./placement-fold.ts";
 import * as promotion from "./promotion-fold.ts";
+import * as regions from "./regions-fold.ts";
 import type { MemberDescription, SystemRecord } from "./system-records.ts";
 import * as suspects from "./suspect-fold.ts";
 import { deploy } from "./deployed-code.ts";
@@ -41,6 +42,10 @@ export function foldOne(state: SystemState, record: SystemRecord, sequence: numb
       return promotion.abandon(state, record);
     case "promotion-verified":
       return promotion.verify(state, record);
+    case "regions-founded":
+      return regions.foundRegions(state, record.regions);
+    case "kinds-declared":
+      return regions.declareKinds(state, record.kinds);
     case "joined":
       return join(state, record, sequence);
     case "renewed":

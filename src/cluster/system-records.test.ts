@@ -12,7 +12,7 @@ const withCode = (code: string) => (error: unknown) => error instanceof OnefoldE
 describe("the system log's records", () => {
   test("are given back as they were, several in one payload", () => {
     assert.deepEqual(decodeSystemRecords(encodeSystemRecords(records)), records);
-    assert.equal(new Set(records.map((record) => record.type)).size, 19, "the fixture has one of each type");
+    assert.equal(new Set(records.map((record) => record.type)).size, 21, "the fixture has one of each type");
     assert.equal(formatVersion, 1);
   });
 

@@ -9,6 +9,7 @@
  */
 import { OnefoldError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import type { Region } from "../base/regions.ts";
 import { decodeValue, encodeValue, type Value } from "../base/value.ts";
 import type { Suspect } from "../entity/suspects.ts";
 import type {
@@ -18,6 +19,7 @@ import type {
   MemberState,
   ParentPosition,
   PromotionState,
+  RegionsState,
   SchemaVersions,
   LogPlace,
   ShardState,
@@ -59,6 +61,7 @@ export interface StateImage {
   readonly suspects: readonly Suspect[];
   readonly controller: SystemState["controller"];
   readonly deployed: SystemState["deployed"];
+  readonly regions: SystemState["regions"];
   readonly promotion: SystemState["promotion"];
   readonly checkpoints: readonly number[];
   readonly sequence: number;
@@ -95,6 +98,11 @@ export type SystemRecord =
       readonly member: string;
       readonly digest: string;
     }
+  // ---- regions: see `regions-fold.ts`
+  /** Right behind the founding, in the same payload, and nowhere else. A cluster without regions has none. */
+  | { readonly type: "regions-founded"; readonly regions: RegionsState }
+  /** Kinds that the cluster has not run before. Holds only if it contradicts nothing that stands. */
+  | { readonly type: "kinds-declared"; readonly kinds: RegionsState["kinds"] }
   // ---- a member of itself
   | { readonly type: "joined"; readonly member: MemberDescription; readonly wallMs: number }
   | { readonly type: "renewed"; readonly member: string; readonly wallMs: number }
@@ -213,6 +221,12 @@ const cluster = object<ClusterIdentity>({
 const schemaVersions: Reader<SchemaVersions> = (value, what) => (value === undefined ? {} : mapOf(whole)(value, what));
 const deployedCode = object<DeployedCode>({ readerVersion: whole, schemas: schemaVersions });
 
+const kinds: Reader<RegionsState["kinds"]> = mapOf(text);
+const regions = object<RegionsState>({
+  list: listOf(object<Region>({ name: text, from: whole, to: whole })),
+  kinds,
+});
+
 const description = {
   id: memberId,
   name: text,
@@ -266,6 +280,7 @@ const image = object<StateImage>({
   suspects,
   controller: optional(object<{ readonly member: string; readonly term: number }>({ member: memberId, term: whole })),
   deployed: optional(deployedCode),
+  regions: optional(regions),
   promotion: optional(
     object<PromotionState>({
       attempt,
@@ -284,6 +299,8 @@ const readers: { readonly [T in SystemRecordType]: Reader<Omit<OfType<T>, "type"
   "promotion-activated": object({ attempt, log: logName, incarnation, parent }),
   "promotion-abandoned": object({ attempt }),
   "promotion-verified": object({ attempt, member: memberId, digest: hash }),
+  "regions-founded": object({ regions }),
+  "kinds-declared": object({ kinds }),
   joined: object({ member: object<MemberDescription>(description), wallMs: whole }),
   renewed: object({ member: memberId, wallMs: whole }),
   draining: object({ member: memberId }),
@@ -321,6 +338,16 @@ const readers: { readonly [T in SystemRecordType]: Reader<Omit<OfType<T>, "type"
 /** Whether the slots can be divided among so many shards, all of one size. */
 export function isShardCount(count: number): boolean {
   return count >= 1 && count <= limits.shardsMax && limits.slotCount % count === 0;
+}
+
+/** The state's room for them (SF7). */
+export function fitsRegions(regions: RegionsState): boolean {
+  const { list, kinds: known } = regions;
+  return (
+    list.length <= limits.regionsMax &&
+    Object.keys(known).length <= limits.kindsWithRegionsMax &&
+    encodeValue({ list: list.map((region) => ({ ...region })), kinds: { ...known } }).length <= limits.regionsBytesMax
+  );
 }
 
 /** A log record's payload. Throws `too-large`, or `invalid-value` for text that UTF-8 can't carry (retry never). */

@@ -2,6 +2,7 @@
  * What the system log says: members, the shard map, who is to own what. The fold itself is in `system-fold.ts`; every node has the
  * same, as far as it has read the log.
  */
+import { type Region, regionOfRange } from "../base/regions.ts";
 import type { Suspects } from "../entity/suspects.ts";
 
 /** A member. Its id is its name and the random life that it joined with: a restarted node is another member. */
@@ -114,6 +115,8 @@ export interface SystemState {
   readonly controller: { readonly member: string; readonly term: number } | undefined;
   /** Undefined before the first controller has looked. */
   readonly deployed: DeployedCode | undefined;
+  /** Undefined where the cluster was founded without regions. */
+  readonly regions: RegionsState | undefined;
   /** Of a cluster that an embedded system moves to, or has moved to. */
   readonly promotion: PromotionState | undefined;
   /** The newest two checkpoints' sequences, ascending: the log may be trimmed before the older one, if there are two. */
@@ -136,6 +139,13 @@ export interface PromotionState {
   readonly verified: { readonly member: string; readonly digest: string } | undefined;
 }
 
+/** Decided when the cluster is founded. */
+export interface RegionsState {
+  readonly list: readonly Region[];
+  /** Every kind that the cluster has ever run, with the name of the region that it is pinned to; `""` for none. Never changed. */
+  readonly kinds: Readonly<Record<string, string>>;
+}
+
 export interface ClusterIdentity {
   readonly id: string;
   readonly systemName: string;
@@ -153,6 +163,7 @@ export const emptySystemState: SystemState = {
   shards: new Map(),
   controller: undefined,
   deployed: undefined,
+  regions: undefined,
   promotion: undefined,
   checkpoints: [],
   sequence: 0,
@@ -180,4 +191,21 @@ export function presentMembers(state: SystemState): readonly MemberState[] {
 /** The shards that hold slots now, by their slots. */
 export function presentShards(state: SystemState): readonly ShardState[] {
   return [...state.shards.values()].filter((shard) => shard.status !== "retired").sort((a, b) => a.from - b.from);
+}
+
+/** The name of the region that the shard never leaves; undefined for one that may be anywhere. */
+export function regionOfShard(state: SystemState, shard: ChildRange): string | undefined {
+  return state.regions === undefined ? undefined : regionOfRange(state.regions.list, shard)?.name;
+}
+
+/** The member's label; undefined for one that is in no region. */
+export function regionOfMember({ labels }: MemberState): string | undefined {
+  return labels.region;
+}
+
+/** Whether the member may have any of the shard: it is in the shard's region, if that has one. */
+export function isInReach(state: SystemState, shard: ChildRange, member: string): boolean {
+  const region = regionOfShard(state, shard);
+  const known = state.members.get(member);
+  return region === undefined || (known !== undefined && regionOfMember(known) === region);
 }

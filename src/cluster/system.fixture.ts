@@ -1,5 +1,6 @@
 /** Small states and records of the system log, for the tests of this folder. */
 import { toHex } from "../base/bytes.ts";
+import { regionOf } from "../base/regions.ts";
 import { continuingVersion, decodeRecord, encodeRecord, incarnationBytes, type LogRecord } from "../log/record.ts";
 import { checkpointOf, foldOne } from "./system-fold.ts";
 import { imageOf } from "./system-image.ts";
@@ -56,6 +57,16 @@ export function joining(id: string, zone?: string, wallMs = 1000): SystemRecord 
   return { type: "joined", member: describe(id, zone), wallMs };
 }
 
+/** One that says where it is: `[region, zone]`. */
+export function joiningAt(id: string, [region, zone = id]: readonly [region: string, zone?: string]): SystemRecord {
+  return { type: "joined", member: { ...describe(id), labels: { region, zone } }, wallMs: 1000 };
+}
+
+/** What stands right behind the founding of a cluster with these regions. */
+export function foundingRegions(names: readonly string[], kinds: Readonly<Record<string, string>> = {}): SystemRecord {
+  return { type: "regions-founded", regions: { list: names.map(regionOf), kinds } };
+}
+
 /** One whose code has these schemas. */
 export function joiningWith(id: string, schemas: SchemaVersions): SystemRecord {
   return { type: "joined", member: { ...describe(id), schemas }, wallMs: 1000 };
@@ -90,11 +101,18 @@ export function successorOf(parent: LogRecord, state: SystemState): LogRecord {
 }
 
 const incarnation = "ef".repeat(16);
-const small = stateAfter([founding(), joining("a.1", "east"), joining("b.1")]);
+const small = stateAfter([
+  founding(),
+  foundingRegions(["eu"], { account: "eu" }),
+  joining("a.1", "east"),
+  joining("b.1"),
+]);
 
 /** One of each type. */
 export const records: readonly SystemRecord[] = [
   founding(),
+  foundingRegions(["eu", "us"], { account: "eu", note: "" }),
+  { type: "kinds-declared", kinds: { order: "us" } },
   joining("a.1", "east"),
   { type: "renewed", member: "a.1", wallMs: 5 },
   { type: "draining", member: "a.1" },

@@ -12,7 +12,14 @@ import type {
   SystemOptions,
   TransactionDefinition,
 } from "./definition.ts";
-import { checkDocumentation, checkFunction, checkName, checkSchema, invalidDefinition } from "./definition-check.ts";
+import {
+  checkDocumentation,
+  checkFunction,
+  checkName,
+  checkRegions,
+  checkSchema,
+  invalidDefinition,
+} from "./definition-check.ts";
 import type {
   AnySchema,
   CallDocumentation,
@@ -110,6 +117,7 @@ export function system<Parts extends SystemParts<Parts>>(
       entities.set(key, definition);
     } else transactions.set(key, definition);
   }
+  checkRegions([...entities.values()]);
   const definition: SystemDefinition = Object.freeze({ name, entities, transactions, options });
   return Object.freeze({ definition, parts });
 }

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { z } from "zod";
 import { OnefoldError } from "../base/errors.ts";
 import { entity } from "./define.ts";
-import { system, transaction } from "./define-system.ts";
+import { type System, system, transaction } from "./define-system.ts";
 import type { EntityHandle, Schema } from "./definition.ts";
 
 const state = z.object({ count: z.number() });
@@ -28,6 +28,7 @@ interface Untyped extends EntityHandle {
   command(...all: unknown[]): Untyped;
   query(...all: unknown[]): Untyped;
   affinity(...all: unknown[]): Untyped;
+  region(...all: unknown[]): Untyped;
 }
 const untypedCounter = counter as unknown as Untyped;
 const untypedEntity = entity as unknown as (name: unknown) => Untyped;
@@ -35,7 +36,7 @@ const untypedTransaction = transaction as unknown as (
   name: unknown,
   schema?: unknown,
 ) => { at(home: unknown): { run(run: unknown): unknown }; run(run: unknown): unknown };
-const untypedSystem = system as unknown as (name: unknown, parts: unknown) => unknown;
+const untypedSystem = system as unknown as (name: unknown, parts: unknown) => System;
 
 function assertRefused(define: () => unknown, message: RegExp): void {
   assert.throws(define, (error) => {
@@ -61,6 +62,8 @@ describe("an entity's definition", () => {
     assert.equal(run(draft, { by: 2 }, {}), 3);
     assert.equal(draft.count, 3);
     assert.equal(definition.affinity, undefined);
+    assert.equal(definition.region, undefined);
+    assert.equal(counter.region("eu").definition.region!.name, "eu");
   });
 
   test("is not changed by a builder that goes on from it", () => {
@@ -89,6 +92,8 @@ describe("an entity's definition", () => {
     assertRefused(() => untypedCounter.command("count", () => 1), /Command "count" of counter: another/);
     assertRefused(() => untypedCounter.collection("items", state), /Collection "items" of counter is defined twice/);
     assertRefused(() => counter.affinity(String).affinity(String), /affinity of counter is defined twice/);
+    assertRefused(() => counter.region("eu").region("us"), /region of counter is defined twice/);
+    assertRefused(() => untypedCounter.region("EU"), /Region "EU" of counter: A region's name is a lower-case letter/);
   });
 
   test("is refused for schemas and functions that are none, or not synchronous", () => {
@@ -169,6 +174,22 @@ describe("a system's definition", () => {
     assertRefused(() => untypedSystem("s", { a: entity("a") }), /is neither an entity with a state nor a transaction/);
     assertRefused(() => untypedSystem("s", { a: undefined }), /is neither/);
     assertRefused(() => untypedSystem("my system", {}), /System "my system": a name is/);
+  });
+
+  test("is refused for regions with the same slots, and for an affinity that kinds of two regions share", () => {
+    const kind = (name: string): Untyped => untypedEntity(name).state(state, initial);
+    const firstPart = (id: string): string => id.split("/")[0]!;
+    assertRefused(
+      () => untypedSystem("s", { a: kind("a").region("us"), b: kind("b").region("in") }),
+      /The regions "us" and "in" would have the same slots: call one of them otherwise, such as "in-1"/,
+    );
+    const split = { a: kind("a").region("eu").affinity(firstPart), b: kind("b").affinity(firstPart) };
+    assertRefused(
+      () => untypedSystem("s", split),
+      /a and b have the same affinity.*a is pinned to eu, b is not pinned/,
+    );
+    const together = { a: kind("a").region("eu").affinity(firstPart), b: kind("b").affinity(firstPart).region("eu") };
+    assert.deepEqual([...untypedSystem("s", together).definition.entities.keys()], ["a", "b"]);
   });
 
   test("is refused when an initial state is no value, no object, or refused by its own schema", () => {

@@ -13,6 +13,7 @@ import {
   checkDocumentation,
   checkFunction,
   checkName,
+  checkRegion,
   checkSchema,
   checkSynchronous,
   invalidDefinition,
@@ -109,6 +110,12 @@ export interface Entity<Name extends string, State, Collections, Commands, Queri
    * `affinity` must be a pure function of the id, for ever: an entity whose affinity changed would not be found again.
    */
   affinity(affinity: (id: string) => string): Entity<Name, State, Collections, Commands, Queries>;
+
+  /**
+   * Pins the kind to a region: on a cluster, all that is kept of its entities is on nodes and servers of the engine with this label, and
+   * they are unavailable rather than anywhere else. On one machine it has no effect. It is part of the keys: for ever.
+   */
+  region(name: string): Entity<Name, State, Collections, Commands, Queries>;
 }
 
 /** An entity that has a name and nothing else yet. */
@@ -146,6 +153,7 @@ export function entity<const Name extends string>(name: Name): EntityStart<Name>
         commands: new Map(),
         queries: new Map(),
         affinity: undefined,
+        region: undefined,
       });
     },
   };
@@ -161,6 +169,7 @@ interface UntypedEntity {
   command(name: string, ...rest: readonly unknown[]): UntypedEntity;
   query(name: string, ...rest: readonly unknown[]): UntypedEntity;
   affinity(affinity: (id: string) => string): UntypedEntity;
+  region(name: string): UntypedEntity;
 }
 
 function build(definition: EntityDefinition): UntypedEntity {
@@ -189,6 +198,10 @@ function build(definition: EntityDefinition): UntypedEntity {
         checkFunction(affinity, `The affinity${of}`);
         if (definition.affinity !== undefined) throw invalidDefinition(`The affinity${of} is defined twice`);
         return build({ ...definition, affinity });
+      },
+      region(name: string) {
+        if (definition.region !== undefined) throw invalidDefinition(`The region${of} is defined twice`);
+        return build({ ...definition, region: checkRegion(name, of) });
       },
     }),
   );

@@ -5,7 +5,8 @@
 import { OnefoldError } from "../base/errors.ts";
 import { isName } from "../base/ids.ts";
 import { limits } from "../base/limits.ts";
-import type { Documentation, Schema } from "./definition.ts";
+import { collidingRegions, type Region, regionOf } from "../base/regions.ts";
+import type { Documentation, EntityDefinition, Schema } from "./definition.ts";
 
 /**
  * Names that JavaScript gives a meaning of its own: an object with a method `then` is taken for a promise by every
@@ -36,6 +37,41 @@ export function checkName(name: unknown, what: string, of = ""): void {
     );
   if (reservedNames.has(name))
     throw invalidDefinition(`${what} "${name}"${of}: JavaScript gives this name a meaning of its own; choose another`);
+}
+
+export function checkRegion(name: unknown, of: string): Region {
+  try {
+    return regionOf(name);
+  } catch (cause) {
+    throw invalidDefinition(`Region ${describe(name)}${of}: ${(cause as OnefoldError).message}`, cause);
+  }
+}
+
+/**
+ * Refuses what would put entities that belong together in two places: regions with the same slots, and an affinity that kinds of different
+ * regions share.
+ */
+export function checkRegions(entities: readonly EntityDefinition[]): void {
+  const colliding = collidingRegions(entities.flatMap(({ region }) => region ?? []));
+  if (colliding !== undefined) {
+    const [one, other] = colliding;
+    throw invalidDefinition(
+      `The regions "${one.name}" and "${other.name}" would have the same slots: call one of them otherwise, such as "${other.name}-1"`,
+    );
+  }
+  const regionOfAffinity = new Map<unknown, EntityDefinition>();
+  for (const definition of entities) {
+    const { affinity, name, region } = definition;
+    if (affinity === undefined) continue;
+    const first = regionOfAffinity.get(affinity) ?? definition;
+    regionOfAffinity.set(affinity, first);
+    if (first.region?.name === region?.name) continue;
+    const where = (each: EntityDefinition): string =>
+      each.region === undefined ? `${each.name} is not pinned` : `${each.name} is pinned to ${each.region.name}`;
+    throw invalidDefinition(
+      `${first.name} and ${name} have the same affinity, which is to keep their entities together, and ${where(first)}, ${where(definition)}: pin both to one region, or give each an affinity of its own`,
+    );
+  }
 }
 
 /** Whether something follows Standard Schema, as far as can be seen. Schemas may be objects or functions. */

@@ -3,6 +3,7 @@
  * the executor, the gateway and the documentation read it. Names are checked when the system is put together.
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { Region } from "../base/regions.ts";
 import type { Value } from "../base/value.ts";
 import type { Principal } from "./service.ts";
 
@@ -113,6 +114,8 @@ export interface EntityDefinition {
   readonly queries: ReadonlyMap<string, QueryDefinition>;
   /** Entities of one affinity share a slot. Default: the kind and the id. A pure function, for ever. */
   readonly affinity: ((id: string) => string) | undefined;
+  /** Where all its entities are, on a cluster; undefined: anywhere. Part of the keys: for ever. */
+  readonly region: Region | undefined;
 }
 
 export interface TransactionDefinition {

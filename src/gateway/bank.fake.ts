@@ -19,6 +19,7 @@ const account: EntityDefinition = {
   migrations: [],
   collections: new Map(),
   affinity: undefined,
+  region: undefined,
   commands: new Map([
     operation("deposit", cents, (state, input) => {
       state.balanceCents += input.cents;

@@ -56,6 +56,7 @@ export const clusterSchemas: Readonly<Record<string, JsonSchema>> = {
     id: text,
     status: { enum: ["active", "splitting", "quarantined"] },
     slots: of({ from: count, to: count }),
+    region: { description: "That it never leaves; null: anywhere.", ...textOrNull },
     log: text,
     owner: textOrNull,
     isServed: { description: "Whether the owner serves it, and answers.", type: "boolean" },

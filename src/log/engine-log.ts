@@ -57,10 +57,17 @@ export interface LogEngine {
   open(name: string): Promise<EngineLog | undefined>;
   /**
    * Makes a log whose first record will have sequence `firstSequence`, or opens it where it exists: two who make the same one
-   * at once both get it, and the first append decides. Names are never used again for another log.
+   * at once both get it, and the first append decides. Names are never used again for another log. With a `region` it is kept on
+   * servers of that region alone; throws `unavailable` where there are too few.
    */
-  create(name: string, options: { readonly firstSequence: number }): Promise<EngineLog>;
-  /** Whatever makes the engine lax (G1), as sentences for an operator; empty for one that keeps what it acknowledges. */
-  laxities(): Promise<readonly string[]>;
+  create(
+    name: string,
+    options: { readonly firstSequence: number; readonly region?: string | undefined },
+  ): Promise<EngineLog>;
+  /**
+   * Whatever makes the engine lax (G1), as sentences for an operator; empty for one that keeps what it acknowledges. `regions`: those that
+   * must have servers enough for a log.
+   */
+  laxities(options?: { readonly regions?: readonly string[] }): Promise<readonly string[]>;
   close(): Promise<void>;
 }

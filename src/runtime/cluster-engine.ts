@@ -4,8 +4,8 @@ import type { Blobs } from "../store/blobs.ts";
 
 export interface ClusterEngine {
   readonly logs: LogEngine;
-  /** Places for blobs, by name; made when they are first written to. */
-  blobs(place: string): Blobs;
+  /** Places for blobs, by name, on the region's servers if one is given; made when they are first written to. */
+  blobs(place: string, region?: string): Blobs;
   /** Idempotent; `logs` is closed with it. */
   close(): Promise<void>;
 }

@@ -98,6 +98,7 @@ export class EmbeddedNode implements BackupSource, ClusterSource, PromotionSourc
     this.#move = new Move({
       host: this.#host,
       limits: this.#limits,
+      system: options.system.definition,
       connectEngine: options.connectEngine,
       present: () => this.#present(),
       isPresent: (life) => this.#life === life,

@@ -28,6 +28,7 @@ export function loneView(facts: {
         id: "0",
         status: "active",
         slots: { from: 0, to: limits.slotCount },
+        region: null,
         log: "log",
         owner: name,
         isServed: health.state === "ready",

@@ -31,7 +31,15 @@ import { ServiceProxy } from "./service-proxy.ts";
 /** What a node is told of its place in the cluster; see `ClusterNodeOptions`. */
 export type MemberPlace = Pick<
   ClusterNodeOptions,
-  "name" | "address" | "labels" | "shardCount" | "followerCount" | "mayFound" | "leaseReads" | "allowsLaxEngine"
+  | "name"
+  | "address"
+  | "labels"
+  | "shardCount"
+  | "followerCount"
+  | "regions"
+  | "mayFound"
+  | "leaseReads"
+  | "allowsLaxEngine"
 >;
 
 export interface MemberOptions extends MemberPlace {
@@ -167,7 +175,7 @@ export class MemberNode implements ClusterSource {
       ...options,
       httpUrl,
       engine: engine.logs,
-      blobs: (place) => engine.blobs(place),
+      blobs: (place, region) => engine.blobs(place, region),
       beforeMember: (log) => this.#quarantine!.tell(log),
       onFailed: (error) => this.#fail(error),
     });

@@ -8,6 +8,8 @@
  * MV3 What ends the shard while it is paused ends the move, before the seal.
  */
 import { OnefoldError } from "../base/errors.ts";
+import { regionsToFound } from "../cluster/declared-kinds.ts";
+import type { SystemDefinition } from "../entity/definition.ts";
 import type { Limits } from "../base/limits.ts";
 import type { Host, Timer } from "../host/host.ts";
 import type { PromotionOptions, PromotionProgress, PromotionReport, PromotionTarget } from "../wire/promotion.ts";
@@ -24,6 +26,8 @@ export type ConnectEngine = (target: PromotionTarget) => Promise<ClusterEngine>;
 export interface MovableNode {
   readonly host: Host;
   readonly limits: Limits;
+  /** Its regions are the cluster's. */
+  readonly system: SystemDefinition;
   /** Absent: it can't move. */
   readonly connectEngine: ConnectEngine | undefined;
   /** The life that serves. Throws `not-ready` (retry safe). */
@@ -80,9 +84,11 @@ export class Move {
     options: PromotionOptions,
     onProgress: (progress: PromotionProgress) => void,
   ): Promise<PromotionReport> {
-    const { host, limits, connectEngine } = this.#node;
+    const { host, limits, system: definition, connectEngine } = this.#node;
     if (connectEngine === undefined) throw cannotMove();
     const life = this.#node.present();
+    const { shardCount } = options;
+    const regions = regionsToFound(definition, { named: [], shardCount });
     const engine = await connectEngine(options.target);
     let isPaused = false;
     const system: MovingSystem = {
@@ -98,7 +104,7 @@ export class Move {
     };
     let outcome: PromotionOutcome;
     try {
-      outcome = await promote({ host, limits, system, options, engine, onProgress });
+      outcome = await promote({ host, limits, system, options, regions, engine, onProgress });
     } catch (error) {
       if (isPaused) await this.#resume(life);
       throw error;

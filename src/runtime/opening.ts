@@ -5,10 +5,12 @@
  * O1  The log must hold all anchors that are known: its own, the store's position, the snapshots' positions (G8).
  * O2  A damaged store is told apart (`StoreDamage`): it can be rebuilt. A damaged log is named, and nothing is opened.
  * O3  What can't be opened leaves nothing open.
+ * O4  Code that would look for entities in other slots than they are in is refused (`entity/pins.ts`).
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Limits } from "../base/limits.ts";
 import type { SystemHandle } from "../entity/definition.ts";
+import { assertPins } from "../entity/pins.ts";
 import { Shard } from "../entity/shard.ts";
 import type { Host } from "../host/host.ts";
 import { openSegmentLog, type SegmentLog, type SegmentLogOptions } from "../log/engine/segment/engine.ts";
@@ -158,6 +160,7 @@ async function makeShard(options: OpeningOptions, log: SegmentLog, store: Store)
       `The data directory belongs to the system '${genesis.systemName}', not to '${system.definition.name}'. Choose another one with --data.`,
     );
   }
+  readingStore(() => assertPins(store, system.definition));
   const last = await log.read(log.end!.sequence);
   return new Shard({
     host,

@@ -292,7 +292,7 @@ function askedEngine(engine: LogEngine, ask: Ask): LogEngine {
   return {
     open: (name) => ask(async () => await engine.open(name).then((log) => log && askedLog(log, ask))),
     create: (name, options) => ask(async () => askedLog(await engine.create(name, options), ask)),
-    laxities: () => ask(() => engine.laxities()),
+    laxities: (options) => ask(() => engine.laxities(options)),
     close: () => engine.close(),
   };
 }

@@ -20,7 +20,7 @@ import { beginContinuingLog, firstPlace } from "../cluster/continuing-log.ts";
 import { LogCopier } from "../cluster/log-copier.ts";
 import { type Activation, identityOf, type PromotionFate, PromotionLog } from "../cluster/promotion-log.ts";
 import { positionAsText } from "../cluster/shard-repair.ts";
-import type { ClusterIdentity } from "../cluster/system-state.ts";
+import type { ClusterIdentity, RegionsState } from "../cluster/system-state.ts";
 import { readGenesis, readGenesisPayload } from "../entity/genesis.ts";
 import { replay } from "../entity/replay.ts";
 import { stateDigest } from "../entity/state-digest.ts";
@@ -53,6 +53,8 @@ export interface PromotionParts {
   readonly limits: Limits;
   readonly system: MovingSystem;
   readonly options: PromotionOptions;
+  /** That the cluster is to have: those of the system's code, where that is known. */
+  readonly regions: RegionsState | undefined;
   /** Connected to `target`. Stays the caller's to close. */
   readonly engine: ClusterEngine;
   readonly onProgress: (progress: PromotionProgress) => void;
@@ -100,8 +102,8 @@ export async function promote(parts: PromotionParts): Promise<PromotionOutcome> 
   }
 }
 
-async function assertStrict({ engine, options, host }: PromotionParts): Promise<void> {
-  const laxities = await engine.logs.laxities();
+async function assertStrict({ engine, options, regions, host }: PromotionParts): Promise<void> {
+  const laxities = await engine.logs.laxities({ regions: regions?.list.map(({ name }) => name) ?? [] });
   if (laxities.length === 0) return;
   const what = laxities.join(" ");
   if (!options.allowsLaxEngine) {
@@ -259,13 +261,13 @@ class Promotion {
 
   /** The name of the log that is copied to. */
   async #begin(): Promise<string> {
-    const { engine } = this.#parts;
+    const { engine, regions } = this.#parts;
     const deadlineMs = beginMs;
     const earlier = await this.#log.earlierCopy(this.#cluster.id, { deadlineMs });
     const opened = earlier === undefined ? undefined : await engine.logs.open(earlier);
     const resumed = opened === undefined ? undefined : await this.#copierOf(opened);
     const name = resumed === undefined ? `embedded-${this.#attempt.slice(0, 12)}` : earlier!;
-    await this.#log.begin(this.#cluster, { attempt: this.#attempt, log: name }, { deadlineMs });
+    await this.#log.begin(this.#cluster, { attempt: this.#attempt, log: name, regions }, { deadlineMs });
     const { firstSequence } = this.#system.log;
     const copier = resumed ?? (await this.#copierOf(await engine.logs.create(name, { firstSequence })));
     if (copier === undefined) throw new OnefoldError("unavailable", "The log changed meanwhile. Try again.");

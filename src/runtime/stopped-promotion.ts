@@ -122,6 +122,8 @@ async function move(parts: StoppedPromotionOptions, log: SegmentLog, store: Stor
       host,
       limits,
       options,
+      // Without the system's code nobody knows what is pinned: nodes whose code pins something refuse to join, and the move does not take hold.
+      regions: undefined,
       engine,
       onProgress,
       system: {

@@ -48,6 +48,8 @@ export interface ShardView {
   readonly status: "active" | "splitting" | "quarantined";
   /** Slots from ≤ slot < to, of 4,096. */
   readonly slots: { readonly from: number; readonly to: number };
+  /** The region that it never leaves; null where it may be anywhere. */
+  readonly region: string | null;
   /** The engine's name of its log. */
   readonly log: string;
   /** The node that is to own it, by name; null where there is none. */

@@ -1,6 +1,7 @@
 /** The command line's grammar of clusters: the options of a node, and the commands below `onefold cluster`. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { limits } from "../../base/limits.ts";
+import { isRegionName } from "../../base/regions.ts";
 
 /** Options of `onefold start` that make it a node of a cluster. */
 export function addMemberOptions(start: Command): Command {
@@ -21,7 +22,7 @@ export function addMemberOptions(start: Command): Command {
     )
     .option("--http-url <url>", "with --cluster: where clients reach this node; default: where it listens")
     .addOption(
-      new Option("--label <name=value>", "with --cluster: a label, such as zone=a; may be repeated")
+      new Option("--label <name=value>", "with --cluster: a label, such as zone=a or region=eu; may be repeated")
         .argParser(collectLabel)
         .default({}, "none"),
     )
@@ -36,6 +37,12 @@ export function addMemberOptions(start: Command): Command {
         "--followers <number>",
         "with --cluster: copies of each shard besides its owner's, when it is founded",
       ).argParser(wholeWithin(0, limits.followersMax)),
+    )
+    .addOption(
+      new Option(
+        "--regions <names>",
+        "with --cluster: regions to pin kinds to later, when it is founded, with commas between; those of pinned kinds it has anyway",
+      ).argParser(regionNames),
     )
     .option(
       "--await-system",
@@ -99,6 +106,12 @@ export function addUpOptions(up: Command): Command {
       ),
     )
     .option("--data <directory>", "where the cluster's data is", ".onefold-cluster")
+    .addOption(
+      new Option(
+        "--regions <names>",
+        "with commas between: nodes are in one after the other, and each has so many servers",
+      ).argParser(regionNames),
+    )
     .addOption(new Option("--shards <number>", "of a new cluster, a power of two; default: 16").argParser(shardCount))
     .addOption(
       new Option("--followers <number>", "of a new cluster: copies of each shard besides its owner's").argParser(
@@ -115,6 +128,14 @@ function collectLabel(text: string, labels: Readonly<Record<string, string>>): R
     throw new InvalidArgumentError("It must be name=value, of letters, digits, '-', '_' and '.'.");
   }
   return { ...labels, [name]: value };
+}
+
+function regionNames(text: string): readonly string[] {
+  const names = text.split(",").map((name) => name.trim());
+  if (names.every(isRegionName) && new Set(names).size === names.length) return names;
+  throw new InvalidArgumentError(
+    "It must be names of regions, each of lower-case letters, digits and '-', with commas between.",
+  );
 }
 
 function shardCount(text: string): number {

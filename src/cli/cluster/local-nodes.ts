@@ -10,7 +10,8 @@ export interface LocalNodesOptions {
   /** Each node has a directory in it, by its name. */
   readonly directory: string;
   readonly count: number;
-  readonly servers: readonly string[];
+  readonly regions: readonly string[];
+  readonly serversIn: (region: string | undefined) => readonly string[];
   readonly replicaCount: number;
   readonly credentialsPath: string;
   /** The first node's; the others' follow. Undefined: any free ones. */
@@ -100,14 +101,16 @@ export class LocalNodes {
   }
 
   #words(name: string, index: number): readonly string[] {
-    const { path, directory, servers, replicaCount, credentialsPath, port, shards, followers } = this.#options;
+    const { path, directory, regions, serversIn, replicaCount, credentialsPath, port, shards, followers } =
+      this.#options;
+    const region = regions.length === 0 ? undefined : regions[index % regions.length]!;
     // A node that had a port once keeps it: clients know it.
     const given =
       port === undefined ? Number(new URL(this.#urls.get(name) ?? "http://localhost:0").port) : port + index;
     return [
       "start",
       path,
-      ...["--cluster", servers.join(",")],
+      ...["--cluster", serversIn(region).join(",")],
       ...["--engine-credentials", credentialsPath],
       ...["--engine-replicas", String(replicaCount)],
       // Whoever asks for fewer than three servers on one machine has been told (docs/clusters.md).
@@ -117,6 +120,7 @@ export class LocalNodes {
       ...["--port", String(given)],
       ...(shards === undefined ? [] : ["--shards", String(shards)]),
       ...(followers === undefined ? [] : ["--followers", String(followers)]),
+      ...(region === undefined ? [] : ["--label", `region=${region}`, "--regions", regions.join(",")]),
       "--json",
     ];
   }

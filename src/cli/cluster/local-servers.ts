@@ -1,13 +1,14 @@
 /** The engine's servers of a cluster on this machine: from a plan that its directory keeps, looked after, and ended. */
 import { CommandFailure, exitCodes } from "../exit-code.ts";
 import { NatsCluster } from "./nats-cluster.ts";
-import { clientUrl, type NatsCredentials, type NatsPlan, natsPlan } from "./nats-plan.ts";
+import { clientUrl, type NatsCredentials, type NatsPlan, natsPlan, replicaCountOf } from "./nats-plan.ts";
 
 export interface LocalServersOptions {
   readonly program: string;
   readonly directory: string;
-  /** 1, 3 or 5. */
+  /** 1, 3 or 5: in each region, where there are regions. */
   readonly count: number;
+  readonly regions: readonly string[];
   /** Whether one that ends is started again. */
   readonly restarts: boolean;
   readonly onUp: (server: { readonly name: string; readonly pid: number; readonly url: string }) => void;
@@ -32,9 +33,9 @@ export class LocalServers {
 
   /** Resolves when all serve. Throws `CommandFailure` (refused) where they don't come to. */
   static async start(options: LocalServersOptions): Promise<LocalServers> {
-    const { program, directory, count, onUp } = options;
+    const { program, directory, count, regions, onUp } = options;
     try {
-      const plan = await natsPlan({ directory, serverCount: count });
+      const plan = await natsPlan({ directory, serverCount: count, regions });
       const cluster = await NatsCluster.start({ program, plan, directory });
       const servers = new LocalServers(options, plan, cluster);
       for (const member of plan.members) {
@@ -48,12 +49,13 @@ export class LocalServers {
     }
   }
 
-  get urls(): readonly string[] {
-    return this.#cluster.urls;
+  /** Of the region's, or of all. A node reaches the rest by those that are near. */
+  urlsIn(region: string | undefined): readonly string[] {
+    return this.#plan.members.filter((member) => member.region === region).map(clientUrl);
   }
 
   get replicaCount(): number {
-    return this.#plan.members.length;
+    return replicaCountOf(this.#plan);
   }
 
   /** In the form that `--engine-credentials` takes. */

@@ -11,6 +11,7 @@ export interface MemberStartOptions extends NodeTlsOptions {
   readonly label: Readonly<Record<string, string>>;
   readonly shards?: number;
   readonly followers?: number;
+  readonly regions?: readonly string[];
   /** Waits for a system that is moved here, and founds no cluster. */
   readonly awaitSystem?: boolean;
   readonly engineCredentials?: string;

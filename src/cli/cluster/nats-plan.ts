@@ -8,6 +8,7 @@ import { randomBytes, randomInt } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { regionTag } from "../../log/engine/nats/names.ts";
 import { isSystemError } from "./nats-server.ts";
 
 export interface NatsCredentials {
@@ -17,6 +18,8 @@ export interface NatsCredentials {
 
 export interface NatsMemberPlan {
   readonly name: string;
+  /** Absent where there are none. */
+  readonly region?: string;
   /** Where it listens; default: loopback. */
   readonly host?: string;
   readonly clientPort: number;
@@ -36,6 +39,8 @@ export interface NatsPlanOptions {
   readonly directory: string;
   /** 1, 3 or 5: others are no majority's. */
   readonly serverCount: number;
+  /** Each has so many servers. */
+  readonly regions?: readonly string[];
   /** The first server's; the others' follow. Absent: free ones. */
   readonly firstPort?: number;
 }
@@ -45,13 +50,18 @@ const planFile = "cluster.json";
 
 /** The plan that is kept in the directory, or a new one that is kept there from now on. */
 export async function natsPlan(options: NatsPlanOptions): Promise<NatsPlan> {
-  const { directory, serverCount, firstPort } = options;
+  const { directory, regions = [], firstPort } = options;
+  const serverCount = options.serverCount * Math.max(1, regions.length);
   const path = join(directory, planFile);
-  const kept = await readIfPresent(path);
-  if (kept !== undefined) {
-    const plan = JSON.parse(kept) as NatsPlan;
+  const text = await readIfPresent(path);
+  if (text !== undefined) {
+    const plan = JSON.parse(text) as NatsPlan;
     if (plan.members.length !== serverCount) {
       throw new Error(`${directory} has a cluster of ${plan.members.length} servers, not of ${serverCount}.`);
+    }
+    const kept = regionsOf(plan);
+    if (kept.join() !== [...regions].sort().join()) {
+      throw new Error(`${directory} has a cluster with other regions: ${kept.join(", ") || "none"}.`);
     }
     return plan;
   }
@@ -62,6 +72,7 @@ export async function natsPlan(options: NatsPlanOptions): Promise<NatsPlan> {
   const plan: NatsPlan = {
     members: Array.from({ length: serverCount }, (_, index) => ({
       name: `e${index + 1}`,
+      ...(regions.length === 0 ? {} : { region: regions[index % regions.length]! }),
       clientPort: ports[index]!,
       routePort: ports[serverCount + index]!,
       monitorPort: ports[2 * serverCount + index]!,
@@ -73,6 +84,16 @@ export async function natsPlan(options: NatsPlanOptions): Promise<NatsPlan> {
   await mkdir(directory, { recursive: true });
   await writeFile(path, JSON.stringify(plan, undefined, 2), { mode: 0o600 });
   return plan;
+}
+
+/** In the order of their names. */
+function regionsOf({ members }: Pick<NatsPlan, "members">): readonly string[] {
+  return [...new Set(members.flatMap(({ region }) => region ?? []))].sort();
+}
+
+/** On how many servers each log is: those of a region, or all. */
+export function replicaCountOf(plan: Pick<NatsPlan, "members">): number {
+  return plan.members.length / Math.max(1, regionsOf(plan).length);
 }
 
 function hostOf({ host = loopback }: NatsMemberPlan): string {
@@ -107,6 +128,7 @@ export interface NatsConfigOptions {
 export function natsConfig(plan: NatsPlan, member: NatsMemberPlan, options: NatsConfigOptions): string {
   const { directory, syncInterval = "always" } = options;
   const host = hostOf(member);
+  const replicaCount = replicaCountOf(plan);
   const isBetween = options.routes !== undefined;
   const user = ({ user: name, pass }: NatsCredentials) => `{ user: ${name}, password: "${pass}" }`;
   const others = plan.members.filter(({ name }) => name !== member.name);
@@ -133,9 +155,12 @@ export function natsConfig(plan: NatsPlan, member: NatsMemberPlan, options: Nats
     `log_file: "${logFile(directory, member)}"`,
     "logfile_size_limit: 16MB",
     "logfile_max_num: 2",
+    ...(member.region === undefined ? [] : [`server_tags: ["${regionTag(member.region)}"]`]),
     "jetstream {",
     `  store_dir: "${storeDirectory(directory, member)}"`,
     `  sync_interval: ${syncInterval}`,
+    // What is pinned nowhere is in as many regions as it has copies, where there are as many.
+    ...(replicaCount > 1 && regionsOf(plan).length >= replicaCount ? [`  unique_tag: "${regionTag("")}"`] : []),
     "}",
     "accounts {",
     `  ONEFOLD { jetstream: enabled, users: [${user(plan.account)}] }`,

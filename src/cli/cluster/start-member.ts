@@ -52,6 +52,7 @@ export async function startMember(systemPath: string, options: StartMemberOption
           ...(options.httpUrl === undefined ? {} : { httpUrl: options.httpUrl }),
           ...(options.shards === undefined ? {} : { shardCount: options.shards }),
           ...(options.followers === undefined ? {} : { followerCount: options.followers }),
+          ...(options.regions === undefined ? {} : { regions: options.regions }),
           mayFound: options.awaitSystem !== true,
           ...(tls === undefined ? {} : { tls }),
           ...(networkTls === undefined ? {} : { networkTls }),

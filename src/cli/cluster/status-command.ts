@@ -20,6 +20,8 @@ const nodeColumns: readonly Column[] = [
   { title: "HTTP" },
 ];
 
+const regionColumn: Column = { title: "REGION" };
+
 const shardColumns: readonly Column[] = [
   { title: "SHARD" },
   { title: "STATUS" },
@@ -37,13 +39,20 @@ export function clusterText(view: ClusterView, output: Output): string {
     unserved === 0 ? output.styled("good", "all shards are served") : output.styled("bad", `${unserved} not served`);
   const controller = view.controller === null ? output.styled("bad", "no controller") : `controller ${view.controller}`;
   const head = `${output.styled("strong", view.system)} (${view.engine}): ${view.nodes.length} nodes, ${view.shards.length} shards, ${state}, ${controller}`;
-  return [
-    head,
-    "",
-    table(nodeColumns, view.nodes.map(nodeRow), output),
-    "",
-    table(shardColumns, view.shards.map(shardRow), output),
-  ].join("\n");
+  return [head, "", table(nodeColumns, view.nodes.map(nodeRow), output), "", shardTable(view.shards, output)].join(
+    "\n",
+  );
+}
+
+/** With the region of each, where there are regions. */
+function shardTable(shards: readonly ShardView[], output: Output): string {
+  if (shards.every(({ region }) => region === null)) return table(shardColumns, shards.map(shardRow), output);
+  const [id, ...columns] = shardColumns;
+  const rows = shards.map((shard) => {
+    const [idText, ...cells] = shardRow(shard);
+    return [idText!, shard.region ?? "any", ...cells];
+  });
+  return table([id!, regionColumn, ...columns], rows, output);
 }
 
 function nodeRow({ name, status, answers, owned, followed, version, labels, httpUrl }: NodeView): readonly string[] {

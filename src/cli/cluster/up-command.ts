@@ -7,6 +7,7 @@
  */
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { CommandFailure, exitCodes } from "../exit-code.ts";
 import type { Output } from "../output.ts";
 import { listenForStop } from "../stop-signals.ts";
 import { findSystemModule } from "../system-path.ts";
@@ -21,6 +22,11 @@ import type { UpOptions } from "./up-options.ts";
  * where servers or nodes don't come to serve.
  */
 export async function clusterUp(systemPath: string, options: UpOptions, output: Output): Promise<void> {
+  const { regions = [] } = options;
+  if (options.nodes < regions.length) {
+    const message = `Each region needs a node: --nodes ${options.nodes} are fewer than ${regions.length} regions.`;
+    throw new CommandFailure(exitCodes.usage, message);
+  }
   const stop = listenForStop(() => output.note("Stopped at once."));
   const path = await findSystemModule(systemPath, process.cwd());
   const directory = resolve(options.data);
@@ -31,6 +37,7 @@ export async function clusterUp(systemPath: string, options: UpOptions, output: 
     program: program.path,
     directory: join(directory, "engine"),
     count: options.servers,
+    regions,
     restarts: options.restart,
     onUp: (server) => said.server(server),
     onNote: (line) => output.note(line),
@@ -42,7 +49,8 @@ export async function clusterUp(systemPath: string, options: UpOptions, output: 
       path,
       directory,
       count: options.nodes,
-      servers: servers.urls,
+      regions,
+      serversIn: (region) => servers.urlsIn(region),
       replicaCount: servers.replicaCount,
       credentialsPath: await writeCredentials(directory, servers),
       port: options.port,

@@ -7,6 +7,8 @@ export interface UpOptions {
   readonly data: string;
   readonly shards?: number;
   readonly followers?: number;
+  /** Absent: the machine is one place. */
+  readonly regions?: readonly string[];
   /** False: what ends stays ended. */
   readonly restart: boolean;
   readonly json?: boolean;

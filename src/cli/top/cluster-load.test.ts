@@ -7,6 +7,7 @@ const shard = (id: string, facts: Partial<ShardView>): ShardView => ({
   id,
   status: "active",
   slots: { from: 0, to: 1 },
+  region: null,
   log: `shard-${id}`,
   owner: "n1",
   isServed: true,

@@ -18,6 +18,8 @@ export interface ShardLoad {
   readonly id: string;
   /** `unserved` where nobody serves it just now. */
   readonly status: ShardView["status"] | "unserved";
+  /** That it never leaves; null where it may be anywhere. */
+  readonly region: string | null;
   readonly owner: string | null;
   readonly epoch: number | null;
   readonly batchesPerSecond: number;
@@ -61,12 +63,13 @@ export function isWell({ status }: ShardLoad): boolean {
 }
 
 function shardLoad(before: ClusterView, shard: ShardView, seconds: number): ShardLoad {
-  const { id, status, log, owner, isServed, epoch, sequence, queuedCalls, followers } = shard;
+  const { id, status, region, log, owner, isServed, epoch, sequence, queuedCalls, followers } = shard;
   const earlier = before.shards.find((each) => each.id === id && each.log === log)?.sequence ?? null;
   const grown = sequence === null || earlier === null ? 0 : Math.max(0, sequence - earlier);
   return {
     id,
     status: status === "active" && !isServed ? "unserved" : status,
+    region,
     owner,
     epoch,
     batchesPerSecond: grown / Math.max(0.001, seconds),

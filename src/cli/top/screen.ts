@@ -104,9 +104,11 @@ function clusterLines(
   );
   const shownMax = Math.max(3, Math.floor(rows / 4));
   const shown = shards.slice(0, Math.max(shownMax, shards.filter((shard) => !isWell(shard)).length));
+  const hasRegions = shards.some(({ region }) => region !== null);
   const shardTable = table(
     [
       { title: "SHARD" },
+      ...(hasRegions ? [{ title: "REGION" }] : []),
       { title: "OWNER" },
       right("EPOCH"),
       right("BATCHES/S"),
@@ -114,8 +116,9 @@ function clusterLines(
       right("LAG"),
       { title: "STATUS" },
     ],
-    shown.map(({ id, owner, epoch, batchesPerSecond, queuedCalls, lagBatches, status }) => [
+    shown.map(({ id, region, owner, epoch, batchesPerSecond, queuedCalls, lagBatches, status }) => [
       id,
+      ...(hasRegions ? [region ?? "any"] : []),
       owner ?? "none",
       epoch === null ? "–" : countText(epoch),
       rateText(batchesPerSecond),

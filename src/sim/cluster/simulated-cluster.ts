@@ -251,8 +251,9 @@ export class SimulatedCluster {
     const { meter, limits } = this.#options;
     const engine = this.engine.attach(name, host.life);
     try {
+      const system = this.#options.system(member.codeChoice, name);
       const cluster = await ClusterNode.open({
-        system: this.#options.system(member.codeChoice, name),
+        system,
         host: meter?.host(name, host) ?? host,
         engine: meter?.engine(name, engine) ?? engine,
         ...(limits === undefined ? {} : { limits }),
@@ -260,7 +261,7 @@ export class SimulatedCluster {
         storeEngine: (log) => this.#store(name, member, log),
         name,
         address: `${name}:1`,
-        labels: { zone: name },
+        labels: { zone: name, ...this.#regionOf(name, system) },
         shardCount: this.#options.shardCount,
         followerCount: this.#options.followerCount ?? 1,
         segmentBytes: this.#options.segmentBytes ?? segmentBytesDefault,
@@ -275,6 +276,13 @@ export class SimulatedCluster {
     } catch (error) {
       failed(error);
     }
+  }
+
+  /** Where kinds are pinned, nodes are in one region after the other. */
+  #regionOf(name: string, { definition }: SystemHandle): { readonly region?: string } {
+    const regions = [...new Set([...definition.entities.values()].flatMap(({ region }) => region?.name ?? []))].sort();
+    const region = regions[this.names.indexOf(name) % Math.max(1, regions.length)];
+    return region === undefined ? {} : { region };
   }
 
   #failed(name: string, member: Member, host: SimulatedHost, error: unknown): void {

@@ -1,9 +1,11 @@
 /**
- * Blobs on NATS JetStream: all places of a cluster in one stream, which keeps one message of each subject.
+ * Blobs on NATS JetStream: all places of a cluster in one stream, those of a region in another one, which keeps one message of each
+ * subject.
  *
  *     <cluster>.blob.<place>.<address>.<index>   a part of a blob
  *     <cluster>.blob.<place>.<address>.end       its manifest: size, and size of a part; written after all parts
  *     <cluster>.blob.<place>.pointer.<name>      a pointer's bytes and their CRC-32
+ *     <cluster>.blob-<region>.<place>.…          the same of a region's places
  *
  * Plain messages rather than the client's object store: that one writes its description apart from the chunks, under a name that moves, and
  * reads both by any replica's word. Here the address is the digest of the content, so nothing that is read need be believed.
@@ -21,7 +23,7 @@ import { OnefoldError } from "../../base/errors.ts";
 import { type Limits, limits as defaultLimits } from "../../base/limits.ts";
 import { apiErrorCodes, apiUnavailable, parseAnswer } from "../../log/engine/nats/api-error.ts";
 import type { EngineConnection } from "../../log/engine/nats/connection.ts";
-import { assertClusterName, blobStream, blobSubject, token } from "../../log/engine/nats/names.ts";
+import { assertClusterName, blobStream, blobSubject, regionBlobSubject, token } from "../../log/engine/nats/names.ts";
 import { unavailable } from "../../log/engine/nats/requests.ts";
 import { blobConfig, type StreamInfo } from "../../log/engine/nats/stream-config.ts";
 import {
@@ -41,11 +43,15 @@ export interface NatsBlobsOptions {
   readonly limits?: Limits;
 }
 
-/** Places for blobs, by name. What they are in is made when something is first put. */
-export function natsBlobs(options: NatsBlobsOptions): (place: string) => Blobs {
+/** Places for blobs, by name; of those that are for a region, on its servers. What they are in is made when something is first put. */
+export function natsBlobs(options: NatsBlobsOptions): (place: string, region?: string) => Blobs {
   assertClusterName(options.cluster);
-  const shelf = new Shelf(options);
-  return (place) => new NatsBlobs(shelf, token(place));
+  const shelves = new Map<string | undefined, Shelf>();
+  return (place, region) => {
+    const shelf = shelves.get(region) ?? new Shelf(options, region);
+    shelves.set(region, shelf);
+    return new NatsBlobs(shelf, token(place));
+  };
 }
 
 interface Stored {
@@ -73,14 +79,25 @@ class Shelf {
   readonly #connection: EngineConnection;
   readonly #stream: string;
   readonly #replicaCount: number;
+  readonly #region: string | undefined;
   #exists = false;
 
-  constructor({ connection, cluster, replicaCount, limits = defaultLimits }: NatsBlobsOptions) {
+  constructor(
+    { connection, cluster, replicaCount, limits = defaultLimits }: NatsBlobsOptions,
+    region: string | undefined,
+  ) {
     this.cluster = cluster;
     this.limits = limits;
     this.#connection = connection;
-    this.#stream = blobStream(cluster);
+    this.#stream = blobStream(cluster, region);
+    this.#region = region;
     this.#replicaCount = replicaCount;
+  }
+
+  subject(...tokens: readonly string[]): string {
+    return this.#region === undefined
+      ? blobSubject(this.cluster, ...tokens)
+      : regionBlobSubject(this.cluster, this.#region, ...tokens);
   }
 
   /** Replaces what the subject holds, if `expected` (of a sequence, 0 for nothing) still holds where it is given; else false. */
@@ -144,8 +161,9 @@ class Shelf {
     if (this.#exists) return;
     const config = blobConfig({
       name: this.#stream,
-      subjects: blobSubject(this.cluster, ">"),
+      subjects: this.subject(">"),
       replicaCount: this.#replicaCount,
+      region: this.#region,
     });
     const answer = await this.#connection.api(`STREAM.CREATE.${this.#stream}`, config, this.limits.engineMakeMs);
     // Made otherwise, it is there all the same; what of that is lax the start gate says.
@@ -260,7 +278,7 @@ class NatsBlobs implements Blobs {
   }
 
   #subject(...tokens: readonly string[]): string {
-    return blobSubject(this.#shelf.cluster, this.#place, ...tokens);
+    return this.#shelf.subject(this.#place, ...tokens);
   }
 
   #pointer(name: string): string {

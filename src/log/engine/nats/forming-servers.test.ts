@@ -36,7 +36,10 @@ describe("the start gate, asking servers that come up", { timeout: 120_000 }, ()
   test("does not take the first of three for an engine of one, and waits", async () => {
     const { plan: three, start } = await plan();
     const ask = () =>
-      laxitiesOfServers({ servers: [clientUrl(three.members[0]!)], login: three.systemAccount }, limits);
+      laxitiesOfServers({ servers: [clientUrl(three.members[0]!)], login: three.systemAccount }, limits, {
+        regions: [],
+        replicaCount: 3,
+      });
     await start(0);
     const endMs = performance.now() + 60_000;
     const unavailable = (error: unknown) => error instanceof OnefoldError && error.code === "unavailable";

@@ -30,10 +30,21 @@ export function logSubject(cluster: string, log: string): string {
   return `${cluster}.log.${token(log)}`;
 }
 
-export function blobStream(cluster: string): string {
-  return `${cluster}-blobs`;
+/** One for what may be anywhere, and one for each region. */
+export function blobStream(cluster: string, region?: string): string {
+  return region === undefined ? `${cluster}-blobs` : `${cluster}-blobs-${token(region)}`;
 }
 
 export function blobSubject(cluster: string, ...tokens: readonly string[]): string {
   return [cluster, "blob", ...tokens].join(".");
+}
+
+/** Of what is kept for a region. */
+export function regionBlobSubject(cluster: string, region: string, ...tokens: readonly string[]): string {
+  return [cluster, `blob-${token(region)}`, ...tokens].join(".");
+}
+
+/** The tag of the engine's servers that are in the region. */
+export function regionTag(region: string): string {
+  return `region:${region}`;
 }

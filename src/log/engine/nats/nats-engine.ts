@@ -70,30 +70,33 @@ export class NatsEngine implements LogEngine {
     throw apiUnavailable(answer);
   }
 
-  async create(name: string, { firstSequence }: { readonly firstSequence: number }): Promise<EngineLog> {
+  async create(
+    name: string,
+    { firstSequence, region }: { readonly firstSequence: number; readonly region?: string | undefined },
+  ): Promise<EngineLog> {
     this.#assertOpen();
     assert(Number.isSafeInteger(firstSequence) && firstSequence >= 1, "sequences are whole numbers from 1");
     const { cluster, replicaCount } = this.#options;
     const stream = logStream(cluster, name);
-    const config = logConfig({ name: stream, subject: logSubject(cluster, name), replicaCount, firstSequence });
+    const config = logConfig({ name: stream, subject: logSubject(cluster, name), replicaCount, firstSequence, region });
     const answer = await this.#connection.api(`STREAM.CREATE.${stream}`, config, this.#limits.engineMakeMs);
     // It exists, and was made or changed otherwise; what of that is lax the start gate says.
     if ("error" in answer && answer.error.err_code !== apiErrorCodes.streamInUse) throw apiUnavailable(answer);
     return this.#log(name);
   }
 
-  async laxities(): Promise<readonly string[]> {
+  async laxities({ regions = [] }: { readonly regions?: readonly string[] } = {}): Promise<readonly string[]> {
     this.#assertOpen();
-    const { systemLogin } = this.#options;
+    const { systemLogin, replicaCount } = this.#options;
     const found: string[] = [];
     if (systemLogin === undefined) {
       found.push(
         "It is not known whether every server syncs before it acknowledges: there is no system login to ask with.",
       );
     } else {
-      found.push(...(await laxitiesOfServers({ ...this.#options, login: systemLogin }, this.#limits)));
+      const needed = { regions, replicaCount };
+      found.push(...(await laxitiesOfServers({ ...this.#options, login: systemLogin }, this.#limits, needed)));
     }
-    const { replicaCount } = this.#options;
     if (replicaCount < 3) found.push(`New logs are made on ${replicaCount} server, which is no majority's.`);
     found.push(...(await this.#laxitiesOfStreams()));
     const { payloadBytesMax } = this.#connection;

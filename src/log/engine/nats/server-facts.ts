@@ -8,6 +8,7 @@
  */
 import type { Limits } from "../../../base/limits.ts";
 import { EngineConnection, type NatsAddress } from "./connection.ts";
+import { regionTag } from "./names.ts";
 import { unavailable } from "./requests.ts";
 import { isVersionAtLeast, parseServerVersion, versionMin } from "./server-version.ts";
 
@@ -16,6 +17,7 @@ export interface ServerFacts {
   readonly name: string;
   readonly version: string;
   readonly syncsAlways: boolean;
+  readonly tags: readonly string[];
   /** Of the cluster, as it knows them, itself included. */
   readonly members: readonly string[];
   /** Whether it knows who leads them. True for one that is alone by design. */
@@ -26,6 +28,7 @@ export interface ServerFacts {
 interface ServerAnswer {
   readonly server?: { readonly name?: string; readonly ver?: string };
   readonly data?: {
+    readonly tags?: readonly string[];
     readonly jetstream?: {
       readonly config?: { readonly sync_always?: boolean };
       readonly meta?: { readonly leader?: string; readonly replicas?: readonly { readonly name: string }[] };
@@ -53,7 +56,11 @@ export async function askServers(address: NatsAddress, limits: Limits): Promise<
 }
 
 /** What of the servers is lax, as sentences for an operator. Throws `unavailable`. */
-export async function laxitiesOfServers(address: NatsAddress, limits: Limits): Promise<readonly string[]> {
+export async function laxitiesOfServers(
+  address: NatsAddress,
+  limits: Limits,
+  needed: { readonly regions: readonly string[]; readonly replicaCount: number },
+): Promise<readonly string[]> {
   const facts = await askServers(address, limits);
   const laxities: string[] = [];
   for (const { name, version, syncsAlways } of facts) {
@@ -72,7 +79,25 @@ export async function laxitiesOfServers(address: NatsAddress, limits: Limits): P
     laxities.push(
       `The engine has ${memberCount} server${memberCount === 1 ? "" : "s"}; fewer than 3 are no majority's.`,
     );
+  laxities.push(...laxitiesOfRegions(facts, needed));
   return laxities;
+}
+
+/**
+ * A region without servers enough can't be written to when it has to be: its logs can't be made. One that is down just now does not say what
+ * it is tagged with, so each that does not answer may be the region's.
+ */
+export function laxitiesOfRegions(
+  facts: readonly ServerFacts[],
+  { regions, replicaCount }: { readonly regions: readonly string[]; readonly replicaCount: number },
+): readonly string[] {
+  const silentCount = membersOf(facts).size - facts.length;
+  return regions.flatMap((region) => {
+    const count = facts.filter(({ tags }) => tags.includes(regionTag(region))).length;
+    if (count + silentCount >= replicaCount) return [];
+    const servers = `${count} server${count === 1 ? "" : "s"}`;
+    return `The region ${region} has ${servers} of the engine (server_tags: "${regionTag(region)}"); its logs are to be on ${replicaCount}.`;
+  });
 }
 
 function factsOf(answers: readonly unknown[]): ServerFacts[] {
@@ -84,7 +109,8 @@ function factsOf(answers: readonly unknown[]): ServerFacts[] {
     const { name, ver: version = "unknown" } = server;
     const members = [name, ...(meta?.replicas ?? []).map((replica) => replica.name)];
     const knowsLeader = meta === undefined || (meta.leader ?? "") !== "";
-    facts.set(name, { name, version, syncsAlways: config.sync_always === true, members, knowsLeader });
+    const syncsAlways = config.sync_always === true;
+    facts.set(name, { name, version, syncsAlways, tags: data?.tags ?? [], members, knowsLeader });
   }
   return [...facts.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }

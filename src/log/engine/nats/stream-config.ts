@@ -3,6 +3,8 @@
  * for).
  */
 
+import { regionTag } from "./names.ts";
+
 /** As JetStream's interface has it; durations in nanoseconds. */
 export interface StreamConfig {
   readonly name: string;
@@ -11,6 +13,8 @@ export interface StreamConfig {
   readonly storage?: string;
   readonly discard?: string;
   readonly num_replicas?: number;
+  /** Servers that have all of these tags. */
+  readonly placement?: { readonly tags?: readonly string[] };
   readonly max_msgs?: number;
   readonly max_bytes?: number;
   readonly max_age?: number;
@@ -67,10 +71,13 @@ export function logConfig(options: {
   readonly subject: string;
   readonly replicaCount: number;
   readonly firstSequence: number;
+  /** On servers of this region alone. */
+  readonly region?: string | undefined;
 }): StreamConfig {
-  const { name, subject, replicaCount, firstSequence } = options;
+  const { name, subject, replicaCount, firstSequence, region } = options;
   return {
     ...keepsAll,
+    ...placedIn(region),
     name,
     subjects: [subject],
     num_replicas: replicaCount,
@@ -88,9 +95,21 @@ export function blobConfig(options: {
   readonly name: string;
   readonly subjects: string;
   readonly replicaCount: number;
+  readonly region?: string | undefined;
 }): StreamConfig {
-  const { name, subjects, replicaCount } = options;
-  return { ...keepsAll, name, subjects: [subjects], num_replicas: replicaCount, max_msgs_per_subject: 1 };
+  const { name, subjects, replicaCount, region } = options;
+  return {
+    ...keepsAll,
+    ...placedIn(region),
+    name,
+    subjects: [subjects],
+    num_replicas: replicaCount,
+    max_msgs_per_subject: 1,
+  };
+}
+
+function placedIn(region: string | undefined): Pick<StreamConfig, "placement"> {
+  return region === undefined ? {} : { placement: { tags: [regionTag(region)] } };
 }
 
 /** What in a stream's configuration may lose what it acknowledged, or lets others change it; sentences for an operator. */
