@@ -1,11 +1,24 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { routeOf } from "./account.ts";
 import { naiveOperations } from "./naive.fake.ts";
 import type { Operations } from "./operations.ts";
 import { measureMoment, subjectOf } from "./workload.fixture.ts";
 
 test("every workload's check holds for operations that do what they should", async () => {
   await measureMoment(subjectOf(naiveOperations()), { seconds: 0.02, limitSeconds: 0, concurrencies: [1, 16] });
+});
+
+test("transfers in a row go to as many accounts as chance would choose, and never to their own", () => {
+  const [accounts, inARow] = [1000, 512];
+  // Of so many drawn at random 401 are different at the mean, with a standard deviation of 9.
+  for (const first of [0, 999, 123_456, 10_000_000]) {
+    const routes = Array.from({ length: inARow }, (_, i) => routeOf(first + i, accounts));
+    assert.equal(routes.filter(({ from, to }) => from === to).length, 0);
+    assert.equal(new Set(routes.map(({ from }) => from)).size, inARow);
+    const receivers = new Set(routes.map(({ to }) => to)).size;
+    assert.equal(receivers > 350, true, `${receivers} receivers from ${first} on`);
+  }
 });
 
 /** Calls the naive operation but for the 100th call of it, which `broken` answers without it. */

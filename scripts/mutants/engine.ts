@@ -182,6 +182,18 @@ export const engine: readonly Mutant[] = [
     trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
   },
   {
+    name: "a follower sleeps though something came while it waited to fold",
+    breaks: ["FO1"],
+    edits: [
+      {
+        file: "src/cluster/follower.ts",
+        from: "if (replica.hasUnfolded) return await this.#fold();",
+        to: "if (replica.hasUnfolded) await this.#fold();",
+      },
+    ],
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
+  },
+  {
     name: "the log is trimmed beyond the older snapshot",
     breaks: ["hazard 15", "SS1"],
     edits: [

@@ -8,12 +8,15 @@
  */
 import { OnefoldError } from "../base/errors.ts";
 import type { Host, Timer } from "../host/host.ts";
+import type { FoldPace } from "./fold-pace.ts";
 import { LogFault } from "./log-fault.ts";
 import type { Replica } from "./replica.ts";
 
 export interface FollowerParts {
   readonly host: Pick<Host, "clock" | "timers" | "trace">;
   readonly replica: Replica;
+  /** Of all followers of this node. */
+  readonly foldPace: FoldPace;
   /** Each time the copy has grown, and once when the log was found sealed or faulty. */
   readonly onProgress: () => void;
   readonly onFault: (fault: LogFault) => void;
@@ -23,10 +26,6 @@ export interface FollowerParts {
 
 const pollMs = 1000;
 const retryMs = 300;
-const foldMs = 50;
-/** A fold that takes long comes so much more rarely, up to this: what is gathered meanwhile is folded once. */
-const foldMsMax = 250;
-const foldShare = 20;
 const inboxBytesMax = 4 * 1024 * 1024;
 /** Longer than a deposed leader of the engine answers (8.5 s measured), as a number of retries. */
 const doubtsMax = 36;
@@ -42,7 +41,8 @@ export class Follower {
   #leavesUnfolded = false;
   #running: Promise<void> | undefined;
   #foldedAtMs = 0;
-  #foldIntervalMs = foldMs;
+  /** Of what has come since. */
+  #foldDueMs: number | undefined;
   #doubts = 0;
   #doubtSinceMs = 0;
   #confirmedAtMs: number | undefined;
@@ -104,7 +104,8 @@ export class Follower {
         return;
       }
       if (this.#mustLook) return await this.#look();
-      await this.#fold();
+      // Something may have come meanwhile: that must not wait for what comes next.
+      if (replica.hasUnfolded) return await this.#fold();
       await this.#wait(pollMs);
     } catch (error) {
       await this.#afterFailure(error);
@@ -162,16 +163,18 @@ export class Follower {
     return bytes;
   }
 
+  /** Now, or waits until it is time or something else is to be done. */
   async #fold(): Promise<void> {
-    const { replica, host } = this.#parts;
-    const dueMs = this.#foldedAtMs + this.#foldIntervalMs - host.clock.monotonicMs();
-    if (dueMs > 0 && replica.hasUnfolded) await this.#wait(dueMs);
-    if (this.#inbox.size > 0 || !replica.hasUnfolded) return;
-    const beganMs = host.clock.monotonicMs();
-    await replica.fold();
-    await replica.trimLikeEngine();
+    const { replica, host, foldPace } = this.#parts;
+    this.#foldDueMs ??= foldPace.next(this.#foldedAtMs);
+    const waitMs = this.#foldDueMs - host.clock.monotonicMs();
+    if (waitMs > 0) return this.#wait(waitMs);
+    await foldPace.run(async () => {
+      await replica.fold();
+      await replica.trimLikeEngine();
+    });
     this.#foldedAtMs = host.clock.monotonicMs();
-    this.#foldIntervalMs = Math.min(foldMsMax, Math.max(foldMs, foldShare * (this.#foldedAtMs - beganMs)));
+    this.#foldDueMs = undefined;
   }
 
   /** FO3. */

@@ -22,6 +22,7 @@ import { firstPlace } from "./continuing-log.ts";
 import { askPositions } from "./copy-positions.ts";
 import type { CopyReach } from "./copy-reach.ts";
 import { isDiskRefusal } from "./disk-refusal.ts";
+import { FoldPace } from "./fold-pace.ts";
 import { FollowerReader } from "./follower-reader.ts";
 import { type HandoverReceiver, HandoverSender } from "./handover.ts";
 import { copyDirectory, type KeptCopies } from "./kept-copies.ts";
@@ -97,6 +98,7 @@ export class NodeShards implements LocalShards, HandoverReceiver {
   readonly #parts: NodeShardsParts;
   readonly #handovers: HandoverSender;
   readonly #hosted = new Map<string, Hosted>();
+  readonly #foldPace: FoldPace;
   readonly #tasks = new Set<Promise<void>>();
   readonly #tidying = new Set<string>();
   readonly #quarantined: QuarantinedNames;
@@ -109,6 +111,7 @@ export class NodeShards implements LocalShards, HandoverReceiver {
     this.#parts = parts;
     this.#handovers = new HandoverSender(parts.peers, parts.limits);
     this.#quarantined = new QuarantinedNames(parts.system);
+    this.#foldPace = new FoldPace(parts.host.clock);
     this.#stopListening = parts.systemLog.onChange((state) => this.#changed(state));
   }
 
@@ -360,6 +363,7 @@ export class NodeShards implements LocalShards, HandoverReceiver {
       log,
       directory: copyDirectory(shard.log),
       storeEngine: storeEngine(shard.log),
+      foldPace: this.#foldPace,
       newestBlobs: () => newestPlace(present(), shard.log, (place) => blobs(place, region)),
       blobsOfEpoch: (epoch) => blobs(`${shard.log}.${epoch}`, region),
       newestSnapshotSequence: () => (present().log === shard.log ? (present().snapshot?.sequence ?? 0) : 0),

@@ -25,6 +25,25 @@ describe("a shard on several nodes", () => {
     });
   });
 
+  test("is followed at once also by what comes while the last fold's time has not passed", () => {
+    const world = new ShardWorld();
+    return world.run(async () => {
+      const [a, b] = [world.node("a"), world.node("b")];
+      await a.start(owner(1));
+      await b.start(follower);
+      for (let i = 1; i <= 60; i++) {
+        // So near to each other that some come in the wait for the next fold, and nothing comes after the last of them for a while.
+        for (let j = 0; j < 1 + (i % 4); j++) {
+          await a.write("x", `${i}`);
+          await world.scheduler.sleep(i % 17);
+        }
+        await world.scheduler.sleep(40);
+        assert.equal(b.position?.sequence, a.position!.sequence, `the copy lags after burst ${i}`);
+        await world.scheduler.sleep(i % 53);
+      }
+    });
+  });
+
   test("moves without an error: the owner releases after what it accepted, the next one claims and has it all", () => {
     const world = new ShardWorld();
     return world.run(async () => {

@@ -25,6 +25,7 @@ import type { Past } from "../log/past.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { StoreEngine } from "../store/store.ts";
 import { claim } from "./claim.ts";
+import type { FoldPace } from "./fold-pace.ts";
 import { Follower } from "./follower.ts";
 import type { CopyReach } from "./copy-reach.ts";
 import { LogFault } from "./log-fault.ts";
@@ -55,6 +56,8 @@ export interface ShardHostParts {
   /** Of this log on this node. */
   readonly directory: string;
   readonly storeEngine: StoreEngine;
+  /** Of all shards of this node. */
+  readonly foldPace: FoldPace;
   /** Where the newest published snapshot is. */
   readonly newestBlobs: () => Blobs | undefined;
   readonly blobsOfEpoch: (epoch: number) => Blobs;
@@ -292,6 +295,7 @@ export class ShardHost {
     const follower = new Follower({
       host,
       replica,
+      foldPace: this.#parts.foldPace,
       onProgress: () => this.#progressed(replica),
       onFault: (fault) => this.#parts.onFault(fault),
       isOvertaken: this.#isOvertaken,

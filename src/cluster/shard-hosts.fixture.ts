@@ -12,6 +12,7 @@ import { type SimulatedHost, SimulatedNode } from "../sim/host.ts";
 import { Scheduler } from "../sim/scheduler.ts";
 import { type Blobs, openDiskBlobs } from "../store/blobs.ts";
 import { type MemoryStoreEngine, memoryStore } from "../store/engine/memory.ts";
+import { FoldPace } from "./fold-pace.ts";
 import type { LogFault } from "./log-fault.ts";
 import { type Handed, ShardHost, type ShardRole } from "./shard-host.ts";
 import type { SealPayload } from "./shard-records.ts";
@@ -75,6 +76,7 @@ export class HostedNode {
         log,
         directory: "copy",
         storeEngine: this.store,
+        foldPace: new FoldPace(host.clock),
         newestBlobs: () => this.#world.newestBlobs(),
         blobsOfEpoch: (epoch) => this.#world.blobs(`s1.${epoch}`),
         newestSnapshotSequence: () => this.#world.published.at(-1)?.sequence ?? 0,
