@@ -7,7 +7,8 @@
  */
 import { performance } from "node:perf_hooks";
 import { parseArgs } from "node:util";
-import { simulate } from "../src/sim/testing/simulate-system.ts";
+import { LateNotice } from "../src/sim/testing/call-limit.ts";
+import { simulateUnder } from "../src/sim/testing/simulate-system.ts";
 import { bank } from "../examples/bank/bank.ts";
 import { simulation } from "../examples/bank/simulation.ts";
 
@@ -22,15 +23,17 @@ const { values } = parseArgs({
   },
 });
 const [from, count, warm] = [Number(values.from), Number(values.seeds), Number(values.warm)];
+/** As under `onefold sim`: this is watched, and a thread for each call of user code is what a limit costs. */
+const limit = new LateNotice(() => performance.now());
 const how = { ...simulation, nodes: Number(values.nodes), shards: Number(values.shards) };
 
-for (let index = 0; index < warm; index++) await simulate(bank, { ...how, seed: `warm-${index}` });
+for (let index = 0; index < warm; index++) await simulateUnder(bank, { ...how, seed: `warm-${index}` }, limit);
 
 let [virtualMs, events, operations] = [0, 0, 0];
 const beganMs = performance.now();
 const cpu = process.cpuUsage();
 for (let seed = from; seed < from + count; seed++) {
-  const report = await simulate(bank, { ...how, seed });
+  const report = await simulateUnder(bank, { ...how, seed }, limit);
   virtualMs += report.virtualMs;
   events += report.events;
   operations += report.operations;

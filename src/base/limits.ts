@@ -208,9 +208,9 @@ export const limits = {
 
   // ---- the cluster's state: all of it must fit in one record, its checkpoint
   /** Members that are not gone. */
-  membersMax: 96,
+  membersMax: 100,
   /** Members that are gone and still told of; beyond it, those go that joined first. */
-  membersGoneMax: 16,
+  membersGoneMax: 12,
   /** One member, encoded: name, addresses, labels. */
   memberBytesMax: 720,
   /** Shards that hold slots; as many again may be retired, at most. */

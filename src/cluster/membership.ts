@@ -45,8 +45,10 @@ export interface MembershipParts {
   readonly onFailed: (error: unknown) => void;
 }
 
-/** How often the controller looks, besides after each change that it may have to do something about. */
+/** How often the controller looks, or who may be going to be it, besides after each change that it may have to do something about. */
 const roundMs = 100;
+/** The others are told of whatever makes the office free; this is for what nobody has thought of. */
+const bystanderRoundMs = 1000;
 /** Up to so long a member waits before it claims the office. */
 const claimJitterMs = 100;
 
@@ -197,6 +199,7 @@ export class Membership {
     const { isCutOff: isNowCutOff, isGone } = this;
     if (isNowCutOff === this.#wasCutOff && isGone === wasGone) return;
     this.#wasCutOff = isNowCutOff;
+    this.#lookSoon();
     if (isGone && !wasGone && !this.#isLeaving) {
       host.trace("warn", "The cluster has declared this member gone. It takes part again as a new one.", {
         member: this.id,
@@ -216,7 +219,8 @@ export class Membership {
     }
     if (!this.#isEnded && this.#holdsOffice(log.state)) await this.#govern();
     if (this.#isLookDue) return;
-    await this.#sleep(roundMs, (wake) => {
+    const isConcerned = this.#holdsOffice(log.state) || this.#isOfficeFree(log.state);
+    await this.#sleep(isConcerned ? roundMs : bystanderRoundMs, (wake) => {
       this.#wakeController = wake;
     });
     this.#wakeController = undefined;

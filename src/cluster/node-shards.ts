@@ -104,6 +104,8 @@ export class NodeShards implements LocalShards, HandoverReceiver {
   readonly #tidying = new Set<string>();
   readonly #quarantined: QuarantinedNames;
   readonly #stopListening: () => void;
+  /** What the shards were when they were reconciled last, if they are to be left alone until they change. */
+  #reconciled: SystemState["shards"] | undefined;
   #isClosed = false;
 
   constructor(parts: NodeShardsParts) {
@@ -111,7 +113,7 @@ export class NodeShards implements LocalShards, HandoverReceiver {
     this.#handovers = new HandoverSender(parts.peers, parts.limits);
     this.#quarantined = new QuarantinedNames(parts.system);
     this.#foldPace = new FoldPace(parts.host.clock);
-    this.#stopListening = parts.systemLog.onChange((state) => this.#reconcile(state));
+    this.#stopListening = parts.systemLog.onChange((state) => this.#changed(state));
   }
 
   start(): void {
@@ -239,8 +241,16 @@ export class NodeShards implements LocalShards, HandoverReceiver {
 
   // --------------------------------------------------------------------------------------------------------- reconciling
 
+  /** Most of what the system log says is renewals, which change no shard: only who may claim, as clocks go. Hosts look for what else is there. */
+  #changed(state: SystemState): void {
+    if (state.shards === this.#reconciled) this.reconsider();
+    else this.#reconcile(state);
+  }
+
   #reconcile(state: SystemState): void {
     if (this.#isClosed) return;
+    const isAllWhole = [...state.shards.values()].every(({ status }) => status !== "quarantined");
+    this.#reconciled = isAllWhole ? state.shards : undefined;
     const wanted = new Map<string, { readonly shard: ShardState; readonly role: ShardRole }>();
     for (const shard of state.shards.values()) {
       const role = this.#roleIn(shard);

@@ -106,6 +106,8 @@ export class ShardHost {
   #replica: Replica | undefined;
   #follower: Follower | undefined;
   #owned: OpenOwnedShard | undefined;
+  /** Of the shard that is owned: what it was opened with. */
+  #quarantined: ReadonlySet<string> | undefined;
   /** The last assignment that was given up, or lost for good. */
   #doneWith = 0;
   /** What the owner has said that it released (SH4). */
@@ -130,8 +132,10 @@ export class ShardHost {
 
   /** Idempotent; what follows from it happens later. */
   assign(role: ShardRole): void {
+    const isNews = !isSameRole(role, this.#role);
     this.#role = role;
-    this.#changed?.();
+    if (isNews) this.#changed?.();
+    else this.reconsider();
   }
 
   /** The system log says that nothing of this log is to be served any more. Idempotent. */
@@ -167,9 +171,10 @@ export class ShardHost {
     });
   }
 
-  /** Looks again whether it may claim. */
+  /** Looks again whether it may claim, or what it serves is in quarantine by now: anybody may call this as often as they like. */
   reconsider(): void {
-    this.#changed?.();
+    const isDue = this.#owned === undefined ? this.#wantsToOwn : this.#parts.quarantined() !== this.#quarantined;
+    if (isDue) this.#changed?.();
   }
 
   /** Present only while calls may reach it (SH2). */
@@ -297,11 +302,19 @@ export class ShardHost {
     });
     this.#follower = follower;
     follower.start();
+    // Once, not with each change that is waited for: what waits for a promise that lasts as long as the follower is kept as long.
+    let hasEnded = false;
+    const ended = (): void => {
+      hasEnded = true;
+      this.#changed?.();
+    };
+    follower.ended.then(ended, ended);
     try {
       // Some may have waited for the copy to be opened.
       this.#tellReaders(replica);
       while (!this.#isClosing && !this.#isSealed && !this.#mayOwn) {
-        await Promise.race([this.#change(), follower.ended]);
+        if (hasEnded) await follower.ended;
+        await this.#change();
         this.#declineMove();
       }
     } finally {
@@ -380,6 +393,7 @@ export class ShardHost {
     });
     if (stopped === undefined) {
       this.#owned = owned;
+      this.#quarantined = quarantined;
       this.#parts.onOwned(epoch);
     }
     const isStopped = (): boolean => stopped !== undefined;
@@ -488,3 +502,11 @@ export interface Handed {
 
 /** So long an owner that stops waits for its release to be acknowledged. */
 const releaseMs = 3000;
+
+function isSameRole(one: ShardRole, other: ShardRole): boolean {
+  if (one.kind === "owner" && other.kind === "owner") {
+    return one.assignment === other.assignment && one.intent === other.intent;
+  }
+  if (one.kind === "next" && other.kind === "next") return one.assignment === other.assignment;
+  return one.kind === other.kind;
+}

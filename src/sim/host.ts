@@ -12,7 +12,7 @@ import { SimulatedClock, SimulatedTimers } from "./clock.ts";
 import { type CrashOptions, SimulatedDisk } from "./disk.ts";
 import { FaultCounts } from "./faults.ts";
 import { type RealLimit, SimulatedGuard } from "./guard.ts";
-import { NodeLife } from "./life.ts";
+import { NodeLife, type TurnTaker } from "./life.ts";
 import { SimulatedNetwork } from "./network.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { newScope } from "./scope.ts";
@@ -30,6 +30,8 @@ export interface SimulatedNodeOptions {
   readonly counts?: FaultCounts;
   /** What ends user code that takes long in real time; by default nothing does. */
   readonly realLimit?: RealLimit;
+  /** What its code takes turns on; by default it takes no time. */
+  readonly turns?: TurnTaker;
   /** Receives what the node's code traces, besides the scheduler's trace. */
   readonly onTrace?: (line: TraceLine) => void;
 }
@@ -89,6 +91,7 @@ export class SimulatedNode {
   readonly counts: FaultCounts;
   readonly realLimit: RealLimit | undefined;
   readonly #random: SeededRandom;
+  readonly #turns: TurnTaker | undefined;
   readonly #onTrace: ((line: TraceLine) => void) | undefined;
   #lifeCount = 0;
   #life: NodeLife | undefined;
@@ -101,6 +104,7 @@ export class SimulatedNode {
     this.#random = random;
     this.#onTrace = options.onTrace;
     this.realLimit = options.realLimit;
+    this.#turns = options.turns;
     this.disk = options.disk ?? new SimulatedDisk({ scheduler, random: random.fork("disk"), counts: this.counts });
     this.network =
       options.network ?? new SimulatedNetwork({ scheduler, random: random.fork("network"), counts: this.counts });
@@ -110,7 +114,7 @@ export class SimulatedNode {
 
   /** Begins a life. The earlier one must have ended by a crash; one that closed in good order is let go by `crash` too. */
   start(): SimulatedHost {
-    this.#life = new NodeLife();
+    this.#life = new NodeLife(this.#turns);
     return new SimulatedHost(this, this.#random.fork(`life-${++this.#lifeCount}`), this.#life);
   }
 

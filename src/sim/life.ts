@@ -6,6 +6,7 @@
  * N2  Every message sent or received, every awaited operation and every timer that fires is counted, so that a test can crash the node
  *     at each of them.
  * N3  While a life is paused none of its code runs; what happened to it meanwhile it learns afterwards, in order.
+ * N4  Where the time that code takes is counted (`TurnTaker`), a step waits until the steps before it are done.
  */
 import { assert } from "../base/assert.ts";
 
@@ -22,13 +23,25 @@ interface CrashPlan {
   readonly moment: CrashMoment;
 }
 
+/** Who says when the code of a life may go on: a processor that does one thing after the other. */
+export interface TurnTaker {
+  /** Runs `step` at once, or later, in the order of the calls. */
+  take(step: () => void): void;
+}
+
 export class NodeLife {
+  readonly #turns: TurnTaker | undefined;
   #alive = true;
   #operationCount = 0;
   #plan: CrashPlan | undefined;
   readonly #listeners: (() => void)[] = [];
   /** Of a paused life: what its code will be told. */
   #waiting: (() => void)[] | undefined;
+
+  /** Without `turns` code takes no time. */
+  constructor(turns?: TurnTaker) {
+    this.#turns = turns;
+  }
 
   get alive(): boolean {
     return this.#alive;
@@ -75,8 +88,9 @@ export class NodeLife {
   /** How a port reaches the life's code: runs `step` at once, after the pause, or, if the life has ended, never. */
   whenAwake(step: () => void): void {
     if (!this.#alive) return;
-    if (this.#waiting === undefined) step();
-    else this.#waiting.push(step);
+    if (this.#waiting !== undefined) this.#waiting.push(step);
+    else if (this.#turns === undefined) step();
+    else this.#turns.take(() => this.#alive && step());
   }
 
   /** Calls `listener`, once, when the life ends; in order of registration. */

@@ -9,23 +9,35 @@ import { ClusterNode } from "../../cluster/cluster-node.ts";
 import { indexOfName } from "../../cluster/system-names.ts";
 import type { SystemHandle } from "../../entity/definition.ts";
 import type { Service } from "../../entity/service.ts";
-import { DiskError } from "../../host/host.ts";
+import type { Limits } from "../../base/limits.ts";
+import { DiskError, type Host } from "../../host/host.ts";
+import type { LogEngine } from "../../log/engine-log.ts";
 import { type MemoryStoreEngine, memoryStore } from "../../store/engine/memory.ts";
+import type { EngineCosts } from "../engine/engine-costs.ts";
+import type { EngineTimes } from "../engine/engine-faults.ts";
+import { type DiskLatency, SimulatedDisk } from "../disk.ts";
 import { SimulatedEngine } from "../engine/engine.ts";
 import type { FaultCounts } from "../faults.ts";
 import type { RealLimit } from "../guard.ts";
 import { type SimulatedHost, SimulatedNode, type TraceLine } from "../host.ts";
 import { SimulatedNetwork } from "../network.ts";
-import type { NodeLife } from "../life.ts";
+import type { NodeLife, TurnTaker } from "../life.ts";
 import type { Scheduled, Scheduler } from "../scheduler.ts";
 import type { ClusterWorld } from "./strike.ts";
+
+/** Stands between nodes and their world, where what they do there is counted. */
+export interface NodeMeter {
+  turns(node: string): TurnTaker;
+  host(node: string, host: Host): Host;
+  engine(node: string, engine: LogEngine): LogEngine;
+}
 
 export interface SimulatedClusterOptions {
   readonly scheduler: Scheduler;
   readonly random: SeededRandom;
   readonly counts: FaultCounts;
   /** The system that a life of a node runs; `codeChoice` as a fault asked for in this or an earlier life. */
-  readonly system: (codeChoice: number | undefined) => SystemHandle;
+  readonly system: (codeChoice: number | undefined, node: string) => SystemHandle;
   readonly nodeCount: number;
   readonly shardCount: number;
   readonly followerCount?: number;
@@ -36,6 +48,13 @@ export interface SimulatedClusterOptions {
   readonly watchesCutOffs?: boolean;
   /** What ends user code that takes long in real time; by default nothing does. */
   readonly realLimit?: RealLimit;
+  readonly limits?: Partial<Limits>;
+  /** Names of the engine's servers, each in a zone of its own; by default three. */
+  readonly servers?: readonly string[];
+  readonly meter?: NodeMeter;
+  readonly diskLatency?: DiskLatency;
+  readonly engineTimes?: Partial<EngineTimes>;
+  readonly engineCosts?: EngineCosts;
   readonly onTrace?: (node: string, line: TraceLine) => void;
   /** A node has stopped by itself, or did not come up. */
   readonly onFailure?: (node: string, error: unknown) => void;
@@ -80,9 +99,21 @@ export class SimulatedCluster {
     const { scheduler, random, counts, nodeCount } = options;
     this.#options = options;
     this.network = new SimulatedNetwork({ scheduler, random: random.fork("network"), counts });
-    this.engine = new SimulatedEngine({ scheduler, random: random.fork("engine"), network: this.network, counts });
+    this.engine = new SimulatedEngine({
+      scheduler,
+      random: random.fork("engine"),
+      network: this.network,
+      counts,
+      ...(options.servers === undefined
+        ? {}
+        : { servers: options.servers.map((server) => ({ name: server, zone: server })) }),
+      ...(options.engineCosts === undefined ? {} : { costs: options.engineCosts }),
+      ...(options.engineTimes === undefined ? {} : { times: options.engineTimes }),
+    });
     this.names = Array.from({ length: nodeCount }, (_, index) => `n${index + 1}`);
     for (const name of this.names) {
+      const latency = options.diskLatency;
+      const disk = { scheduler, random: random.fork(name).fork("disk"), counts };
       const node = new SimulatedNode({
         scheduler,
         network: this.network,
@@ -91,6 +122,8 @@ export class SimulatedCluster {
         counts,
         onTrace: (line) => options.onTrace?.(name, line),
         ...(options.realLimit === undefined ? {} : { realLimit: options.realLimit }),
+        ...(latency === undefined ? {} : { disk: new SimulatedDisk({ ...disk, latency }) }),
+        ...(options.meter === undefined ? {} : { turns: options.meter.turns(name) }),
       });
       this.#members.set(name, { node, stores: new Map(), host: undefined, serving: undefined, codeChoice: undefined });
     }
@@ -216,12 +249,15 @@ export class SimulatedCluster {
 
   async #live(name: string, member: Member, host: SimulatedHost): Promise<void> {
     const failed = (error: unknown): void => this.#failed(name, member, host, error);
+    const { meter, limits } = this.#options;
+    const engine = this.engine.attach(name, host.life);
     try {
-      const system = this.#options.system(member.codeChoice);
+      const system = this.#options.system(member.codeChoice, name);
       const cluster = await ClusterNode.open({
         system,
-        host,
-        engine: this.engine.attach(name, host.life),
+        host: meter?.host(name, host) ?? host,
+        engine: meter?.engine(name, engine) ?? engine,
+        ...(limits === undefined ? {} : { limits }),
         blobs: (place) => this.engine.blobs(place, { node: name, life: host.life }),
         storeEngine: (log) => this.#store(name, member, log),
         name,

@@ -96,7 +96,8 @@ export class EngineTail {
     }
     if (replica.commit < this.#next) return;
     this.#isTelling = true;
-    this.#world.scheduler.at(this.#session.wayMs(), () => this.#session.life.whenAwake(() => this.#tell(replica)));
+    const afterMs = this.#session.wayMs() + (this.#world.costs?.tellMs(replica.server) ?? 0);
+    this.#world.scheduler.at(afterMs, () => this.#session.life.whenAwake(() => this.#tell(replica)));
   }
 
   #tell(replica: Replica): void {
@@ -116,6 +117,7 @@ export class EngineTail {
       const bytes = replica.read(sequence);
       if (bytes === undefined || this.#misfires("tail-skip", this.#world.rates.tailSkip)) continue;
       this.#hasTold = true;
+      this.#world.costs?.told(replica.server, bytes.length);
       this.#options.listener.record(sequence, bytes.slice());
     }
     if (moment === "after") life.end();

@@ -16,6 +16,7 @@ import type { NodeLife } from "../life.ts";
 import type { SimulatedNetwork } from "../network.ts";
 import type { Scheduler } from "../scheduler.ts";
 import { BlobShelf } from "./blob-shelf.ts";
+import type { EngineCosts } from "./engine-costs.ts";
 import { EngineDamage } from "./engine-damage.ts";
 import { type EngineFaultRates, type EngineTimes, engineTimes, noEngineFaults } from "./engine-faults.ts";
 import { EngineServers } from "./engine-servers.ts";
@@ -36,6 +37,8 @@ export interface SimulatedEngineOptions {
   /** By default e1, e2 and e3, in zones z1, z2 and z3. At least three. */
   readonly servers?: readonly { readonly name: string; readonly zone: string }[];
   readonly times?: Partial<EngineTimes>;
+  /** By default servers' work takes no time but what `times` says. */
+  readonly costs?: EngineCosts;
   /** What `laxities` says. */
   readonly laxities?: readonly string[];
 }
@@ -54,6 +57,7 @@ export class SimulatedEngine implements LiveEngineWorld, GroupWorld {
   readonly network: SimulatedNetwork;
   readonly counts: FaultCounts;
   readonly times: EngineTimes;
+  readonly costs: EngineCosts | undefined;
   readonly servers: EngineServers;
   readonly directory: ReplicaGroup;
   readonly laxities: readonly string[];
@@ -72,6 +76,7 @@ export class SimulatedEngine implements LiveEngineWorld, GroupWorld {
     this.network = options.network;
     this.counts = options.counts ?? options.network.counts;
     this.times = { ...engineTimes, ...options.times };
+    this.costs = options.costs;
     this.laxities = options.laxities ?? [];
     const servers = options.servers ?? serversDefault;
     assert(servers.length >= replicaCount, "an engine has at least three servers");

@@ -53,6 +53,7 @@ export class LiveLog implements EngineLog {
     const lateMs = random.chance(rates.lateAppend) ? times.answerMs + lateMin + random.next() * (lateMax - lateMin) : 0;
     return this.#session.ask<EngineAppendOutcome>({
       lateMs,
+      bytes: sent.length,
       perform: (server, reply) => {
         const group = this.#world.group(this.name);
         if (group === undefined) {

@@ -15,6 +15,7 @@ import { equalBytes } from "../../base/bytes.ts";
 import type { SeededRandom } from "../../base/random.ts";
 import type { FaultCounts } from "../faults.ts";
 import type { Scheduled, Scheduler } from "../scheduler.ts";
+import type { EngineCosts } from "./engine-costs.ts";
 import type { EngineTimes } from "./engine-faults.ts";
 import { type Entry, Replica } from "./replica.ts";
 
@@ -24,6 +25,7 @@ export interface GroupWorld {
   readonly random: SeededRandom;
   readonly counts: FaultCounts;
   readonly times: EngineTimes;
+  readonly costs: EngineCosts | undefined;
   /** Its process runs: it is neither down nor paused. */
   isRunning(server: string): boolean;
   /** Both run, and nothing is in the way between them. */
@@ -139,8 +141,8 @@ export class ReplicaGroup {
       listener.appended();
     };
     leader.push({ sequence, bytes, term, waiter, isCommitted: false });
-    const { scheduler, times } = this.#world;
-    this.#lastCommitMs = Math.max(this.#lastCommitMs, scheduler.nowMs + this.#between(times.commitMs));
+    const { scheduler } = this.#world;
+    this.#lastCommitMs = Math.max(this.#lastCommitMs, scheduler.nowMs + this.#commitMs(leader, bytes.length));
     scheduler.at(Math.max(0, this.#lastCommitMs - scheduler.nowMs), () => {
       if (leader.leadsTerm === term && this.#world.isRunning(leader.server)) {
         leader.sync(sequence);
@@ -148,6 +150,13 @@ export class ReplicaGroup {
       }
       if (!isAnswered) listener.delayed();
     });
+  }
+
+  #commitMs(leader: Replica, bytes: number): number {
+    const { times, costs } = this.#world;
+    if (costs === undefined) return this.#between(times.commitMs);
+    const followers = this.replicas.filter((each) => each !== leader).map(({ server }) => server);
+    return costs.commitMs(leader.server, followers, bytes);
   }
 
   /** The log doesn't end there, as this leader sees it. It may remember the very record (and often does: dedup by message id). */

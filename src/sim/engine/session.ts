@@ -12,6 +12,7 @@ import type { FaultCounts } from "../faults.ts";
 import type { NodeLife } from "../life.ts";
 import type { SimulatedNetwork } from "../network.ts";
 import type { Scheduled, Scheduler } from "../scheduler.ts";
+import type { EngineCosts } from "./engine-costs.ts";
 import type { EngineFaultRates, EngineTimes } from "./engine-faults.ts";
 import type { EngineServers } from "./engine-servers.ts";
 
@@ -22,6 +23,7 @@ export interface SessionWorld {
   readonly counts: FaultCounts;
   readonly servers: EngineServers;
   readonly times: EngineTimes;
+  readonly costs: EngineCosts | undefined;
   readonly rates: EngineFaultRates;
 }
 
@@ -40,6 +42,8 @@ export interface Reply<T> {
 export interface EngineRequest<T> {
   /** How much later than usual it arrives. */
   readonly lateMs?: number;
+  /** What it carries; default 0. */
+  readonly bytes?: number;
   /** Carried out at `server`, where it arrives. */
   readonly perform: (server: string, reply: Reply<T>) => void;
   /** What the client makes of there being no answer. */
@@ -152,8 +156,8 @@ class Exchange<T> implements Reply<T> {
       return;
     }
     this.#home = home;
-    const { lateMs = 0 } = this.#request;
-    const afterMs = this.#session.wayMs() + lateMs;
+    const { lateMs = 0, bytes = 0 } = this.#request;
+    const afterMs = this.#session.wayMs() + lateMs + (this.#world.costs?.requestMs(home, bytes) ?? 0);
     const isUnderWay = this.#world.servers.carry(this.#session.node, home, { afterMs, step: () => this.#arrive() });
     if (!isUnderWay || lateMs > 0) this.silence();
   }
