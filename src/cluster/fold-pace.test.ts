@@ -14,7 +14,9 @@ async function foldsOf(followers: number, tookMs: number): Promise<{ counts: num
     for (let i = 0; i < followers; i++) {
       if (dueMs[i]! > nowMs) continue;
       pauseMsMax = Math.max(pauseMsMax, nowMs - foldedAtMs[i]!);
-      await pace.run(async () => void (nowMs += tookMs));
+      await pace.run(async () => {
+        nowMs += tookMs;
+      });
       foldedAtMs[i] = nowMs;
       dueMs[i] = pace.next(nowMs);
       counts[i]!++;
