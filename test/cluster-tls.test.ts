@@ -65,7 +65,16 @@ describe("docs/clusters.md", { skip, timeout: 300_000 }, () => {
   test("shows files that are what its scripts need", () => {
     assert.deepEqual(
       cluster.blocks.flatMap(({ file }) => file ?? []),
-      ["counters.ts", "certificates.sh", "credentials.sh", "nats.conf", "node.env", "place.sh", "client.ts"],
+      [
+        "counters.ts",
+        "certificates.sh",
+        "credentials.sh",
+        "nats.conf",
+        "node.env",
+        "place.sh",
+        "client.ts",
+        "accounts.ts",
+      ],
     );
   });
 

@@ -105,7 +105,7 @@ describe("the package", () => {
   test("has no tests, fixtures, examples of its own making, or sources, but the documents that it is described by", () => {
     const others = packed.filter((path) => !path.startsWith("dist/"));
     for (const path of others) {
-      assert.match(path, /^(docs\/.*\.md|deploy\/[\w./-]+|[A-Z]+\.md|LICENSE|package\.json)$/);
+      assert.match(path, /^(docs\/.*\.(md|svg)|deploy\/[\w./-]+|[A-Z]+\.md|LICENSE|package\.json)$/);
     }
     for (const path of [
       "README.md",
