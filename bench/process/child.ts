@@ -74,6 +74,8 @@ function endOf(name: string, process: ChildProcess): Promise<void> {
   return ended;
 }
 
+const closeMsMax = 60_000;
+
 export interface ChildWork {
   /** Told to the parent. */
   readonly ready: unknown;
@@ -90,6 +92,8 @@ export function beChild(begin: (job: unknown) => Promise<ChildWork>): void {
   });
   process.once("disconnect", () => {
     if (work === undefined) return process.exit();
+    // Where the engine is gone before the node, that may wait for ever.
+    setTimeout(() => process.exit(1), closeMsMax).unref();
     work.then(({ close }) => close()).then(() => process.exit(), fail);
   });
   // The terminal's Ctrl-C goes to all processes at once; the parent decides what becomes of it.

@@ -322,6 +322,8 @@ export const limits = {
   /** After a reply that ends a connection in the middle of a request: reads on so long, so that the reply arrives. */
   lingerMs: 2_000,
   drainMs: 30_000,
+  /** From the signal to the end of the process: for what was accepted, for handing over, and some more. */
+  stopMs: 70_000,
 
   // ---- the socket (`/v1/socket`), for each connection unless it says otherwise
   /** One frame: the largest input, and what is around it. */

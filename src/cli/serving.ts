@@ -5,6 +5,7 @@ import type { SystemHandle } from "../entity/definition.ts";
 import { endProcessThatHangs } from "../host/node/guard.ts";
 import { limitHeapGrowth } from "../host/node/heap.ts";
 import type { Served } from "../runtime/serve.ts";
+import { boundedStop } from "./bounded-stop.ts";
 import { banner } from "./banner.ts";
 import { curlCommand, examplesOf } from "./examples.ts";
 import { hungExitCode } from "./exit-code.ts";
@@ -30,7 +31,7 @@ export interface Opened {
 }
 
 /**
- * Runs until SIGTERM or SIGINT, then finishes what was accepted. With `json`, one line of JSON says that it serves. Throws as
+ * Runs until SIGTERM or SIGINT, then finishes what was accepted, for `stopMs` at most: then it ends the process. With `json`, one line of JSON says that it serves. Throws as
  * `open` does, and the node's own error if it stops by itself.
  */
 export async function serveUntilStopped(options: ServingOptions, output: Output): Promise<void> {
@@ -60,7 +61,15 @@ export async function serveUntilStopped(options: ServingOptions, output: Output)
     }
     if (failure === undefined) output.note("Finishing what was accepted; once more to stop at once.");
   } finally {
-    await served.close();
+    await boundedStop(served.close(), {
+      withinMs: limits.stopMs,
+      giveUp: () => {
+        output.note(
+          "It could not be finished in time: the disk, or the cluster's engine, does not answer. The node ends without.",
+        );
+        process.exit(hungExitCode);
+      },
+    });
   }
   if (failure !== undefined) throw failure;
 }
