@@ -22,7 +22,10 @@ export const exitCodes = {
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
-/** Of `start`, where the system's code kept the process from doing anything else, so that it ended itself. Start it again. */
+/**
+ * Of `start`, where the system's code kept the process from doing anything else, or a stop did not come to an end, so that it ended itself.
+ * Start it again.
+ */
 export const hungExitCode = 75;
 
 /** For `--help`; `docs/cli.md` says the same. */
@@ -35,7 +38,7 @@ Exit codes:
   4    nothing happened; the same command may work later (port or data directory in use, overload)
   5    it may have happened; repeat it only with the same --key
   70   a bug in Onefold
-  75   the system's code hung, and the node has ended itself; start it again
+  75   the system's code hung, or a stop did not come to an end, and the node has ended itself; start it again
   130  ended by Ctrl-C`;
 
 export interface FailureFacts {
