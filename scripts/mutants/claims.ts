@@ -58,7 +58,7 @@ export const claims: readonly Mutant[] = [
         to: "          if (isKept === undefined) return;",
       },
     ],
-    trial: { kind: "cluster", regime: "moves" },
+    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts", "src/cluster/cluster.test.ts"] },
   },
   {
     name: "a follower goes on working on the copy that its node has begun to own",
@@ -70,7 +70,7 @@ export const claims: readonly Mutant[] = [
         to: "      void follower;",
       },
     ],
-    trial: { kind: "tests", files: ["src/cluster/shard-host.test.ts"] },
+    trial: { kind: "cluster", regime: "moves" },
   },
   {
     name: "a follower counts its doubts, however fast they come",
