@@ -8,7 +8,7 @@ import { type BackupRunReport, backUpUnderFaults } from "./cluster-backup-simula
  */
 const replayedSeed = process.env.SEED;
 /** Few, which together meet everything that a cut could tear. */
-const chosen = ["0", "2", "10", "11"];
+const chosen = ["0", "1", "2", "10", "11"];
 const seeds =
   process.env.SEEDS === undefined
     ? chosen
