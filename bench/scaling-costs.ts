@@ -20,6 +20,7 @@ import { connectNatsEngine } from "../src/log/engine/nats/nats-engine.ts";
 import type { StreamInfo } from "../src/log/engine/nats/stream-config.ts";
 import { MemberNode } from "../src/runtime/member.ts";
 import { memberStores } from "../src/runtime/member-stores.ts";
+import { observedNetwork } from "../src/sim/scaling/observed-network.ts";
 import { natsBlobs } from "../src/store/engine/nats-blobs.ts";
 import { errorsOnly } from "./subject/in-process.ts";
 import { benchSystem } from "./system.ts";
@@ -143,26 +144,10 @@ interface Frames {
 }
 
 function counted(network: Network, frames: Frames): Network {
-  const count = ({ length }: Uint8Array): void => {
+  return observedNetwork(network, ({ length }) => {
     frames.count++;
     frames.bytes += length;
-  };
-  return {
-    listen: async (address, receive) => {
-      const endpoint = await network.listen(address, (message, from) => {
-        count(message);
-        receive(message, from);
-      });
-      return {
-        address: endpoint.address,
-        send: (to, message) => {
-          count(message);
-          endpoint.send(to, message);
-        },
-        close: () => endpoint.close(),
-      };
-    },
-  };
+  });
 }
 
 async function openNode(

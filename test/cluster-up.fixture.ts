@@ -1,6 +1,8 @@
 /** A running `onefold cluster up`, by what it says of the processes that it has started. */
 import type { ChildProcess } from "node:child_process";
-import { Lines } from "./command-line.fixture.ts";
+import { Lines, type ProgramFolder } from "./command-line.fixture.ts";
+
+const root = new URL("..", import.meta.url).pathname;
 
 export interface Said {
   readonly engine?: string;
@@ -21,6 +23,14 @@ export class Up {
     this.child = child;
     this.lines = new Lines(child.stdout!);
     child.stderr!.resume();
+  }
+
+  /** The bank on three nodes, eight shards, with its data in the folder's `data`: resolves when all of it is up. */
+  static async bank(folder: ProgramFolder): Promise<Up> {
+    const size = ["--nodes", "3", "--shards", "8"];
+    const up = new Up(folder.launch(["cluster", "up", `${root}examples/bank`, ...size, "--data", "data", "--json"]));
+    await up.heard(/"kind":"up"/);
+    return up;
   }
 
   /** Reads on until a line says this. */

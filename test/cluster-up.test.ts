@@ -11,8 +11,6 @@ import { Up } from "./cluster-up.fixture.ts";
 import { ended, ProgramFolder } from "./command-line.fixture.ts";
 import { until } from "./member.fixture.ts";
 
-const root = new URL("..", import.meta.url).pathname;
-
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -31,21 +29,7 @@ describe("onefold cluster up", { timeout: 240_000 }, () => {
   let client: RemoteClient<typeof bank>;
 
   const start = async (): Promise<Up> => {
-    const words = [
-      "cluster",
-      "up",
-      `${root}examples/bank`,
-      "--nodes",
-      "3",
-      "--shards",
-      "8",
-      "--data",
-      "data",
-      "--json",
-    ];
-    const started = new Up(folder.launch(words));
-    await started.heard(/"kind":"up"/);
-    return started;
+    return Up.bank(folder);
   };
 
   before(async () => {

@@ -15,9 +15,9 @@ import type { Limits } from "../base/limits.ts";
 import { version } from "../base/version.ts";
 import type { OpenBackup } from "../gateway/backup.ts";
 import { DiskError, type Host } from "../host/host.ts";
-import type { BlobAddress } from "../store/blobs.ts";
-import { encodeManifest, type Manifest, manifestAddress, piecesOf } from "../store/manifest.ts";
+import { encodeManifest, manifestAddress, pieceSizes } from "../store/manifest.ts";
 import { decodeGenesis, readGenesisPayload } from "../entity/genesis.ts";
+import { BackupPlaces } from "./backup-places.ts";
 import type { OpenParts } from "./opening.ts";
 import type { HeldSnapshot } from "./snapshots.ts";
 import { readingStore } from "./store-damage.ts";
@@ -26,44 +26,37 @@ const retryAfterMs = 5000;
 
 export class Backups {
   readonly #host: Pick<Host, "clock" | "random">;
-  readonly #limits: Limits;
   readonly #present: () => OpenParts;
-  #openCount = 0;
+  readonly #places: BackupPlaces;
 
   /** `present` gives what is open just now; throws `not-ready` where nothing is. */
   constructor(host: Pick<Host, "clock" | "random">, limits: Limits, present: () => OpenParts) {
     this.#host = host;
-    this.#limits = limits;
+    this.#places = new BackupPlaces(limits.backupsOpenMax);
     this.#present = present;
   }
 
   /** See `BackupSource.openBackup`. */
   async open(): Promise<OpenBackup> {
-    if (this.#openCount >= this.#limits.backupsOpenMax) {
-      throw new OnefoldError("overloaded", "As many backups are under way as may be at once. Wait for one to end.", {
-        retryAfterMs,
-      });
-    }
-    this.#openCount++;
+    const leave = this.#places.take();
     try {
       const parts = this.#present();
       const held = await holdSnapshot(parts);
       try {
         const backup = await this.#describe(parts, held);
-        return { ...backup, close: once(() => this.#close(held)) };
+        const close = once(() => {
+          leave();
+          held.release();
+        });
+        return { ...backup, close };
       } catch (error) {
         held.release();
         throw error;
       }
     } catch (error) {
-      this.#openCount--;
+      leave();
       throw error;
     }
-  }
-
-  #close(held: HeldSnapshot): void {
-    this.#openCount--;
-    held.release();
   }
 
   async #describe(parts: OpenParts, held: HeldSnapshot): Promise<Omit<OpenBackup, "close">> {
@@ -85,7 +78,7 @@ export class Backups {
       takenAtMs: this.#host.clock.wallMs(),
     } as const;
     const encodedManifest = encodeManifest(manifest);
-    const sizes = sizesOf(manifest);
+    const sizes = pieceSizes(manifest);
     const sizeBytes = backupSizeBytes([...sizes.values(), encodedManifest.length], facts);
     async function* chunks(): AsyncIterable<Uint8Array> {
       const encoder = new BackupEncoder(header);
@@ -116,11 +109,6 @@ async function holdSnapshot({ log, snapshots }: OpenParts): Promise<HeldSnapshot
   throw new OnefoldError("disk-full", "There is no room for a snapshot of all that was written. Free some space.", {
     retryAfterMs,
   });
-}
-
-/** Each content once, in the order of the snapshot. */
-function sizesOf(manifest: Manifest): ReadonlyMap<BlobAddress, number> {
-  return new Map(piecesOf(manifest).map(({ address, sizeBytes }) => [address, sizeBytes]));
 }
 
 function once(run: () => void): () => void {

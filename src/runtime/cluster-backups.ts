@@ -19,9 +19,8 @@ import type { OpenBackup } from "../gateway/backup.ts";
 import type { Host } from "../host/host.ts";
 import { equalPositions } from "../log/chain.ts";
 import type { BlobAddress, Blobs } from "../store/blobs.ts";
-import { decodeManifest, piecesOf } from "../store/manifest.ts";
-
-const retryAfterMs = 5000;
+import { decodeManifest, pieceSizes } from "../store/manifest.ts";
+import { BackupPlaces } from "./backup-places.ts";
 
 interface Section {
   readonly blobs: Pick<Blobs, "get">;
@@ -33,30 +32,23 @@ interface Section {
 
 export class ClusterBackups {
   readonly #host: Pick<Host, "clock" | "random">;
-  readonly #limits: Limits;
   readonly #present: () => ClusterNode;
-  #openCount = 0;
+  readonly #places: BackupPlaces;
 
   /** `present` throws `not-ready` where the node is no member. */
   constructor(host: Pick<Host, "clock" | "random">, limits: Limits, present: () => ClusterNode) {
     this.#host = host;
-    this.#limits = limits;
+    this.#places = new BackupPlaces(limits.backupsOpenMax);
     this.#present = present;
   }
 
   /** See `BackupSource.openBackup`. */
   async open(): Promise<OpenBackup> {
-    if (this.#openCount >= this.#limits.backupsOpenMax) {
-      throw new OnefoldError("overloaded", "As many backups are under way as may be at once. Wait for one to end.", {
-        retryAfterMs,
-      });
-    }
-    this.#openCount++;
+    const leave = this.#places.take();
     let cut: ClusterCut | undefined;
     const close = (): void => {
-      if (cut === undefined) return;
-      this.#openCount--;
-      cut.close();
+      leave();
+      cut?.close();
       cut = undefined;
     };
     try {
@@ -64,7 +56,6 @@ export class ClusterBackups {
       cut = await node.cut();
       return { ...(await this.#describe(node, cut)), close };
     } catch (error) {
-      if (cut === undefined) this.#openCount--;
       close();
       throw error;
     }
@@ -108,6 +99,5 @@ async function readSection(node: ClusterNode, { shard, epoch, position, manifest
   if (!equalPositions(decoded.position, position)) {
     throw new OnefoldError("damaged", `The snapshot of the shard ${shard.id} is not of the position where it was cut.`);
   }
-  const sizes = new Map(piecesOf(decoded).map(({ address, sizeBytes }) => [address, sizeBytes]));
-  return { blobs, address: manifest, manifest: bytes, sizes };
+  return { blobs, address: manifest, manifest: bytes, sizes: pieceSizes(decoded) };
 }

@@ -59,6 +59,11 @@ export function piecesOf(manifest: Pick<Manifest, "ranges" | "global">): Piece[]
   return [...manifest.ranges.flatMap((range) => range.pieces), ...manifest.global];
 }
 
+/** Sizes of the pieces, each content once, in that order. */
+export function pieceSizes(manifest: Pick<Manifest, "ranges" | "global">): ReadonlyMap<BlobAddress, number> {
+  return new Map(piecesOf(manifest).map(({ address, sizeBytes }) => [address, sizeBytes]));
+}
+
 export function stateHashOf(pieces: readonly Piece[]): string {
   return toHex(sha256(...pieces.map((piece) => fromHex(piece.address))));
 }

@@ -10,7 +10,6 @@ import { Up } from "../cluster-up.fixture.ts";
 import { ProgramFolder } from "../command-line.fixture.ts";
 import { until } from "../member.fixture.ts";
 
-const root = new URL("../..", import.meta.url).pathname;
 const depositors = Array.from({ length: 8 }, (_, index) => `own-${index}`);
 const purses = Array.from({ length: 6 }, (_, index) => `purse-${index}`);
 const purseCents = 10_000;
@@ -85,20 +84,7 @@ describe("a cluster under load", { timeout: 240_000 }, () => {
     folder = await ProgramFolder.make();
     const { path } = await natsServerForTests();
     folder.environment = { NATS_SERVER: path, ONEFOLD_LOG_LEVEL: "warn" };
-    const words = [
-      "cluster",
-      "up",
-      `${root}examples/bank`,
-      "--nodes",
-      "3",
-      "--shards",
-      "8",
-      "--data",
-      "data",
-      "--json",
-    ];
-    up = new Up(folder.launch(words));
-    await up.heard(/"kind":"up"/);
+    up = await Up.bank(folder);
     clients = [connect<typeof bank>(up.urls), connect<typeof bank>(up.urls), connect<typeof bank>(up.urls)];
   });
 

@@ -9,6 +9,7 @@ import { indexOfName } from "../../cluster/system-names.ts";
 import type { NodeMeter } from "../cluster/simulated-cluster.ts";
 import type { Scheduler } from "../scheduler.ts";
 import type { NodeCosts } from "./costs.ts";
+import { observedNetwork } from "./observed-network.ts";
 import { Processor } from "./processor.ts";
 
 /** What a node has done so far. */
@@ -67,26 +68,10 @@ export class ChargedNodes implements NodeMeter {
   #network(node: string, network: Network): Network {
     const work = this.of(node);
     const { frameUs, frameByteUs } = this.#costs;
-    const charge = ({ length }: Uint8Array): void => {
+    return observedNetwork(network, ({ length }) => {
       work.frames++;
       work.processor.charge(frameUs + length * frameByteUs);
-    };
-    return {
-      listen: async (address, receive) => {
-        const endpoint = await network.listen(address, (message, from) => {
-          charge(message);
-          receive(message, from);
-        });
-        return {
-          address: endpoint.address,
-          send: (to, message) => {
-            charge(message);
-            endpoint.send(to, message);
-          },
-          close: () => endpoint.close(),
-        };
-      },
-    };
+    });
   }
 
   engine(node: string, engine: LogEngine): LogEngine {
