@@ -1,4 +1,5 @@
 /** What a node of a cluster says of itself. */
+import { quarantineProblem } from "../entity/suspects.ts";
 import type { Health } from "../entity/service.ts";
 import { quarantinedEntities } from "./suspect-fold.ts";
 import { awaitsSystem } from "./promotion-fold.ts";
@@ -22,11 +23,9 @@ export function clusterHealth({ map, local, standing }: HealthParts, openCalls: 
   if (cluster === undefined) problems.push("The cluster is not founded yet.");
   if (isWaiting) problems.push("The cluster waits for its system, which is being moved to it.");
   if (standing.isCutOff) problems.push("unavailable: this node is cut off from the cluster's majority.");
-  const held = quarantinedEntities(map.state);
-  if (held.length > 0) {
-    const kinds = [...new Set(held.map(({ kind }) => kind))].sort().join(", ");
-    problems.push(`quarantined: ${held.length} of ${kinds}, whose commands ended nodes; see onefold cluster suspects`);
-  }
+  const words = { ended: "nodes", command: "onefold cluster suspects" };
+  const quarantine = quarantineProblem(quarantinedEntities(map.state), words);
+  if (quarantine !== undefined) problems.push(quarantine);
   let isStuck = false;
   for (const { id, status, owner } of shards.values()) {
     if (status === "retired") continue;

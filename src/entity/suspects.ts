@@ -32,6 +32,16 @@ export function suspectViews(
     .map((suspect) => ({ ...suspect, isInQuarantine: isInQuarantine(suspect, limits) }));
 }
 
+/** For health, which anybody may read: how many and of which kinds, not which. Undefined where there are none. */
+export function quarantineProblem(
+  held: readonly Suspect[],
+  { ended, command }: { readonly ended: string; readonly command: string },
+): string | undefined {
+  if (held.length === 0) return undefined;
+  const kinds = [...new Set(held.map(({ kind }) => kind))].sort().join(", ");
+  return `quarantined: ${held.length} of ${kinds}, whose commands ended ${ended}; see ${command}`;
+}
+
 /** By the entity's name. */
 export type Suspects = ReadonlyMap<BinaryString, Suspect>;
 

@@ -11,7 +11,14 @@
  * J4  None of it keeps a node from serving: what can't be read or written is traced, and counts as nothing.
  */
 import type { Limits } from "../base/limits.ts";
-import { isInQuarantine, type Suspect, type Suspects, withDeath, without } from "../entity/suspects.ts";
+import {
+  isInQuarantine,
+  quarantineProblem,
+  type Suspect,
+  type Suspects,
+  withDeath,
+  without,
+} from "../entity/suspects.ts";
 import { parseCallNote } from "../host/call-note.ts";
 import { type CallNotes, type CallSubject, type Disk, DiskError, type Host } from "../host/host.ts";
 import { dataLayout } from "./data-layout.ts";
@@ -76,12 +83,9 @@ export class Quarantine {
     return new Set([...this.#suspects].filter(([, suspect]) => this.#holds(suspect)).map(([name]) => name));
   }
 
-  /** For health, which anybody may read: how many and of which kinds, not which. Undefined where there are none. */
+  /** See `quarantineProblem`. */
   get problem(): string | undefined {
-    const held = this.#held;
-    if (held.length === 0) return undefined;
-    const kinds = [...new Set(held.map(({ kind }) => kind))].sort().join(", ");
-    return `quarantined: ${held.length} of ${kinds}, whose commands ended the process; see onefold quarantine ls`;
+    return quarantineProblem(this.#held, { ended: "the process", command: "onefold quarantine ls" });
   }
 
   /** Ends in good order: no call is under way any more. */
